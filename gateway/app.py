@@ -1,0 +1,236 @@
+"""The composition root: makes the parts, joins them, and runs them under one nursery. No call logic here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import trio
+import watchfiles
+
+from gateway.b2bua.core import B2bua, Setup
+from gateway.config import Config, SettingsErrors, load
+from gateway.ledger.writer import Ledger
+from gateway.routing.route import Routes
+from gateway.routing.trunk import Target, Trunk, TrunkTable
+from gateway.rules.configured import configured_rules
+from gateway.sip.endpoint import Endpoint
+from gateway.sip.flow import Flows, Local, is_address
+from gateway.sip.transaction import Timing
+from gateway.transport.udp import UdpTransport
+
+log = logging.getLogger("gateway")
+
+TICK = 0.05  # seconds between two looks at the timers
+
+
+def make_clock() -> Callable[[], float]:
+    """A clock in seconds since the epoch that never goes back: monotonic, set once by the wall clock."""
+    offset = time.time() - time.monotonic()
+    monotonic = time.monotonic
+    return lambda: monotonic() + offset
+
+
+class Tokens:
+    """Unguessable tokens for branches, tags and Call-IDs: 64 bits each, fetched from the system in bulk."""
+
+    def __init__(self) -> None:
+        self._pool: list[bytes] = []
+
+    def __call__(self) -> bytes:
+        """Return a token nobody has seen."""
+        if not self._pool:
+            digits = os.urandom(8 * 512).hex().encode()
+            self._pool = [digits[at : at + 16] for at in range(0, len(digits), 16)]
+        return self._pool.pop()
+
+
+class Gateway:
+    """A gateway with its configuration. Raises SettingsErrors when made from a bad one."""
+
+    def __init__(self, config: Config, path: Path | None) -> None:
+        self.config = config
+        self._path = path
+        clock = self._clock = make_clock()
+        self._stopping = trio.Event()
+        self._hurry = False  # asked to stop twice
+        self.udp = UdpTransport(clock)
+        self.locals = self._bind()
+        self.flows = Flows(self.locals)
+        timers = config.timers
+        self.endpoint = Endpoint(
+            self.flows, Tokens(), Timing(timers.t1, timers.t2, timers.t4), on_bug=_log_bug
+        )
+        ledger = config.ledger
+        self.ledger = Ledger(ledger.url, ledger.keep, log=log.warning) if ledger.url else None
+        try:
+            setup = make_setup(config)
+        except SettingsErrors:
+            self.udp.close()
+            raise
+        self.b2bua = B2bua(self.endpoint, setup, (self.ledger,) if self.ledger else ())
+
+    async def run(self) -> None:
+        """Serve until :meth:`stop`, or SIGTERM or SIGINT; print one line on stdout when all is bound."""
+        try:
+            async with trio.open_nursery() as nursery:
+                if self.ledger is not None:
+                    await nursery.start(self.ledger.run)
+                for local in self.locals:
+                    nursery.start_soon(self.udp.pump, local, self.endpoint, self.flows)
+                nursery.start_soon(self._tick)
+                nursery.start_soon(self._watch_rules)
+                nursery.start_soon(self._heed_signals)
+                print(f"ready sip={','.join(map(_shown, self.locals))} console=off", flush=True)
+                await self._stopping.wait()
+                await self._drain()
+                nursery.cancel_scope.cancel()
+        finally:
+            self.udp.close()
+            if self.ledger is not None:
+                await self.ledger.close()
+        log.info("stopped: %d calls, %d rewritten", self.b2bua.begun, sum(self.b2bua.rewrites.values()))
+
+    def stop(self) -> None:
+        """Refuse new calls, let the others end for as long as ``drain`` allows, then stop."""
+        self._hurry = self.b2bua.draining
+        self.b2bua.draining = True
+        self._stopping.set()
+
+    async def reload_rules(self) -> None:
+        """Put the rules file to work, or say what is wrong with it and go on with the old rules."""
+        setup = self.b2bua.setup
+        try:
+            rules = await trio.to_thread.run_sync(configured_rules, self.config)
+        except SettingsErrors as errors:
+            _log_errors(errors, "the rules in force stay as they are")
+            return
+        if rules.version_hash != setup.rules.version_hash:
+            self.b2bua.reload(replace(setup, rules=rules))
+            log.info("rules %s are in force", rules.version_hash)
+
+    async def reload(self) -> None:
+        """Read configuration and rules anew (SIGHUP). Listeners, ledger and timers stay as they were."""
+        try:
+            config = await trio.to_thread.run_sync(load, self._path)
+            setup = await trio.to_thread.run_sync(make_setup, config)
+        except SettingsErrors as errors:
+            _log_errors(errors, "configuration and rules in force stay as they are")
+            return
+        self.config = config
+        self.b2bua.reload(setup)
+        log.info("configuration and rules %s are in force", setup.rules.version_hash)
+
+    # -- in private -------------------------------------------------------------------------------------
+
+    def _bind(self) -> list[Local]:
+        settings = self.config.gateway
+        bound = []
+        for index, address in enumerate(settings.listen):
+            name = f"{address.transport}:{address.host}:{address.port}"
+            if address.transport != "udp":
+                log.warning("%s is not served: this version speaks SIP over UDP only", name)
+                continue
+            try:
+                bound.append(self.udp.bind(address.host, address.port, settings.advertise))
+            except OSError as error:
+                self.udp.close()
+                problem = f"{name} cannot be bound ({(error.strerror or str(error)).lower()})"
+                remedy = "stop the program that has it, or choose another address"
+                place = ("gateway", "listen", index)
+                raise SettingsErrors([self.config.source.error(place, problem, remedy)]) from None
+        if not bound:
+            problem = "no UDP address is listed, and this version speaks SIP over UDP only"
+            remedy = 'add one, such as "udp:127.0.0.1:5060"'
+            raise SettingsErrors([self.config.source.error(("gateway", "listen"), problem, remedy)])
+        return bound
+
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(TICK)
+            self.endpoint.tick(self._clock())
+            self.udp.flush(self.endpoint)
+
+    async def _watch_rules(self) -> None:
+        """Reload whenever the rules file changes. Its directory is watched, as editors replace files."""
+        path = self.config.gateway.rules.resolve()
+        if not path.parent.is_dir():
+            return
+
+        def is_rules(_change: watchfiles.Change, changed: str) -> bool:
+            return Path(changed).name == path.name
+
+        async for _ in watchfiles.awatch(
+            path.parent, watch_filter=is_rules, debounce=200, step=50, recursive=False, raise_interrupt=False
+        ):
+            await self.reload_rules()
+
+    async def _heed_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    await self.reload()
+                else:
+                    self.stop()
+
+    async def _drain(self) -> None:
+        if self.b2bua.calls:
+            log.info("draining: %d calls, at most %g s", len(self.b2bua.calls), self.config.gateway.drain)
+        with trio.move_on_after(self.config.gateway.drain):
+            while self.b2bua.calls and not self._hurry:
+                await trio.sleep(TICK)
+
+
+def make_setup(config: Config) -> Setup:
+    """Make trunks, routes and rules of a configuration. Raises SettingsErrors."""
+    trunks = TrunkTable(Trunk(settings) for settings in config.trunks)
+    for trunk in trunks:
+        trunk.targets = tuple(map(_resolved, trunk.targets))
+    return Setup(trunks, Routes(config, trunks), configured_rules(config))
+
+
+def _resolved(target: Target) -> Target:
+    """Look a target's host name up. One that cannot be found stays, and calls to it fail with 503."""
+    if is_address(target.host):
+        return target
+    try:
+        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
+    except OSError as error:
+        log.warning("target %s cannot be found (%s)", target.host, error)
+        return target
+    return replace(target, host=str(found[0][4][0]))
+
+
+def _shown(local: Local) -> str:
+    host = f"[{local.host}]" if local.family == 6 else local.host
+    return f"{local.transport}:{host}:{local.port}"
+
+
+def _log_bug(bug: Exception) -> None:
+    log.error("a message could not be handled; this is a bug of the gateway", exc_info=bug)
+
+
+def _log_errors(errors: SettingsErrors, consequence: str) -> None:
+    for error in errors.errors:
+        log.error("%s", error)
+    log.error("%s", consequence)
+
+
+def serve(path: Path | None) -> int:
+    """Load, run, and return the exit code: 0, or 2 when the configuration is bad."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        gateway = Gateway(load(path), path)
+    except SettingsErrors as errors:
+        for error in errors.errors:
+            print(error, file=sys.stderr)
+        return 2
+    trio.run(gateway.run)
+    return 0

@@ -1,0 +1,283 @@
+"""The back-to-back user agent as the endpoint's user: who may call, where calls go, how answers are judged.
+
+Routing and rules are swapped whole between two messages (:meth:`B2bua.reload`); a call keeps the trunks it
+began with. What other parts want to know stands here in plain counters, and in the record each call leaves.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from gateway.routing.route import Plan, Routes
+from gateway.routing.trunk import Trunk, TrunkTable
+from gateway.rules import Facts, RuleSet, emit, emitted_q850, q850_of
+from gateway.sip.dialog import Dialog
+from gateway.sip.endpoint import Endpoint
+from gateway.sip.errors import MalformedError
+from gateway.sip.flow import Flow
+from gateway.sip.message import Request, Response
+from gateway.sip.transaction import InviteServer, ServerTransaction
+from gateway.sip.uri import Uri, parse_uri
+
+from .call import Call
+from .events import Rejected
+from .hunting import Verdict
+from .leg import outgoing_ends, target_uri
+from .policy import PolicyTable
+from .record import CallRecord, RecordSink
+from .relay import Relay, back_lines
+
+
+@dataclass(slots=True, frozen=True)
+class Setup:
+    """What operations people may change while calls run."""
+
+    trunks: TrunkTable
+    routes: Routes
+    rules: RuleSet
+
+
+class B2bua:
+    """Serves an :class:`Endpoint`. ``sinks`` get the record of each call as it ends."""
+
+    def __init__(
+        self, endpoint: Endpoint, setup: Setup, sinks: tuple[RecordSink, ...] = (), max_calls: int = 200_000
+    ) -> None:
+        self.endpoint = endpoint
+        self.setup = setup
+        self.policies = PolicyTable()
+        self.calls: set[Call] = set()
+        self.begun = 0  # calls since the start
+        self.draining = False
+        self.rewrites: defaultdict[tuple[str, str, str, int, int], int] = defaultdict(int)
+        self.guards: defaultdict[str, int] = defaultdict(int)
+        self.near_misses: defaultdict[str, int] = defaultdict(int)  # of 603+, by trunk
+        self.refused: defaultdict[str, int] = defaultdict(int)
+        self._sinks = sinks
+        self._max_calls = max_calls
+        endpoint.core = self
+
+    def reload(self, setup: Setup) -> None:
+        """Put new trunks, routes and rules to work from the next message on."""
+        self.setup = setup
+        self.policies = PolicyTable()
+
+    # -- what the endpoint asks -------------------------------------------------------------------------
+
+    def knows(self, flow: Flow) -> bool:
+        """Tell whether a trunk has this source."""
+        return self.setup.trunks.find(flow.peer[0], flow.peer[1]) is not None
+
+    def on_request(
+        self, transaction: ServerTransaction, request: Request, uri: Uri, source: Flow, now: float
+    ) -> None:
+        """Begin a call, or relay a transaction outside of any dialog."""
+        trunk = self.setup.trunks.find(source.peer[0], source.peer[1])
+        assert trunk is not None, "the endpoint asked whether we know the source"
+        record = CallRecord(
+            id=self.endpoint.new_token().decode(),
+            caller_call_id=request.call_id.decode("utf-8", "replace"),
+            callee_call_id="",
+            caller_trunk=trunk.name,
+            callee_trunk="",
+            caller=_number(request.sender.uri),
+            called=uri.number.decode("utf-8", "replace"),
+            invited_at=now,
+        )
+        if isinstance(transaction, InviteServer):
+            self._begin_call(trunk, transaction, request, uri, record, now)
+        else:
+            self._relay(trunk, transaction, request, uri, record, now)
+
+    # -- what calls ask ---------------------------------------------------------------------------------
+
+    def facts(
+        self, record: CallRecord, rejected: Rejected, source: Trunk, target: Trunk, request: Request
+    ) -> Facts:
+        """Gather what the rules may look at: ``source`` answered, ``target`` will get the answer."""
+        return Facts(
+            rejected.response,
+            request,
+            source,
+            target,
+            request.method,
+            record.called,
+            record.caller,
+            local=rejected.local,
+        )
+
+    def judge(self, facts: Facts, trunk: Trunk) -> Verdict:
+        """Ask guards and rules about a final response that ``trunk`` gave."""
+        decision = self.setup.rules.decide(facts)
+        return Verdict(
+            facts.response, decision, emit(decision, facts), emitted_q850(decision, facts), trunk, facts.local
+        )
+
+    def note(self, record: CallRecord, verdict: Verdict) -> None:
+        """Write into the record and the counters what was answered and what was made of it."""
+        original, decision = verdict.response, verdict.decision
+        record.original_status = original.status
+        record.original_phrase = original.phrase.decode("utf-8", "replace")
+        record.original_q850 = q850_of(original)
+        record.emitted_status = decision.status
+        record.emitted_phrase = decision.phrase.decode("utf-8", "replace")
+        record.emitted_q850 = verdict.q850
+        record.origin = "local" if verdict.local else "peer"
+        record.callee_trunk = verdict.trunk.name
+        record.rule = decision.rule
+        record.guard = decision.guard
+        record.mode = decision.mode
+        record.shadow_rule = decision.shadow_rule
+        record.shadow_status = decision.shadow_status
+        record.label = decision.label
+        self._count(record.caller_trunk, verdict)
+
+    def finished(self, call: Call) -> None:
+        """A call is over: hand out its record."""
+        self.calls.discard(call)
+        for sink in self._sinks:
+            sink.record(call.record)
+
+    # -- in private -------------------------------------------------------------------------------------
+
+    def _begin_call(
+        self,
+        trunk: Trunk,
+        invite: InviteServer,
+        request: Request,
+        uri: Uri,
+        record: CallRecord,
+        now: float,
+    ) -> None:
+        if self.draining or len(self.calls) >= self._max_calls:
+            self.refused["draining" if self.draining else "too many calls"] += 1
+            invite.reject(503, self.endpoint.new_token(), now, b"Retry-After: 5\r\n")
+            return
+        call = Call(self, trunk, invite, request, uri, record, now)
+        self.calls.add(call)
+        self.begun += 1
+        plan = self._plan(trunk, record)
+        if plan is None:
+            self.refused["no route"] += 1
+            call.refuse(404, "no route", now)
+        else:
+            call.start(plan.hops, now)
+
+    def _plan(self, trunk: Trunk, record: CallRecord) -> Plan | None:
+        plan = self.setup.routes.plan(trunk, record.called, record.caller)
+        return plan if plan is not None and plan.hops else None
+
+    def _relay(
+        self,
+        trunk: Trunk,
+        transaction: ServerTransaction,
+        request: Request,
+        uri: Uri,
+        record: CallRecord,
+        now: float,
+    ) -> None:
+        """Pass a MESSAGE, SUBSCRIBE, OPTIONS, PUBLISH ... on as a transaction of two legs."""
+        plan = self._plan(trunk, record)
+        if plan is None:
+            self.refused["no route"] += 1
+            warning = b'Warning: 399 gateway "no route"\r\n'
+            transaction.reject(404, self.endpoint.new_token(), now, warning)
+            return
+        hop = plan.hops[0]
+        flow = self.endpoint.flows.towards(hop.target.host, hop.target.port, hop.target.transport)
+        if flow is None:
+            transaction.reject(503, self.endpoint.new_token(), now)
+            return
+        relay = _OutsideRelay(self, transaction, request, record, trunk, hop.trunk, now)
+        half = Dialog(
+            _NO_USER,
+            self.endpoint.new_token() + b"@" + flow.local.host.encode(),
+            *outgoing_ends(request, self.endpoint.new_token()),
+            b"",
+            target_uri(uri, hop.target),
+            flow,
+        )
+        lines = relay.forth.lines if request.method != b"REGISTER" else relay.forth.lines_with_contact
+        relay.send(half, request, lines(request.rows), now)
+
+    def _count(self, caller_trunk: str, verdict: Verdict) -> None:
+        decision = verdict.decision
+        if decision.guard:
+            self.guards[decision.guard] += 1
+        if decision.near_miss:
+            self.near_misses[verdict.trunk.name] += 1
+        if decision.changed:
+            key = (
+                decision.rule,
+                verdict.trunk.name,
+                caller_trunk,
+                verdict.response.status,
+                decision.status,
+            )
+            self.rewrites[key] += 1
+
+
+class _NoUser:
+    """Owner of the half dialog of a relayed transaction, which never becomes a dialog of ours."""
+
+    def on_request(
+        self, dialog: Dialog, transaction: ServerTransaction, request: Request, now: float
+    ) -> None:
+        """Never called: the half is not open."""
+
+    def on_ack(self, dialog: Dialog, request: Request, now: float) -> None:
+        """Never called: the half is not open."""
+
+
+_NO_USER = _NoUser()
+
+
+class _OutsideRelay(Relay):
+    """A transaction outside any dialog; its final response is judged by the rules like an INVITE's."""
+
+    __slots__ = ("_core", "_record", "_request", "_sent_at", "_source", "_target")
+
+    def __init__(
+        self,
+        core: B2bua,
+        server: ServerTransaction,
+        request: Request,
+        record: CallRecord,
+        source: Trunk,
+        target: Trunk,
+        now: float,
+    ) -> None:
+        policies = core.policies
+        super().__init__(
+            core.endpoint, server, policies.between(source, target), policies.between(target, source)
+        )
+        self._core = core
+        self._request = request
+        self._record = record
+        self._source = source
+        self._target = target
+        self._sent_at = now
+
+    def pass_back(self, response: Response, now: float) -> None:
+        """Answer as the rules want it told."""
+        if response.status < 300:
+            super().pass_back(response, now)
+            return
+        core, source = self._core, self._source
+        facts = core.facts(self._record, Rejected(response, False), self._target, source, self._request)
+        facts.after = now - self._sent_at
+        verdict = core.judge(facts, self._target)
+        core.note(self._record, verdict)
+        decision = verdict.decision
+        emitted = Response(decision.status, decision.phrase, verdict.rows, response.index)
+        lines = back_lines(self.back, emitted, self.server)
+        tag = self.endpoint.new_token()
+        self.server.respond(decision.status, decision.phrase, tag, lines, response.body, now)
+
+
+def _number(uri: bytes) -> str:
+    try:
+        return parse_uri(uri).number.decode("utf-8", "replace")
+    except MalformedError:
+        return ""

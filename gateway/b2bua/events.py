@@ -1,0 +1,83 @@
+"""The words that legs say to their call, and the call's states.
+
+Legs never pass SIP to each other: what happens on a leg reaches the call as one of these words, and what the
+call decides comes back to a leg as a method call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from gateway.sip.dialog import Dialog
+from gateway.sip.message import Request, Response
+from gateway.sip.transaction import ServerTransaction
+
+if TYPE_CHECKING:
+    from .leg import Leg
+
+
+class State(IntEnum):
+    """Where a call stands."""
+
+    CALLING = 0  # the callee's leg has an INVITE out and nothing has come back
+    RINGING = 1  # a provisional response came
+    DECIDING = 2  # a final rejection came; go on hunting, or tell the caller?
+    ANSWERED = 3  # the 2xx went to the caller, whose ACK has not come
+    TALKING = 4  # both dialogs stand
+    ENDING = 5  # a BYE is on its way to the other leg
+    ENDED = 6
+
+
+class Event(IntEnum):
+    """What can happen to a call."""
+
+    PROGRESS = 0  # callee: a provisional response but 100
+    ANSWERED = 1  # callee: a 2xx
+    REJECTED = 2  # callee: a 3xx-6xx, or none at all
+    HUNT = 3  # decided: try the next target
+    GIVE_UP = 4  # decided: tell the caller
+    CANCELLED = 5  # caller: CANCEL, or BYE while ringing
+    RING_TIMEOUT = 6  # nobody answered in time
+    ACKED = 7  # caller: ACK for the 2xx
+    NO_ACK = 8  # caller: that ACK never came
+    BYE = 9  # either: the call is over
+    BYE_DONE = 10  # the other side has answered the BYE
+    BYE_CHALLENGED = 11  # the other side wants credentials for the BYE
+    TOO_LONG = 12  # max_duration
+
+
+@dataclass(slots=True)
+class Progress:
+    """A provisional response on the callee's leg and its early dialog (None without a To tag)."""
+
+    response: Response
+    dialog: Dialog | None
+
+
+@dataclass(slots=True)
+class Answered:
+    """A 2xx on the callee's leg, the dialog it confirms, and the CSeq number of its INVITE."""
+
+    response: Response
+    dialog: Dialog
+    seq: int
+
+
+@dataclass(slots=True)
+class Rejected:
+    """A final rejection on the callee's leg. ``local`` tells that the gateway made it: nobody answered."""
+
+    response: Response
+    local: bool
+
+
+@dataclass(slots=True)
+class Bye:
+    """A BYE that came on ``leg``."""
+
+    leg: Leg
+    dialog: Dialog
+    transaction: ServerTransaction
+    request: Request

@@ -1,0 +1,112 @@
+"""Requests inside a call's dialogs, passed to the twin dialog on the other leg.
+
+Each leg numbers its own requests, so CSeq differs on both sides and the RAck of a PRACK is mapped. Re-INVITE
+and UPDATE meet glare rules (RFC 3261 14.2, RFC 3311 5.2); all else simply passes, unknown methods too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.sip.dialog import Dialog
+from gateway.sip.headers import parse_rack
+from gateway.sip.message import Request, Response, Row
+from gateway.sip.transaction import InviteServer, ServerTransaction
+
+from .events import State
+from .leg import CallerLeg, Leg
+from .relay import Answer, ReinviteRelay, Relay
+
+if TYPE_CHECKING:
+    from .call import Call
+
+_TARGET_REFRESH = (b"INVITE", b"UPDATE")
+
+
+def pass_inside(
+    call: Call, leg: Leg, dialog: Dialog, transaction: ServerTransaction, request: Request, now: float
+) -> None:
+    """Pass a request (not BYE) that came on ``leg`` to the other leg, or refuse it."""
+    twin = dialog.twin
+    if twin is None or call.state == State.ENDING or not isinstance(twin.user, Leg):
+        transaction.reject(481, b"", now)
+        return
+    other = twin.user
+    status = _glare(call, leg, other, request)
+    if status:
+        # RFC 3261 14.2: a random wait of 0 to 10 s; the tag is random already.
+        wait = b"Retry-After: %d\r\n" % (dialog.local_tag[-1] % 10) if status == 500 else b""
+        transaction.reject(status, b"", now, wait)
+        return
+    if request.method in _TARGET_REFRESH:
+        dialog.retarget(request, call.endpoint.flows)
+    rows = request.rows
+    if request.method == b"PRACK" and b"RAck" in request.index:
+        rows = _map_rack(call, leg, request)
+    forth, back = call.policy(leg, other), call.policy(other, leg)
+    if isinstance(transaction, InviteServer):
+        _pass_reinvite(call, leg, transaction, request, twin, now)
+        return
+    relay = Relay(call.endpoint, transaction, forth, back)
+    if request.method == b"UPDATE":
+        leg.updating = True
+
+        def updated(response: Response | None, _now: float) -> None:
+            leg.updating = False
+            if response is not None and response.status < 300:
+                twin.retarget(response, call.endpoint.flows)
+
+        relay.on_final = updated
+    relay.send(twin, request, forth.lines(rows), now)
+
+
+def _glare(call: Call, leg: Leg, other: Leg, request: Request) -> int:
+    """Return the status that an INVITE or UPDATE at a bad moment gets, or 0."""
+    if request.method == b"INVITE":
+        if other.inviting or other.updating:
+            return 491
+        if leg.inviting or call.state in (State.CALLING, State.RINGING, State.DECIDING):
+            return 500
+        return 491 if call.state == State.ANSWERED else 0
+    if request.method == b"UPDATE":
+        if other.updating or (other.inviting and request.body):
+            return 491
+        return 500 if leg.updating else 0
+    return 0
+
+
+def _pass_reinvite(
+    call: Call, leg: Leg, transaction: InviteServer, request: Request, twin: Dialog, now: float
+) -> None:
+    other = twin.user
+    assert isinstance(other, Leg)
+    seq = request.cseq[0]
+    leg.inviting = True
+
+    def finished(_response: Response | None, _now: float) -> None:
+        leg.inviting = False
+
+    def wait_for_ack(answer: Answer) -> None:
+        leg.wait_for_ack(seq, answer)
+
+    forth = call.policy(leg, other)
+    relay = ReinviteRelay(
+        call.endpoint, transaction, forth, call.policy(other, leg), finished, wait_for_ack, call.on_no_ack
+    )
+    transaction.user = relay
+    transaction.respond(100, b"Trying", b"", b"", b"", now)
+    relay.send(twin, request, forth.lines(request.rows), now)
+    assert relay.client is not None
+    leg.invite_seqs = (seq, relay.client.seq)
+
+
+def _map_rack(call: Call, leg: Leg, request: Request) -> list[Row]:
+    """Say the RAck in the other leg's numbers: its CSeq part names an INVITE (RFC 3262 7.2)."""
+    rack = parse_rack(request.need(b"RAck"))
+    ours, theirs = leg.invite_seqs
+    if isinstance(leg, CallerLeg) and rack.cseq == leg.invite_seq and call.callee is not None:
+        theirs = call.callee.invite_seq
+    elif rack.cseq != ours:
+        return request.rows
+    mapped = b"RAck: %d %d %b" % (rack.rseq, theirs, rack.method)
+    return [(key, mapped if key == b"RAck" else line) for key, line in request.rows]

@@ -1,0 +1,317 @@
+"""The two legs of a call: SIP on the outside, call words on the inside.
+
+The *caller's leg* answers the INVITE that came to us; the *callee's leg* sends the INVITE that we made of it.
+Each dialog of one leg has its twin on the other: a fork behind the callee, which answers with several To
+tags, is as many early dialogs on the caller's side.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.routing.trunk import Target, Trunk
+from gateway.sip.dialog import Dialog
+from gateway.sip.endpoint import Endpoint
+from gateway.sip.flow import Flow
+from gateway.sip.headers import without_tag
+from gateway.sip.message import Request, Response
+from gateway.sip.phrases import phrase_for
+from gateway.sip.transaction import ClientTransaction, InviteClient, InviteServer, ServerTransaction
+from gateway.sip.uri import Uri
+
+from .events import Answered, Event, Progress, Rejected
+from .relay import Answer, back_lines
+
+if TYPE_CHECKING:
+    from .call import Call
+    from .policy import Policy
+
+_HOP_PARAMS = (b"transport", b"maddr", b"ttl", b"lr", b"method")
+MAX_EARLY_DIALOGS = 16
+
+
+class Leg:
+    """What both legs share. ``call`` is None once the leg goes its own way to the end."""
+
+    __slots__ = ("answers", "call", "dialogs", "endpoint", "invite_seqs", "inviting", "trunk", "updating")
+
+    def __init__(self, call: Call, trunk: Trunk, endpoint: Endpoint) -> None:
+        self.call: Call | None = call
+        self.trunk = trunk
+        self.endpoint = endpoint
+        self.dialogs: list[Dialog] = []
+        self.answers: dict[int, Answer] = {}  # by CSeq number of the INVITE that came on this leg
+        self.invite_seqs = (-1, -1)  # CSeq of the last re-INVITE from this leg, here and on the other leg
+        self.inviting = False  # a re-INVITE that came on this leg has no final response yet
+        self.updating = False  # likewise an UPDATE
+
+    def add(self, dialog: Dialog) -> None:
+        """Take a dialog in and have its requests come here."""
+        self.dialogs.append(dialog)
+        self.endpoint.open(dialog)
+
+    def confirm(self, dialog: Dialog) -> None:
+        """Keep this dialog and drop the other early ones (RFC 3261 13.2.2.4)."""
+        dialog.confirmed = True
+        for other in self.dialogs:
+            if other is not dialog:
+                self.endpoint.close(other)
+        self.dialogs = [dialog]
+
+    def close(self) -> None:
+        """Forget every dialog and the call."""
+        for dialog in self.dialogs:
+            self.endpoint.close(dialog)
+        self.dialogs = []
+        self.answers = {}
+        self.call = None
+
+    def hang_up(self, lines: bytes, now: float) -> None:
+        """Send BYE in the confirmed dialog, if there is one; nobody waits for its answer."""
+        for dialog in self.dialogs:
+            if dialog.confirmed:
+                self.endpoint.request(b"BYE", dialog, lines, b"", None, now, 70)
+
+    def wait_for_ack(self, seq: int, answer: Answer) -> None:
+        """Expect the ACK to the INVITE with this CSeq number. Only the last two can still matter."""
+        while len(self.answers) > 1:
+            del self.answers[next(iter(self.answers))]
+        self.answers[seq] = answer
+
+    def on_request(
+        self, dialog: Dialog, transaction: ServerTransaction, request: Request, now: float
+    ) -> None:
+        """Take a request inside one of this leg's dialogs."""
+        if self.call is None:
+            transaction.reject(481, b"", now)
+        else:
+            self.call.on_request(self, dialog, transaction, request, now)
+
+    def on_ack(self, dialog: Dialog, request: Request, now: float) -> None:
+        """Take the ACK to a 2xx that went out on this leg."""
+        answer = self.answers.get(request.cseq[0])
+        if answer is not None and self.call is not None:
+            self.call.on_ack(self, dialog, answer, request, now)
+
+
+class CallerLeg(Leg):
+    """The side that called: we answer its INVITE."""
+
+    __slots__ = ("invite", "invite_seq", "tag")
+
+    def __init__(
+        self, call: Call, trunk: Trunk, endpoint: Endpoint, invite: InviteServer, request: Request, now: float
+    ) -> None:
+        super().__init__(call, trunk, endpoint)
+        self.invite = invite
+        self.invite_seq = request.cseq[0]
+        self.tag = endpoint.new_token()  # of the first early dialog, and of a rejection
+        invite.user = self
+        invite.respond(100, b"Trying", b"", b"", b"", now)
+
+    def progress(self, progress: Progress, policy: Policy, now: float) -> None:
+        """Pass a provisional response on, in the early dialog that is the twin of the callee's."""
+        response = progress.response
+        tag = self._twin(progress.dialog).local_tag if progress.dialog is not None else self.tag
+        lines = self._record_route() + back_lines(policy, response, self.invite)
+        self.invite.respond(response.status, response.phrase, tag, lines, response.body, now)
+
+    def answer(self, answered: Answered, policy: Policy, now: float) -> None:
+        """Pass a 2xx on and wait for its ACK."""
+        response = answered.response
+        dialog = self._twin(answered.dialog)
+        self.confirm(dialog)
+        lines = self._record_route() + back_lines(policy, response, self.invite)
+        self.wait_for_ack(self.invite_seq, Answer(self.invite, answered.dialog, answered.seq))
+        self.invite.respond(response.status, response.phrase, dialog.local_tag, lines, response.body, now)
+
+    def reject(self, status: int, phrase: bytes, lines: bytes, body: bytes, now: float) -> None:
+        """Send the final rejection."""
+        self.invite.respond(status, phrase, self.tag, lines, body, now)
+
+    def on_cancel(self, _transaction: ServerTransaction, cancel: Request, now: float) -> None:
+        """The caller has given up (RFC 3261 9.2)."""
+        if self.call is not None:
+            self.call.feed(Event.CANCELLED, cancel, now)
+
+    def on_no_ack(self, _transaction: ServerTransaction, now: float) -> None:
+        """The caller never acknowledged our 2xx (RFC 3261 13.3.1.4)."""
+        if self.call is not None:
+            self.call.feed(Event.NO_ACK, None, now)
+
+    def _twin(self, theirs: Dialog) -> Dialog:
+        """Return the dialog on this leg that stands for one of the callee's, made on first need."""
+        if theirs.twin is not None:
+            return theirs.twin
+        request = self.invite.request
+        assert request is not None, "an INVITE without a final response is kept"
+        tag = self.tag if not self.dialogs else self.endpoint.new_token()
+        ours = Dialog.answering(self, request, tag, self.invite.flow, self.endpoint.flows)
+        ours.twin = theirs
+        theirs.twin = ours
+        self.add(ours)
+        return ours
+
+    def _record_route(self) -> bytes:
+        """The request's Record-Route, copied into what makes a dialog (RFC 3261 12.1.1)."""
+        request = self.invite.request
+        if request is None or b"Record-Route" not in request.index:
+            return b""
+        return b"".join(line + b"\r\n" for line in request.lines(b"Record-Route"))
+
+
+class CalleeLeg(Leg):
+    """The side that is called: we send it an INVITE, watch what comes back, and clean up behind ourselves."""
+
+    __slots__ = ("_ack", "_answered", "_half", "_invite", "invited_at", "rang_at")
+
+    def __init__(self, call: Call, trunk: Trunk, endpoint: Endpoint) -> None:
+        super().__init__(call, trunk, endpoint)
+        self._half: Dialog | None = None
+        self._invite: InviteClient | None = None
+        self._answered: Dialog | None = None
+        self._ack = b""  # of an answer that came too late
+        self.invited_at = 0.0
+        self.rang_at = 0.0
+
+    @property
+    def call_id(self) -> bytes:
+        """The Call-ID of this leg."""
+        return b"" if self._half is None else self._half.call_id
+
+    @property
+    def invite_seq(self) -> int:
+        """The CSeq number of the INVITE that opened this leg."""
+        return 0 if self._invite is None else self._invite.seq
+
+    def call_out(
+        self, request: Request, uri: Uri, target: Target, flow: Flow, lines: bytes, now: float
+    ) -> None:
+        """Send the INVITE: the caller's, as this leg says it."""
+        half = Dialog(
+            self,
+            self.endpoint.new_token() + b"@" + flow.local.host.encode(),
+            *outgoing_ends(request, self.endpoint.new_token()),
+            b"",
+            target_uri(uri, target),
+            flow,
+        )
+        self._half = half
+        self.invited_at = now
+        lines += b"Contact: %b\r\n" % flow.local.contact
+        invite = self.endpoint.request(
+            b"INVITE", half, lines, request.body, self, now, request.max_forwards - 1
+        )
+        assert isinstance(invite, InviteClient)
+        self._invite = invite
+
+    def abandon(self, lines: bytes, now: float) -> None:
+        """Give up: cancel the INVITE, and hang up should an answer cross the CANCEL (RFC 3261 9.1, 15)."""
+        for dialog in self.dialogs:
+            self.endpoint.close(dialog)
+        self.dialogs = []
+        self.call = None
+        if self._invite is not None:
+            self._invite.cancel(lines, now)
+
+    def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
+        """Take a response to the INVITE."""
+        status = response.status
+        if status < 200:
+            self._on_provisional(response, now)
+        elif status < 300:
+            assert isinstance(transaction, InviteClient)
+            self._on_success(transaction, response, now)
+        elif self.call is not None:
+            self.call.feed(Event.REJECTED, Rejected(response, False), now)
+
+    def on_no_response(self, _transaction: ClientTransaction | None, status: int, now: float) -> None:
+        """Silence (408) or a broken transport (503): as if the callee had said so (RFC 3261 8.1.3.1)."""
+        if self.call is not None:
+            response = Response(status, phrase_for(status), [], {})
+            self.call.feed(Event.REJECTED, Rejected(response, True), now)
+
+    def _on_provisional(self, response: Response, now: float) -> None:
+        call = self.call
+        if call is None or response.status == 100:
+            return
+        if not self.rang_at:
+            self.rang_at = now
+        dialog = None
+        tag = response.to_tag
+        if tag:
+            dialog = self._find(tag)
+            if dialog is None:
+                if len(self.dialogs) >= MAX_EARLY_DIALOGS:
+                    self.endpoint.dropped["too many early dialogs"] += 1
+                    return
+                dialog = self._fork(response)
+                self.add(dialog)
+        call.feed(Event.PROGRESS, Progress(response, dialog), now)
+
+    def _on_success(self, invite: InviteClient, response: Response, now: float) -> None:
+        """Take a 2xx: the first one answers the call; the same again wants its ACK again; one of another
+        fork, or one after we gave up, is acknowledged and hung up (RFC 3261 13.2.2.4).
+        """
+        tag = response.to_tag
+        answered = self._answered
+        if answered is not None and answered.remote_tag == tag:
+            self._acknowledge_again(answered)
+            return
+        dialog = self._find(tag)
+        if dialog is None:
+            dialog = self._fork(response)
+        elif b"Contact" in response.index:
+            dialog.retarget(response, self.endpoint.flows)
+        if answered is None:
+            self._answered = dialog
+        if answered is not None or self.call is None:
+            self._ack = self.endpoint.acknowledge(dialog, invite.seq, b"", b"", 70)
+            self.endpoint.request(b"BYE", dialog, b"", b"", None, now, 70)
+            return
+        if dialog not in self.dialogs:
+            self.add(dialog)
+        self.confirm(dialog)
+        self.call.feed(Event.ANSWERED, Answered(response, dialog, invite.seq), now)
+
+    def _acknowledge_again(self, answered: Dialog) -> None:
+        if self._ack:
+            self.endpoint.send(self._ack, answered.flow)
+        elif answered.twin is not None and isinstance(answered.twin.user, CallerLeg):
+            caller = answered.twin.user
+            answer = caller.answers.get(caller.invite_seq)
+            if answer is not None:
+                answer.again(self.endpoint)
+
+    def _find(self, tag: bytes) -> Dialog | None:
+        for dialog in self.dialogs:
+            if dialog.remote_tag == tag:
+                return dialog
+        return None
+
+    def _fork(self, response: Response) -> Dialog:
+        assert self._half is not None, "a response follows an INVITE"
+        return self._half.fork(response, self.endpoint.flows)
+
+
+def outgoing_ends(request: Request, tag: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return our From value, our tag, and the To value for a request that we send on."""
+    sender = b"%b;tag=%b" % (without_tag(request.need(b"From")), tag)
+    return sender, tag, without_tag(request.need(b"To"))
+
+
+def target_uri(uri: Uri, target: Target) -> bytes:
+    """Return the Request-URI towards a target: the caller's user part, byte for byte, at the target's host.
+
+    A tel URI becomes a sip URI with user=phone (RFC 3261 19.1.6). Parameters that speak of a hop are dropped.
+    """
+    host_port = target.uri.partition(b":")[2].partition(b";")[0]
+    if uri.scheme == b"tel":
+        return b"sip:%b%b@%b;user=phone" % (uri.user, uri.params, host_port)
+    user = uri.user + b"@" if uri.user else b""
+    if not uri.params:
+        return b"sip:%b%b" % (user, host_port)
+    params = [
+        part for part in uri.params.split(b";")[1:] if part.partition(b"=")[0].lower() not in _HOP_PARAMS
+    ]
+    return b";".join([b"sip:%b%b" % (user, host_port), *params])

@@ -1,0 +1,55 @@
+"""What a call leaves behind: the only thing that ledger, telemetry and console see of it.
+
+The core fills one :class:`CallRecord` a call and hands it to every :class:`RecordSink` when the call ends.
+Times are seconds since the epoch, taken from the ``now`` that the core was given; 0.0 means "did not happen".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """One call, from its INVITE to its end.
+
+    The *original triple* (``original_status``, ``original_phrase``, ``original_q850``) is what the far end,
+    or the gateway itself when ``origin`` is "local", said last; the *emitted triple* is what the caller got.
+    A ``q850`` of 0 means that no Q.850 cause was there.
+    """
+
+    id: str  # of the call, unique in the ledger
+    caller_call_id: str  # Call-ID of the caller's leg
+    callee_call_id: str  # Call-ID of the last callee's leg; "" when none was tried
+    caller_trunk: str  # trunk that the call came from
+    callee_trunk: str  # trunk that was tried last; "" when none was
+    caller: str  # number or user of From
+    called: str  # number or user of the Request-URI
+    invited_at: float
+    ringing_at: float = 0.0  # first 18x
+    answered_at: float = 0.0
+    ended_at: float = 0.0
+    original_status: int = 0  # final response before any rule; 0 when the call was cancelled first
+    original_phrase: str = ""
+    original_q850: int = 0
+    emitted_status: int = 0  # final response that the caller got
+    emitted_phrase: str = ""
+    emitted_q850: int = 0
+    origin: str = ""  # who made the original: "peer" | "local"
+    rule: str = ""  # rule that decided, in mode enforce
+    guard: str = ""  # guard that decided before any rule
+    mode: str = ""  # "enforce" | "shadow" | "" when no rule matched
+    shadow_rule: str = ""  # first shadow rule that matched, and what it would have sent
+    shadow_status: int = 0
+    label: str = ""  # the rule's label
+    attempts: int = 0  # targets tried
+    ended_by: str = ""  # "caller" | "callee" | "gateway"
+    end_reason: str = ""  # "rejected", "cancelled", "bye", "no route", "ring timeout", "no ACK", ...
+
+
+class RecordSink(Protocol):
+    """Somebody who wants call records. Must return at once and never raise."""
+
+    def record(self, record: CallRecord) -> None:
+        """Take the record of a call that has just ended."""

@@ -1,0 +1,177 @@
+"""A request that passes from one side to the other, and its answer that passes back.
+
+:class:`Relay` serves requests inside dialogs (each leg numbers its own CSeq) and transactions outside of any.
+:class:`Answer` carries a 2xx to INVITE and brings back its ACK, for the call's first INVITE and for every
+re-INVITE alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.sip.dialog import Dialog
+from gateway.sip.endpoint import Endpoint
+from gateway.sip.message import Request, Response
+from gateway.sip.transaction import (
+    ClientTransaction,
+    InviteClient,
+    InviteServer,
+    ServerTransaction,
+)
+
+from .policy import Policy
+
+
+class Relay:
+    """One request on its way. ``forth`` is the policy for the request, ``back`` the one for its responses;
+    ``on_final`` hears the final response (or None when none came) before it is passed.
+    """
+
+    __slots__ = ("back", "endpoint", "forth", "on_final", "server")
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        server: ServerTransaction,
+        forth: Policy,
+        back: Policy,
+        on_final: Callable[[Response | None, float], None] | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.server = server
+        self.forth = forth
+        self.back = back
+        self.on_final = on_final
+
+    def send(self, dialog: Dialog, request: Request, lines: bytes, now: float) -> ClientTransaction:
+        """Send the request on in ``dialog``, with these header lines, and return its transaction."""
+        if b"Contact" in request.index and request.method != b"REGISTER":
+            lines += b"Contact: %b\r\n" % dialog.flow.local.contact
+        hops = request.max_forwards - 1
+        return self.endpoint.request(request.method, dialog, lines, request.body, self, now, hops)
+
+    def on_response(self, _client: ClientTransaction, response: Response, now: float) -> None:
+        """Pass a response back (the 100 is each hop's own affair, RFC 3261 8.1.1.7)."""
+        status = response.status
+        if status == 100:
+            return
+        if status >= 200 and self.on_final is not None:
+            self.on_final(response, now)
+        self.pass_back(response, now)
+
+    def pass_back(self, response: Response, now: float) -> None:
+        """Answer the side that asked with what the other side said."""
+        self.server.respond(
+            response.status,
+            response.phrase,
+            self.endpoint.new_token(),
+            back_lines(self.back, response, self.server),
+            response.body,
+            now,
+        )
+
+    def on_no_response(self, _client: ClientTransaction, status: int, now: float) -> None:
+        """Nobody answered: say so, but never by a late 408 to a non-INVITE request (RFC 4320 4.1)."""
+        if self.on_final is not None:
+            self.on_final(None, now)
+        if status == 408 and self.server.method != b"INVITE":
+            self.server.abandon()
+        else:
+            self.server.reject(status, self.endpoint.new_token(), now)
+
+
+def back_lines(policy: Policy, response: Response, server: ServerTransaction) -> bytes:
+    """Return the header lines of a response that passes back, our Contact in place of the other side's."""
+    status = response.status
+    if 300 <= status < 400 or status == 485 or server.method == b"REGISTER":
+        return policy.lines_with_contact(response.rows)
+    lines = policy.lines(response.rows)
+    if status < 300 and (b"Contact" in response.index or server.method == b"INVITE"):
+        lines += b"Contact: %b\r\n" % server.flow.local.contact
+    return lines
+
+
+class Answer:
+    """A 2xx to INVITE that was passed to the dialog ``asked``, and waits for the ACK to pass to ``answered``.
+
+    The ACK goes end to end: it may carry the SDP answer of a late offer, so we cannot send it on our own.
+    """
+
+    __slots__ = ("_ack", "_answered", "_answered_seq", "_server")
+
+    def __init__(self, server: InviteServer, answered: Dialog, answered_seq: int) -> None:
+        self._server = server
+        self._answered = answered
+        self._answered_seq = answered_seq
+        self._ack = b""
+
+    @property
+    def is_acked(self) -> bool:
+        """Whether the ACK has been passed on."""
+        return bool(self._ack)
+
+    def acked(self, endpoint: Endpoint, lines: bytes, body: bytes, hops: int, now: float) -> None:
+        """Take the ACK of the side that asked and pass it on; further copies of it change nothing."""
+        if self._ack:
+            return
+        self._server.acknowledged(now)
+        self._ack = endpoint.acknowledge(self._answered, self._answered_seq, lines, body, hops)
+
+    def again(self, endpoint: Endpoint) -> None:
+        """The 2xx came again: its ACK was lost, or has not been sent yet (RFC 3261 13.2.2.4)."""
+        if self._ack:
+            endpoint.send(self._ack, self._answered.flow)
+
+
+class ReinviteRelay(Relay):
+    """A re-INVITE on its way, with what only INVITE has: CANCEL, a 2xx that is acknowledged, and its loss."""
+
+    __slots__ = ("_answered", "_on_no_ack", "_wait_for_ack", "answer", "client")
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        server: InviteServer,
+        forth: Policy,
+        back: Policy,
+        on_final: Callable[[Response | None, float], None],
+        wait_for_ack: Callable[[Answer], None],
+        on_no_ack: Callable[[float], None],
+    ) -> None:
+        super().__init__(endpoint, server, forth, back, on_final)
+        self.answer: Answer | None = None
+        self.client: InviteClient | None = None
+        self._answered: Dialog | None = None
+        self._wait_for_ack = wait_for_ack
+        self._on_no_ack = on_no_ack
+
+    def send(self, dialog: Dialog, request: Request, lines: bytes, now: float) -> ClientTransaction:
+        """Send the re-INVITE on in ``dialog``."""
+        self._answered = dialog
+        client = super().send(dialog, request, lines, now)
+        assert isinstance(client, InviteClient)
+        self.client = client
+        return client
+
+    def on_response(self, client: ClientTransaction, response: Response, now: float) -> None:
+        """Pass a response back; a 2xx that comes again only gets its ACK again."""
+        if 200 <= response.status < 300:
+            if self.answer is not None:
+                self.answer.again(self.endpoint)
+                return
+            assert isinstance(client, InviteClient)
+            assert isinstance(self.server, InviteServer)
+            assert self._answered is not None
+            self._answered.retarget(response, self.endpoint.flows)
+            self.answer = Answer(self.server, self._answered, client.seq)
+            self._wait_for_ack(self.answer)
+        super().on_response(client, response, now)
+
+    def on_cancel(self, _server: ServerTransaction, cancel: Request, now: float) -> None:
+        """Pass the CANCEL on; whatever final response comes decides (RFC 3261 9.1)."""
+        if self.client is not None:
+            self.client.cancel(self.forth.cancel_lines(cancel.rows), now)
+
+    def on_no_ack(self, _server: ServerTransaction, now: float) -> None:
+        """The 2xx of a re-INVITE was never acknowledged: the session is to end (RFC 3261 14.2)."""
+        self._on_no_ack(now)

@@ -1,0 +1,26 @@
+"""The `gateway` command: puts each command in its place. Every command returns its exit code."""
+
+from __future__ import annotations
+
+import sys
+
+from cyclopts import App
+
+from gateway import __version__
+from gateway.commands.calls import calls
+from gateway.commands.doctor import doctor
+from gateway.commands.explain import explain
+from gateway.commands.run import run
+
+app = App(
+    name="gateway",
+    help="A SIP back-to-back user agent that makes call rejections tell the truth, by rule and on evidence.",
+    version=__version__,
+)
+for command in (run, explain, calls, doctor):
+    app.command(command)
+
+
+def main() -> None:
+    """Run the command line and exit with the command's code."""
+    sys.exit(app())

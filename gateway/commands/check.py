@@ -1,0 +1,89 @@
+"""`gateway check`: is this configuration, with these rules, fit to be served with?
+
+Every mistake is printed, not only the first, each as one sentence with its place. What is valid but probably
+not meant is a warning; a note only informs and does not count.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from gateway.config import Config, SettingsError, SettingsErrors, load
+from gateway.rules import RuleSet, lint, load_rules
+
+from .output import (
+    CLEAN,
+    FAILED,
+    WARNINGS,
+    ConfigOption,
+    JsonOption,
+    RulesOption,
+    complain,
+    print_json,
+)
+from .sources import read_rules
+
+_IDLE = (("shadow", "in shadow"), ("off", "off"))
+
+
+def check(*, config: ConfigOption = None, rules: RulesOption = None, json: JsonOption = False) -> int:
+    """Check configuration and rules without starting.
+
+    Exits with 0 when all is clean, with 1 when there are warnings, with 2 when there are errors.
+    """
+    errors: list[SettingsError] = []
+    settings: Config | None = None
+    ruleset: RuleSet | None = None
+    try:
+        settings = load(config)
+    except SettingsErrors as found:
+        errors += found.errors
+    try:
+        if settings is not None:
+            ruleset = read_rules(rules, settings, embedded=config is None)
+        elif rules is not None:  # a mistake in the one file does not hide those in the other
+            ruleset = load_rules(rules, None)
+    except SettingsErrors as found:
+        errors += found.errors
+    findings = lint(ruleset) if ruleset is not None else []
+    warnings = [finding.text for finding in findings if finding.level == "warning"]
+    notes = [finding.text for finding in findings if finding.level == "note"]
+    if json:
+        print_json({
+            "errors": list(map(_as_dict, errors)),
+            "warnings": list(map(_as_dict, warnings)),
+            "notes": list(map(_as_dict, notes)),
+        })  # fmt: skip
+    else:
+        complain(*errors, *(f"{text} (warning)" for text in warnings), *(f"{text} (note)" for text in notes))
+        if settings is not None and ruleset is not None:
+            print(f"checked {_summary(settings, ruleset, config is None)}: {_verdict(len(warnings))}")
+    return FAILED if errors else WARNINGS if warnings else CLEAN
+
+
+def _as_dict(error: SettingsError) -> dict[str, str | int]:
+    return {
+        "file": error.file,
+        "line": error.line,
+        "key": error.key,
+        "problem": error.problem,
+        "remedy": error.remedy,
+    }
+
+
+def _summary(config: Config, ruleset: RuleSet, embedded: bool) -> str:
+    """Say what was checked, such as "gateway.toml (2 trunks, 2 routes) and rules.toml (5 rules, 1 off)"."""
+    name = "the embedded default" if embedded else config.source.file
+    modes = Counter(rule.mode for rule in ruleset.rules)
+    idle = "".join(f", {modes[mode]} {word}" for mode, word in _IDLE if modes[mode])
+    trunks, routes = _number(len(config.trunks), "trunk"), _number(len(config.routes), "route")
+    rules = _number(len(ruleset.rules), "rule")
+    return f"{name} ({trunks}, {routes}) and {ruleset.source.file} ({rules}{idle})"
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def _verdict(warnings: int) -> str:
+    return _number(warnings, "warning") if warnings else "no mistakes"

@@ -1,0 +1,160 @@
+"""`gateway explain`: what the rules make of one response, and why.
+
+The response is read from a file or from standard input, as people paste it: with any line ends, indented,
+after lines of a tool's own, without a body, or with a Content-Length that no longer fits. What the response
+itself does not say (which trunks, how long it rang) is said by options.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from gateway.config import Config, SettingsErrors, load
+from gateway.patterns import BadValue, parse_duration
+from gateway.routing.trunk import Trunk
+from gateway.rules.facts import Facts
+from gateway.sip.message import MalformedMessageError, Response, parse
+from gateway.toml_source import closest
+
+from .output import CLEAN, FAILED, ConfigOption, JsonOption, RulesOption, complain, print_json, printable
+from .sources import read_rules
+
+_FORM = 'a SIP response begins with a line such as "SIP/2.0 603 Decline"'
+
+
+class _Refused(Exception):  # noqa: N818 (it carries a sentence, not an error of ours)
+    """What was given cannot be explained; `str()` is the sentence for the person who gave it."""
+
+
+def explain(
+    message: Annotated[str, Parameter(help='File with the response; "-" reads standard input.')],
+    /,
+    *,
+    rules: RulesOption = None,
+    from_: Annotated[str, Parameter(name="--from", show_default=False, help="Trunk that answered.")] = "",
+    to: Annotated[
+        str, Parameter(name="--to", show_default=False, help="Trunk that will receive the answer.")
+    ] = "",
+    called: Annotated[str, Parameter(name="--called", show_default=False, help="The called number.")] = "",
+    caller: Annotated[str, Parameter(name="--caller", show_default=False, help="The caller's number.")] = "",
+    rang: Annotated[
+        bool, Parameter(name="--rang", show_default=False, help="Whether it rang before.")
+    ] = False,
+    after: Annotated[
+        str,
+        Parameter(
+            name="--after", show_default=False, help='Time from the INVITE to the response, such as "250ms".'
+        ),
+    ] = "",
+    ringing: Annotated[
+        str,
+        Parameter(
+            name="--ringing", show_default=False, help='How long it rang, such as "2s"; it rang, then.'
+        ),
+    ] = "",
+    method: Annotated[str, Parameter(name="--method", help="The method of the request.")] = "INVITE",
+    origin: Annotated[
+        Literal["peer", "local"],
+        Parameter(name="--origin", help="Who made the response: the far end, or the gateway."),
+    ] = "peer",
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Explain what the rules make of a response: who decides, and why nobody before did.
+
+    Without --config there are a carrier, which answers, and a pbx, which receives; other names may be given.
+    Exits with 0, or with 2 when something cannot be read.
+    """
+    try:
+        settings = load(config)
+        ruleset = read_rules(rules, settings, embedded=config is None)
+        facts = Facts(
+            response=read_response(message),
+            request=None,
+            source=_trunk(settings, "--from", from_, "carrier", embedded=config is None),
+            target=_trunk(settings, "--to", to, "pbx", embedded=config is None),
+            method=method.upper().encode(),
+            called=called,
+            caller=caller,
+            rang=rang or bool(ringing),
+            after=_duration("--after", after),
+            ringing=_duration("--ringing", ringing),
+            local=origin == "local",
+        )
+    except (_Refused, SettingsErrors) as error:
+        complain(error)
+        return FAILED
+    explanation = ruleset.explain(facts)
+    if json:
+        print_json(explanation.as_dict())
+    else:
+        print("\n".join(map(printable, explanation.as_text().split("\n"))))
+    return CLEAN
+
+
+def read_response(place: str) -> Response:
+    """Read the response in a file, or on standard input when `place` is "-". Raises _Refused."""
+    name = "standard input" if place == "-" else place
+    try:
+        data = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
+    except OSError as error:
+        raise _Refused(f"{name}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+    try:
+        found = parse(_as_sent(data))
+    except MalformedMessageError as error:
+        raise _Refused(f"{name}: this is no SIP response ({error.why}); {_FORM}") from None
+    if not isinstance(found, Response):
+        raise _Refused(f"{name}: this is a request; {_FORM}")
+    return found
+
+
+def _as_sent(pasted: bytes) -> bytes:
+    """Undo what pasting does to a message: line ends, indentation, lines before it, no end of the headers.
+
+    Content-Length is taken away, because a body is whatever follows the headers here.
+    """
+    lines = pasted.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    start = next((at for at, line in enumerate(lines) if line.lstrip()[:4].upper() == b"SIP/"), 0)
+    while start < len(lines) - 1 and not lines[start].strip():
+        start += 1
+    indent = lines[start][: len(lines[start]) - len(lines[start].lstrip())]
+    lines = [line.removeprefix(indent) for line in lines[start:]]
+    end = next((at for at, line in enumerate(lines) if not line.strip()), len(lines))
+    head = [line.rstrip() for line in lines[:end] if not _is_content_length(line)]
+    return b"\r\n".join(head) + b"\r\n\r\n" + b"\r\n".join(lines[end + 1 :])
+
+
+def _is_content_length(line: bytes) -> bool:
+    return line.partition(b":")[0].strip().lower() in (b"content-length", b"l")
+
+
+def _duration(option: str, text: str) -> float | None:
+    try:
+        return parse_duration(text) if text else None
+    except BadValue as error:
+        raise _Refused(f"{option}: {error}; {error.remedy}") from None
+
+
+def _trunk(config: Config, option: str, name: str, kind: str, *, embedded: bool) -> Trunk:
+    """Return the trunk of that name; of the embedded default, one of any name. Without a name, the first of
+    the kind."""
+    trunks = {trunk.name: trunk for trunk in config.trunks}
+    first = next((trunk for trunk in config.trunks if trunk.kind == kind), config.trunks[0])
+    if not name:
+        return Trunk(first)
+    if name in trunks:
+        return Trunk(trunks[name])
+    if embedded:
+        return Trunk(replace(first, name=name))
+    raise _Refused(f"{option}: {config.source.file} has no trunk {name!r}; {_proposal(name, trunks)}")
+
+
+def _proposal(name: str, trunks: Mapping[str, object]) -> str:
+    meant = closest(name, trunks)
+    return f'did you mean "{meant}"?' if meant else f"it has {', '.join(trunks)}"

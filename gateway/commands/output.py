@@ -1,0 +1,70 @@
+"""What all commands share in speaking to people: colours only on a terminal, nothing that a terminal obeys.
+
+Much of what commands print came from the network: numbers, phrases, header values. It is printed as it is,
+neither as markup of ours nor as control sequences of the terminal's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+CLEAN, WARNINGS, FAILED = 0, 1, 2
+"""Exit codes."""
+
+_UNLIMITED = 1000  # columns of a file or pipe: one call stays on one line, for grep
+
+ConfigOption = Annotated[
+    Path | None, Parameter(name="--config", help="Configuration; without it, the embedded default.")
+]
+RulesOption = Annotated[
+    Path | None, Parameter(name="--rules", help="Rule file, instead of the one the configuration names.")
+]
+JsonOption = Annotated[
+    bool, Parameter(name="--json", show_default=False, negative="", help="Print JSON, for a program.")
+]
+
+
+def console() -> Console:
+    """Return standard output: as wide as the terminal or COLUMNS says, and else without a limit."""
+    out = Console(highlight=False, markup=False, emoji=False)
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        out.width = _UNLIMITED
+    return out
+
+
+def columns(*headings: str) -> Table:
+    """Return an empty table in the one style that all commands have."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def printable(text: str) -> str:
+    """Return text from the network as a terminal may see it: on one line, without control characters."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
+
+
+def cell(text: str, style: str = "") -> Text:
+    """Return text for a table. Newlines in it are ours; everything else goes through `printable`."""
+    return Text("\n".join(map(printable, text.split("\n"))), style=style)
+
+
+def complain(*sentences: object) -> None:
+    """Print sentences on standard error, one a line."""
+    for sentence in sentences:
+        print(sentence, file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, indented: both programs and people read it."""
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

@@ -1,0 +1,306 @@
+"""gateway.toml, read into typed, frozen settings.
+
+`load` reads a file, or the embedded default.toml when there is none; `parse` reads a text. Both find every
+mistake in one reading and raise them together as SettingsErrors. A key that is left out has the value it has
+in the embedded default; trunks and routes have no default.
+
+Relative paths in a file (`rules`, an SQLite `url`, number lists, TLS files) start at the directory the file
+is in, so that a deployment can be moved and started from anywhere. Those of the embedded default start at
+the current directory, because it has no place of its own.
+
+Secrets are never read from the file: it names the environment variables that hold them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from gateway.addresses import TransportAddress, parse_host_port, parse_transport_address
+from gateway.patterns import BadValue
+from gateway.settings_table import Table
+from gateway.toml_source import SettingsError, SettingsErrors, TomlSource
+from gateway.trunk_settings import (
+    RouteSettings,
+    TrunkSettings,
+    environment_name,
+    read_routes,
+    read_trunks,
+)
+
+__all__ = [
+    "Config",
+    "ConsoleSettings",
+    "GatewaySettings",
+    "LedgerSettings",
+    "RouteSettings",
+    "SettingsError",
+    "SettingsErrors",
+    "TelemetrySettings",
+    "TimerSettings",
+    "TrunkSettings",
+    "load",
+    "parse",
+]
+
+EMBEDDED = "default.toml"
+"""The name that the embedded default has in messages."""
+_NUMBER_FORMS = ("hash", "last4", "clear")
+_GATEWAY_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_DATABASE = re.compile(r"(sqlite|postgresql)(\+\w+)?://.*")
+_SQLITE_FILE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:|file:)(.+)")
+_WEB = re.compile(r"https?://[^\s/]+.*")
+_LITERAL_TOKEN = (
+    "a secret does not belong in this file",
+    'put it in an environment variable and name that: token_env = "NAME"',
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """[gateway]."""
+
+    name: str
+    listen: tuple[TransportAddress, ...]
+    advertise: str
+    """HOST[:PORT] for Via and Contact; "" means the bound address."""
+    rules: Path
+    workers: int
+    """Processes; 0 means one for each core."""
+    drain: float
+    """Seconds that calls may go on after the gateway was told to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleSettings:
+    """[console]."""
+
+    listen: TransportAddress | None
+    """None means off."""
+    token_env: str
+    """The environment variable that holds the token; "" (on loopback only) means that none is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """[ledger]."""
+
+    url: str
+    """As SQLAlchemy reads it, an SQLite path already resolved; "" means off."""
+    keep: float
+    """Seconds that records are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """[telemetry]."""
+
+    otlp: str
+    """The OTLP/HTTP endpoint; "" means off."""
+    sample: float
+    """Share of calls traced, from 0 to 1."""
+    sample_rewritten: float
+    """Share of rewritten calls traced, from 0 to 1."""
+    max_traces_per_second: float
+    hep: TransportAddress | None
+    """Where copies of messages go as HEPv3; None means off."""
+    numbers: str
+    """"hash", "last4" or "clear": how numbers appear in traces and logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimerSettings:
+    """[timers]: the base values of RFC 3261 17.1.1.1, in seconds."""
+
+    t1: float
+    t2: float
+    t4: float
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that gateway.toml says."""
+
+    source: TomlSource
+    directory: Path
+    """Where the relative paths of the file start."""
+    gateway: GatewaySettings
+    console: ConsoleSettings
+    ledger: LedgerSettings
+    telemetry: TelemetrySettings
+    timers: TimerSettings
+    trunks: tuple[TrunkSettings, ...]
+    routes: tuple[RouteSettings, ...]
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether this is the default that serves when no file is given."""
+        return self.source.file == EMBEDDED
+
+    @property
+    def trunk_kinds(self) -> dict[str, str]:
+        """The kind of each trunk by its name, as TrunkPattern.unknown asks for it."""
+        return {trunk.name: trunk.kind for trunk in self.trunks}
+
+
+def load(path: str | Path | None = None) -> Config:
+    """Read the file at `path`, or the embedded default when it is None. Raises SettingsErrors."""
+    if path is None:
+        text = resources.files("gateway").joinpath("default.toml").read_text(encoding="utf-8")
+        return parse(text, EMBEDDED)
+    try:
+        source = TomlSource.read(path)
+    except SettingsError as error:
+        raise SettingsErrors([error]) from None
+    return _read(source, Path(path).parent)
+
+
+def parse(text: str, file: str = "gateway.toml", directory: Path | None = None) -> Config:
+    """Read a text. `file` is its name in messages; relative paths start at `directory`, or the current one.
+
+    Raises SettingsErrors.
+    """
+    try:
+        source = TomlSource.parse(text, file)
+    except SettingsError as error:
+        raise SettingsErrors([error]) from None
+    return _read(source, directory or Path())
+
+
+def _read(source: TomlSource, directory: Path) -> Config:
+    errors: list[SettingsError] = []
+    top = Table(source, (), source.data, errors)
+    gateway = _gateway(top.table("gateway"), directory)
+    console = _console(top.table("console"))
+    ledger = _ledger(top.table("ledger"), directory)
+    telemetry = _telemetry(top.table("telemetry"))
+    timers = _timers(top.table("timers"))
+    trunk_tables = top.tables("trunk")
+    trunks = read_trunks(trunk_tables, directory)
+    routes = read_routes(top.tables("route"), trunks, directory)
+    if "trunk" not in top:
+        top.fail("trunk", "there is none, so every call would be refused", "add a [[trunk]] for each peer")
+    top.done()
+    if errors:
+        raise SettingsErrors(errors)
+    return Config(source, directory, gateway, console, ledger, telemetry, timers, trunks, routes)
+
+
+def _gateway(table: Table, directory: Path) -> GatewaySettings:
+    default = (TransportAddress("udp", "127.0.0.1", 5060), TransportAddress("tcp", "127.0.0.1", 5060))
+    listen = table.parsed_list("listen", default, parse_transport_address)
+    if table.value("listen") in ([], ""):
+        table.fail("listen", "the gateway would hear nothing", 'write an address, such as "udp:0.0.0.0:5060"')
+    for index, address in enumerate(listen):
+        if address.port and address in listen[:index]:
+            table.fail(("listen", index), "this address is listed twice", "keep one of the two")
+    settings = GatewaySettings(
+        name=table.parsed("name", "gw1", _gateway_name),
+        listen=listen,
+        advertise=table.parsed("advertise", "", _advertised),
+        rules=directory / table.parsed("rules", "rules.toml", _file_name),
+        workers=table.integer("workers", 1, 0, 256),
+        drain=table.duration("drain", 30.0, "0s", "1d"),
+    )
+    table.done()
+    return settings
+
+
+def _console(table: Table) -> ConsoleSettings:
+    default: TransportAddress | None = TransportAddress("tcp", "127.0.0.1", 8080)
+    listen = table.parsed("listen", default, _web_address)
+    token_env = table.parsed("token_env", "GATEWAY_TOKEN", environment_name)
+    if listen and not token_env and not _is_loopback(listen.host):
+        problem = "off loopback the console must ask for a token"
+        table.fail("token_env", problem, 'write token_env = "GATEWAY_TOKEN", or listen on 127.0.0.1')
+    table.done({"token": _LITERAL_TOKEN, "password": _LITERAL_TOKEN})
+    return ConsoleSettings(listen, token_env)
+
+
+def _ledger(table: Table, directory: Path) -> LedgerSettings:
+    url = table.parsed("url", "sqlite:///var/gateway.db", _database)
+    url = _SQLITE_FILE.sub(lambda match: f"{match[1]}{directory / match[2]}", url)
+    settings = LedgerSettings(url, table.duration("keep", 30 * 86400.0, "1m", "36500d"))
+    table.done()
+    return settings
+
+
+def _telemetry(table: Table) -> TelemetrySettings:
+    settings = TelemetrySettings(
+        otlp=table.parsed("otlp", "", _web_url),
+        sample=table.number("sample", 0.01, 0, 1),
+        sample_rewritten=table.number("sample_rewritten", 1.0, 0, 1),
+        max_traces_per_second=table.number("max_traces_per_second", 50.0, 0, 100_000),
+        hep=table.parsed("hep", None, _optional_address),
+        numbers=table.choice("numbers", "hash", _NUMBER_FORMS),
+    )
+    table.done()
+    return settings
+
+
+def _timers(table: Table) -> TimerSettings:
+    settings = TimerSettings(
+        t1=table.duration("t1", 0.5, "1ms", "10s"),
+        t2=table.duration("t2", 4.0, "1ms", "1m"),
+        t4=table.duration("t4", 5.0, "1ms", "1m"),
+    )
+    if settings.t2 < settings.t1:
+        table.fail("t2", "it is shorter than t1", "make it at least t1 (RFC 3261 17.1.2.1)")
+    table.done()
+    return settings
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _gateway_name(text: str) -> str:
+    if not _GATEWAY_NAME.fullmatch(text):
+        raise BadValue(f'"{text}" cannot name a gateway', "use letters, digits, dots, - and _")
+    return text
+
+
+def _file_name(text: str) -> str:
+    if not text:
+        raise BadValue("it names no file", 'write a path, such as "rules.toml"')
+    return text
+
+
+def _advertised(text: str) -> str:
+    if text and parse_host_port(text).port == 0:
+        raise BadValue("peers cannot send to port 0", "write a port from 1 to 65535, or none")
+    return text
+
+
+def _web_address(text: str) -> TransportAddress | None:
+    if not text:
+        return None
+    address = parse_host_port(text)
+    if address.port is None:
+        raise BadValue(f'"{text}" has no port', 'write HOST:PORT, such as "127.0.0.1:8080"')
+    return TransportAddress("tcp", address.host, address.port)
+
+
+def _optional_address(text: str) -> TransportAddress | None:
+    return parse_transport_address(text) if text else None
+
+
+def _database(text: str) -> str:
+    if text and not _DATABASE.fullmatch(text):
+        raise BadValue(
+            f'"{text}" is not a database the ledger can use',
+            'write "sqlite:///FILE" or "postgresql+psycopg://USER@HOST/NAME"',
+        )
+    return text
+
+
+def _web_url(text: str) -> str:
+    if text and not _WEB.fullmatch(text):
+        raise BadValue(f'"{text}" is not a web address', 'write it as "http://127.0.0.1:4318"')
+    return text

@@ -1,0 +1,1 @@
+"""The ledger: one row a call, written off the loop, read by commands and console."""

@@ -1,0 +1,176 @@
+"""Reaching the ledger's database, and saying in one sentence why it cannot be reached.
+
+A database is named by an SQLAlchemy URL. SQLite's own needs (directories, write-ahead log, busy timeout, one
+connection for a database in memory) are met here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import StaticPool
+
+from .schema import SCHEMA_VERSION, metadata, version
+
+BUSY = 1.0
+"""Seconds that a statement waits for a lock that somebody else holds."""
+
+
+class LedgerError(Exception):
+    """The ledger cannot be used; `str()` is a sentence for a person, with what would be right."""
+
+
+def parse_url(url: str) -> URL:
+    """Return the database URL, parsed. Raises LedgerError when it is none."""
+    try:
+        return sa.make_url(url)
+    except sa.exc.ArgumentError:
+        remedy = "write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
+        raise LedgerError(f"{url!r} is not a database URL; {remedy}") from None
+
+
+def shown(url: URL) -> str:
+    """Return the URL as it may be printed: without its password."""
+    return url.render_as_string(hide_password=True)
+
+
+def reason(error: BaseException) -> str:
+    """Return what a database or the operating system said, in a few words on one line."""
+    if isinstance(error, sa.exc.DBAPIError):
+        error = error.orig or error
+    if isinstance(error, OSError):
+        words = (error.strerror or str(error)).lower()
+        return f"{words}: {error.filename}" if error.filename else words
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def sqlite_path(url: URL) -> Path | None:
+    """Return the file of an SQLite database; None for one in memory and for every other kind of database."""
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return None
+    return Path(str(url.database))
+
+
+def connect(url: URL, *, writing: bool) -> sa.Engine:
+    """Return an engine for `url`; nothing is opened yet. Raises LedgerError.
+
+    An engine for reading leaves the database as it is; one for writing puts SQLite into write-ahead mode, so
+    that readers and the writer do not wait for each other.
+    """
+    options: dict[str, Any] = {}
+    sqlite = url.get_backend_name() == "sqlite"
+    if sqlite:
+        options["connect_args"] = {"timeout": BUSY, "check_same_thread": False}
+        if sqlite_path(url) is None:
+            options["poolclass"] = StaticPool
+    try:
+        engine = sa.create_engine(url, **options)
+    except ModuleNotFoundError as error:
+        raise LedgerError(f"{shown(url)} needs the package {error.name}; install it") from None
+    except sa.exc.ArgumentError as error:
+        raise LedgerError(f"{shown(url)} cannot be used ({reason(error)}); correct the URL") from None
+    if sqlite:
+        sa.event.listen(engine, "connect", _prepare_writing if writing else _prepare_reading)
+    return engine
+
+
+def _prepare_writing(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")  # a power cut may cost the last records, never the file
+
+
+def _prepare_reading(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA query_only=ON")
+
+
+def open_for_writing(url: URL) -> sa.Engine:
+    """Return an engine whose database has the ledger's tables, made now where they are missing.
+
+    Raises LedgerError, or what SQLAlchemy, the driver or the operating system raise.
+    """
+    path = sqlite_path(url)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    engine = connect(url, writing=True)
+    try:
+        with engine.begin() as connection:
+            metadata.create_all(connection)
+            if connection.execute(sa.select(version.c.version)).first() is None:
+                connection.execute(sa.insert(version).values(version=SCHEMA_VERSION))
+            _check_version(connection, url)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def open_for_reading(url: str) -> sa.Engine:
+    """Return an engine on a ledger that is already there. Raises LedgerError, whatever stands in the way."""
+    parsed = parse_url(url)
+    path = sqlite_path(parsed)
+    if path is not None and not path.is_file():
+        remedy = "it is made by the first `gateway run`; name another with --ledger"
+        raise LedgerError(f"there is no ledger at {path}; {remedy}")
+    engine = connect(parsed, writing=False)
+    try:
+        with engine.connect() as connection:
+            _check_version(connection, parsed)
+    except LedgerError:
+        engine.dispose()
+        raise
+    except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
+        engine.dispose()
+        remedy = "check that it is a ledger and may be read"
+        raise LedgerError(f"the ledger {shown(parsed)} cannot be read ({reason(error)}); {remedy}") from None
+    return engine
+
+
+def _check_version(connection: sa.Connection, url: URL) -> None:
+    found = connection.execute(sa.select(version.c.version)).scalar()
+    if found != SCHEMA_VERSION:
+        problem = f"the ledger {shown(url)} has version {found}, not {SCHEMA_VERSION}"
+        raise LedgerError(f"{problem}; name another ledger, or use the gateway that wrote it")
+
+
+def probe(url: str) -> str:
+    """Find out whether the ledger at `url` could be written, without making anything.
+
+    Returns a few words that say what is there. Raises LedgerError when records would be lost.
+    """
+    parsed = parse_url(url)
+    path = sqlite_path(parsed)
+    if path is not None and not path.exists():
+        return _probe_directory(path)
+    engine = connect(parsed, writing=False)
+    try:
+        with engine.connect() as connection:
+            if path is not None:
+                connection.exec_driver_sql("PRAGMA query_only=OFF")
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            there = sa.inspect(connection).has_table(version.name)
+            if there:
+                _check_version(connection, parsed)
+            connection.rollback()
+    except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
+        problem = f"the ledger {shown(parsed)} cannot be written ({reason(error)})"
+        raise LedgerError(f"{problem}; calls go on, but leave no record") from None
+    finally:
+        engine.dispose()
+    return "writable" if there else "writable, and still empty"
+
+
+def _probe_directory(path: Path) -> str:
+    """Try the nearest directory that exists above a database that does not."""
+    directory = next(parent for parent in path.absolute().parents if parent.exists())
+    trial = directory / f".{path.name}.probe"
+    try:
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    except OSError as error:
+        problem = f"the ledger {path} cannot be made ({reason(error)})"
+        raise LedgerError(f"{problem}; make its directory writable") from None
+    return "not there yet; it can be made"

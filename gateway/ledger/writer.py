@@ -1,0 +1,229 @@
+"""The writer: takes call records on the loop, puts them into the database in a thread.
+
+Theory of operation. `record` appends to a list and does nothing else, so a call never waits for a disk.
+Twice a second `run` hands what has gathered, in batches, to a worker thread, one transaction a batch. A batch
+leaves the list only when it is committed, so neither a failure nor a cancellation loses it.
+
+Two kinds of failure are told apart. When the *database* fails (locked, read-only, full, gone, of another
+version), the records stay and the batch is tried again half a second later, on a fresh connection; the list
+is bounded, and when it is full new records are dropped and counted. When the *data* is refused (text that the
+database cannot hold), waiting does not help: the batch is halved until the record at fault is alone, and only
+that one is lost.
+
+Rows go in with many a statement: Python's sqlite3 gives up the interpreter lock for each statement, and
+getting it back from a busy loop costs more than the insert itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import chain
+from operator import attrgetter
+
+import sqlalchemy as sa
+import trio
+
+from gateway.b2bua.record import CallRecord
+
+from . import database
+from .schema import FIELDS, calls
+
+_PAUSE = 0.5  # seconds between two looks at the list
+_BATCH = 2000  # records a transaction
+_ROWS = (100, 10, 1)  # rows a statement, largest first; 100 rows are 2,700 of SQLite's 32,766 variables
+_EXPIRY_PAUSE = 60.0  # seconds between two looks for records that are too old
+_CLOSE = 5.0  # seconds that close may take
+
+# What a driver raises when one value cannot be stored, as opposed to a database that cannot be used.
+_BAD_DATA = (sa.exc.DataError, sa.exc.IntegrityError, ValueError, OverflowError, TypeError)
+
+_values: Callable[[CallRecord], tuple[object, ...]] = attrgetter(*FIELDS)
+
+
+class Ledger:
+    """A RecordSink that writes to a database.
+
+    `url` is an SQLAlchemy URL; `keep` is how long a record is kept after its call ended, in seconds; `limit`
+    is how many records may wait; `log` gets one line when the database fails and one when it is back; `clock`
+    tells the time in seconds since the epoch. Raises LedgerError when `url` is no URL; a database that cannot
+    be opened raises nothing.
+    """
+
+    written: int  # records in the database
+    dropped: int  # records that came when the list was full
+    failed: int  # records that the database refused, or that were left when it was closed
+
+    def __init__(
+        self,
+        url: str,
+        keep: float,
+        *,
+        limit: int = 100_000,
+        log: Callable[[str], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.written = 0
+        self.dropped = 0
+        self.failed = 0
+        self._url = database.parse_url(url)
+        self._keep = keep
+        self._limit = limit
+        self._log = log
+        self._clock = clock
+        self._queue: list[CallRecord] = []
+        self._engine: sa.Engine | None = None
+        self._statements: dict[int, str] = {}
+        self._failing_since: float | None = None
+        self._lost_before = 0
+        self._refusal_told = False
+        self._next_expiry = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """How many records are not yet in the database."""
+        return len(self._queue)
+
+    def record(self, record: CallRecord) -> None:
+        """Take the record of a call that has just ended. Returns at once and never raises."""
+        if len(self._queue) < self._limit:
+            self._queue.append(record)
+        else:
+            self.dropped += 1
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Write until cancelled; started when the database has been opened, or has been found to fail."""
+        await self._attempt([])
+        task_status.started()
+        while True:
+            await trio.sleep(_PAUSE)
+            await self.flush()
+            await self._expire()
+
+    async def flush(self, *, abandon_on_cancel: bool = False) -> bool:
+        """Write what waits now. Returns whether all of it is out of the way.
+
+        A cancellation waits for the batch under way, unless `abandon_on_cancel` leaves it to its fate.
+        """
+        while self._queue:
+            batch = self._queue[:_BATCH]
+            refused = await self._attempt(batch, abandon_on_cancel=abandon_on_cancel)
+            if refused is None:
+                return False
+            self.written += len(batch) - len(refused)
+            self.failed += len(refused)
+            del self._queue[: len(batch)]
+            if refused and not self._refusal_told:
+                self._refusal_told = True
+                self._log(f"ledger: a record was refused ({refused[0]}); more like it are only counted")
+        return True
+
+    async def close(self) -> None:
+        """Write what is left and close the database, in at most 5 seconds. Call it once `run` has ended."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE):
+            while not await self.flush(abandon_on_cancel=True):
+                await trio.sleep(_PAUSE)
+        if self._queue:
+            self.failed += len(self._queue)
+            self._log(f"ledger: {len(self._queue)} records were lost at the end; free or repair the database")
+            self._queue.clear()
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    async def _attempt(
+        self, batch: Sequence[CallRecord], *, abandon_on_cancel: bool = False
+    ) -> list[str] | None:
+        """Store a batch in a thread. Returns why records of it were refused; None when all must wait."""
+        try:
+            refused = await trio.to_thread.run_sync(self._store, batch, abandon_on_cancel=abandon_on_cancel)
+        except Exception as error:  # whatever a driver raises costs records, never calls
+            self._disconnect()
+            self._note_failure(error)
+            return None
+        self._note_success()
+        return refused
+
+    async def _expire(self) -> None:
+        """Delete, now and then, a small batch of records that are too old; at once again if more are left."""
+        now = self._clock()
+        if now < self._next_expiry or self._engine is None:
+            return
+        self._next_expiry = now + _EXPIRY_PAUSE
+        try:
+            deleted = await trio.to_thread.run_sync(self._delete_before, now - self._keep)
+        except Exception as error:
+            self._disconnect()
+            self._note_failure(error)
+            return
+        if deleted == _BATCH:
+            self._next_expiry = now
+
+    # -- in the worker thread ----------------------------------------------------------------------
+
+    def _store(self, batch: Sequence[CallRecord]) -> list[str]:
+        """Write a batch; return why records of it were refused. Raises when the database fails."""
+        path = database.sqlite_path(self._url)
+        if self._engine is not None and path is not None and not path.exists():
+            self._disconnect()  # SQLite would go on writing into a file that nobody can find
+        if self._engine is None:
+            self._engine = database.open_for_writing(self._url)
+            self._statements = _statements(self._engine.dialect)
+        return self._insert(self._engine, batch)
+
+    def _insert(self, engine: sa.Engine, batch: Sequence[CallRecord]) -> list[str]:
+        try:
+            with engine.begin() as connection:
+                at = 0
+                for rows in _ROWS:
+                    while len(batch) - at >= rows:
+                        values = map(_values, batch[at : at + rows])
+                        connection.exec_driver_sql(self._statements[rows], tuple(chain.from_iterable(values)))
+                        at += rows
+        except _BAD_DATA as error:
+            if len(batch) == 1:
+                return [database.reason(error)]
+            middle = len(batch) // 2
+            return self._insert(engine, batch[:middle]) + self._insert(engine, batch[middle:])
+        return []
+
+    def _delete_before(self, oldest: float) -> int:
+        assert self._engine is not None
+        old = sa.select(calls.c.seq).where(calls.c.ended_at < oldest).order_by(calls.c.ended_at).limit(_BATCH)
+        with self._engine.begin() as connection:
+            return connection.execute(sa.delete(calls).where(calls.c.seq.in_(old))).rowcount
+
+    def _disconnect(self) -> None:
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    # -- what people are told ----------------------------------------------------------------------
+
+    def _note_failure(self, error: Exception) -> None:
+        if self._failing_since is not None:
+            return
+        self._failing_since = self._clock()
+        self._lost_before = self.dropped + self.failed
+        problem = str(error)
+        if not isinstance(error, database.LedgerError):
+            problem = f"{database.shown(self._url)} cannot be written ({database.reason(error)})"
+        self._log(f"ledger: {problem}; calls go on, and up to {self._limit} records wait")
+
+    def _note_success(self) -> None:
+        if self._failing_since is None:
+            return
+        lasted = self._clock() - self._failing_since
+        lost = self.dropped + self.failed - self._lost_before
+        self._failing_since = None
+        shown = database.shown(self._url)
+        self._log(f"ledger: {shown} is written again after {lasted:.0f} s; {lost} records were lost")
+
+
+def _statements(dialect: sa.Dialect) -> dict[int, str]:
+    """Return the INSERT statements by the number of their rows, in the driver's own parameter style."""
+    quote = dialect.identifier_preparer.quote
+    mark = "?" if dialect.paramstyle == "qmark" else "%s"
+    row = f"({', '.join([mark] * len(FIELDS))})"
+    head = f"INSERT INTO {quote(calls.name)} ({', '.join(map(quote, FIELDS))}) VALUES "
+    return {rows: head + ", ".join([row] * rows) for rows in _ROWS}

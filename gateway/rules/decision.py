@@ -1,0 +1,112 @@
+"""What is decided about one final response.
+
+Drawing up a decision means filling in what depends on the response and on the trunk that will receive it: the
+standard phrase, the cause that agrees with the status, and the translation of a 607 for a trunk that does not
+know it (RFC 8197 section 3). Status, phrase and cause are settled here, together, so that they always agree.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.rules.causes import cause_for
+from gateway.rules.facts import Facts, q850_of
+from gateway.rules.guards import Ruling
+from gateway.rules.rule import COHERENT, KEEP, Actions, Rule
+from gateway.sip.phrases import phrase_for
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """What to answer, and who decided it. Decisions may be shared between calls.
+
+    `emit` makes the headers of it. `status` and `phrase` are always what is to be said, changed or not.
+    """
+
+    status: int
+    phrase: bytes
+    rule: str = ""
+    """The enforced rule that decided, "" when none did."""
+    guard: str = ""
+    """The guard that decided before any rule, or that translated a 607 afterwards."""
+    mode: str = ""
+    """"enforce" when a rule decided, "shadow" when only shadow rules matched, else ""."""
+    shadow_rule: str = ""
+    """The first shadow rule that would have decided; `shadow_status` is what it would have said."""
+    shadow_status: int = 0
+    hunt: str = ""
+    """"continue" or "stop" when hunting is decided on here; "" leaves it to the trunk's settings."""
+    label: str = ""
+    changed: bool = False
+    """Whether anything is to be rewritten; when not, the response goes on as it came."""
+    near_miss: bool = False
+    """Whether it is a 603+ gone wrong (`guards.is_near_miss`)."""
+    q850: int = KEEP
+    """The Q.850 cause to say, DROP for none, KEEP for what came."""
+    fact: int = 0
+    """607 or 608 when the SIP Reason must say so, because the status no longer does; else 0."""
+    actions: Actions | None = None
+    """The actions of `rule`, for `emit`."""
+
+
+def by_guard(ruling: Ruling, facts: Facts) -> Decision:
+    """Draw up what a guard decided."""
+    response = facts.response
+    if not ruling.status:
+        return Decision(response.status, response.phrase, guard=ruling.guard, hunt=ruling.hunt)
+    return Decision(
+        ruling.status,
+        phrase_for(ruling.status),
+        guard=ruling.guard,
+        hunt=ruling.hunt,
+        changed=True,
+        q850=cause_for(ruling.status, facts.target.q850),
+        fact=ruling.fact,
+    )
+
+
+_NO_ACTIONS = Actions()
+
+
+def by_rule(rule: Rule | None, shadow: Rule | None, facts: Facts, near_miss: bool) -> Decision:
+    """Draw up what the enforced `rule` decided, or what happens when none did."""
+    response = facts.response
+    actions = _NO_ACTIONS if rule is None else rule.actions
+    status, phrase, q850 = actions.status, actions.phrase, actions.q850
+    hunt, guard, fact = actions.hunt, "", 0
+    phrase = phrase or (phrase_for(status) if status else response.phrase)
+    status = status or response.status
+    if status == 607:
+        hunt = hunt or "stop"  # as for every 6xx (RFC 3261 16.7)
+        if 607 not in facts.target.supports:
+            status, phrase, guard, fact = 603, phrase_for(603), "unwanted-607", 607
+            q850 = q850 if actions.status or q850 != KEEP else COHERENT
+    if q850 == COHERENT:
+        q850 = cause_for(status, facts.target.q850)
+    changed = status != response.status or phrase != response.phrase or q850 != KEEP or fact != 0
+    return Decision(
+        status,
+        phrase,
+        "" if rule is None else rule.name,
+        guard,
+        "enforce" if rule is not None else "shadow" if shadow is not None else "",
+        "" if shadow is None else shadow.name,
+        0 if shadow is None else _shadow_status(shadow.actions, facts),
+        hunt,
+        actions.label,
+        changed or actions.edits_headers,
+        near_miss,
+        q850,
+        fact,
+        None if rule is None else actions,
+    )
+
+
+def _shadow_status(actions: Actions, facts: Facts) -> int:
+    """Return the status that a rule with these actions would have sent."""
+    status = actions.status or facts.response.status
+    return 603 if status == 607 and 607 not in facts.target.supports else status
+
+
+def emitted_q850(decision: Decision, facts: Facts) -> int:
+    """Return the cause of the Q.850 Reason that leaves with the decision, or 0 when none does."""
+    return q850_of(facts.response) if decision.q850 == KEEP else decision.q850

@@ -1,0 +1,126 @@
+"""The headers that leave with a decision.
+
+Only headers that pass from end to end are the rules' business; what each leg owns (Via, tags, Contact ...) is
+stripped and added by the call afterwards. A row that is not spoken of here stays the very bytes that came.
+
+The Reason is rebuilt when the decision says a Q.850 cause: at most one value of protocol Q.850 and one of
+protocol SIP (RFC 3326 section 2), each on a line of its own because there are peers that read only the first
+value of a line. Other protocols' values pass; values that nobody can read do not, since a lenient peer could
+find in them the cause that was replaced.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from gateway.rules.causes import cause_name
+from gateway.rules.decision import Decision
+from gateway.rules.facts import Facts
+from gateway.rules.rule import DROP, KEEP, REMOVE
+from gateway.sip.headers import Reason, is_token, quote
+from gateway.sip.message import Row, header_key
+from gateway.sip.phrases import phrase_for
+
+ORIGINAL_HEADER = b"X-Original-Response"
+"""Where `original = "header"` keeps what the far end said."""
+
+_TEXT_LIMIT = 128  # bytes of a far end's phrase that are repeated in a header
+_VALUE_LIMIT = 4096  # bytes of a Reason value that passes a rewrite; real ones have a few hundred
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]+")
+
+
+def emit(decision: Decision, facts: Facts) -> list[Row]:
+    """Return the header rows that leave with `decision`: the list that came, itself, when nothing changes."""
+    response = facts.response
+    rows = response.rows
+    if not decision.changed:
+        return rows
+    actions = decision.actions
+    replaced = decision.status != response.status
+    keep_as = "reason" if actions is None else actions.original
+    if decision.q850 != KEEP or decision.fact:
+        rows = _with_reasons(rows, _reasons(decision, facts, replaced and keep_as == "reason"))
+    elif replaced and keep_as == "reason" and not any(r.kind == b"SIP" for r in facts.reasons.values):
+        rows = _after_reasons(rows, _reason_row(_sip_value(response.status, response.phrase)))
+    if replaced and keep_as == "header":
+        said = b"%d %b" % (response.status, _clean(response.phrase))
+        rows = _put(rows, (header_key(ORIGINAL_HEADER), ORIGINAL_HEADER + b": " + said.rstrip()))
+    if actions is not None and actions.edits_headers:
+        if actions.retry_after is not None and actions.retry_after != REMOVE:
+            rows = _put(rows, (b"Retry-After", b"Retry-After: %d" % actions.retry_after))
+        elif actions.retry_after == REMOVE:
+            rows = [row for row in rows if row[0] != b"Retry-After"]
+        if actions.remove:
+            rows = [row for row in rows if row[0] not in actions.remove]
+        for row in actions.set:
+            rows = _put(rows, row)
+    return rows
+
+
+def _reasons(decision: Decision, facts: Facts, keep_original: bool) -> list[bytes]:
+    """Return the Reason values to say, Q.850 first."""
+    values = facts.reasons.values
+    q850 = next((value for value in values if value.kind == b"Q.850"), None)
+    sip = next((value for value in values if value.kind == b"SIP"), None)
+    said: list[bytes] = []
+    if decision.q850 == KEEP:
+        said.extend([] if q850 is None else [q850.raw])
+    elif decision.q850 != DROP:
+        said.append(_q850_value(decision.q850, q850))
+    if decision.fact and (sip is None or sip.cause != decision.fact):
+        said.append(_sip_value(decision.fact, phrase_for(decision.fact)))
+    elif sip is not None:
+        said.append(sip.raw)
+    elif keep_original:
+        said.append(_sip_value(facts.response.status, facts.response.phrase))
+    said.extend(value.raw for value in values if value.kind not in (b"Q.850", b"SIP"))
+    return [value for value in said if len(value) <= _VALUE_LIMIT]
+
+
+def _q850_value(cause: int, original: Reason | None) -> bytes:
+    """Return the value for a cause; where it came from (RFC 8606) stays as the far end said it."""
+    if original is not None and original.cause == cause:
+        return original.raw
+    value = b"Q.850;cause=%d" % cause
+    name = cause_name(cause)
+    if name:
+        value += b";text=" + quote(name.encode())
+    if original is not None and is_token(original.location):
+        value += b";location=" + original.location
+    return value
+
+
+def _sip_value(status: int, phrase: bytes) -> bytes:
+    value = b"SIP;cause=%d" % status
+    text = _clean(phrase)
+    return value + b";text=" + quote(text) if text else value
+
+
+def _clean(phrase: bytes) -> bytes:
+    """Return a far end's phrase as it can stand in a header: one short line of UTF-8."""
+    return _CONTROL.sub(b" ", phrase)[:_TEXT_LIMIT].decode("utf-8", "ignore").strip().encode()
+
+
+def _reason_row(value: bytes) -> Row:
+    return b"Reason", b"Reason: " + value
+
+
+def _with_reasons(rows: list[Row], values: Iterable[bytes]) -> list[Row]:
+    """Return the rows with these Reason values, where the first Reason stood, or else at the end."""
+    rest = [row for row in rows if row[0] != b"Reason"]
+    at = next((at for at, row in enumerate(rows) if row[0] == b"Reason"), len(rest))
+    return [*rest[:at], *map(_reason_row, values), *rest[at:]]
+
+
+def _after_reasons(rows: list[Row], row: Row) -> list[Row]:
+    """Return the rows with one more Reason row, behind those that are there, or else at the end."""
+    at = max((at for at, (key, _) in enumerate(rows, 1) if key == b"Reason"), default=len(rows))
+    return [*rows[:at], row, *rows[at:]]
+
+
+def _put(rows: list[Row], row: Row) -> list[Row]:
+    """Return the rows with `row` in the place of the first of its name, the others of it gone."""
+    at = next((at for at, (key, _) in enumerate(rows) if key == row[0]), len(rows))
+    rest = [other for other in rows[at:] if other[0] != row[0]]
+    return [*rows[:at], row, *rest]

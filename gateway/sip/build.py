@@ -1,0 +1,124 @@
+"""Messages that we make: responses, requests, and what RFC 3261 derives from them.
+
+Everything is put together by one bytes format a message; values are passed as they came.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .flow import Flow
+from .headers import split_list
+from .message import Request
+
+if TYPE_CHECKING:
+    from .transaction import InviteClient
+
+MAX_FORWARDS = 70
+
+
+def echo_of(request: Request, source: Flow) -> bytes:
+    """Return the header lines that every response copies from its request (RFC 3261 8.2.6.2), the To
+    without its line end, so that a tag can follow.
+
+    The topmost Via gets ``received`` (RFC 3261 18.2.1) and ``rport`` (RFC 3581 4) where they are due. A
+    Timestamp stays too, which 8.2.6.1 asks for in the 100.
+    """
+    index = request.index
+    via = request.via
+    if request.repeated(b"Via"):
+        lines = request.lines(b"Via")
+        rest = b"".join(line + b"\r\n" for line in lines[1:])
+    else:
+        rest = b""
+    top = index[b"Via"]
+    if via.rport or via.host != source.host:
+        top = _mark_source(request, source)
+    stamp = b"Timestamp:%b\r\n" % index[b"Timestamp"] if b"Timestamp" in index else b""
+    return b"Via:%b\r\n%b%bFrom:%b\r\nCall-ID:%b\r\nCSeq:%b\r\nTo:%b" % (
+        top,
+        rest,
+        stamp,
+        index.get(b"From", b""),
+        index.get(b"Call-ID", b""),
+        index.get(b"CSeq", b""),
+        index.get(b"To", b""),
+    )
+
+
+def _mark_source(request: Request, source: Flow) -> bytes:
+    """Write where the request really came from into its topmost Via."""
+    values = split_list(request.values(b"Via")[0])
+    via = request.via
+    kept = [
+        part
+        for part in via.raw.split(b";")
+        if part.partition(b"=")[0].strip().lower() not in (b"received", b"rport")
+    ]
+    host = source.host.strip(b"[]")  # RFC 5118 4.5: no brackets in received
+    marked = b"%b;received=%b" % (b";".join(kept), host)
+    if via.rport:
+        marked += b";rport=%d" % source.peer[1]
+    return b" " + b", ".join([marked, *values[1:]])
+
+
+def response_bytes(status: int, phrase: bytes, echo: bytes, tag: bytes, lines: bytes, body: bytes) -> bytes:
+    """Put a response together from an echo (:func:`echo_of`), a To tag or b"", and whole header lines."""
+    return b"SIP/2.0 %d %b\r\n%b%b\r\n%bContent-Length: %d\r\n\r\n%b" % (
+        status,
+        phrase,
+        echo,
+        b";tag=" + tag if tag else b"",
+        lines,
+        len(body),
+        body,
+    )
+
+
+def request_bytes(
+    method: bytes,
+    uri: bytes,
+    flow: Flow,
+    branch: bytes,
+    hops: int,
+    route: bytes,
+    ends: tuple[bytes, bytes, bytes],
+    seq: int,
+    lines: bytes,
+    body: bytes,
+) -> bytes:
+    """Put a request together. ``hops`` is its Max-Forwards; ``route`` is b"" or whole Route lines; ``ends``
+    are the values of From, To and Call-ID; ``lines`` are further header lines, each ended by CRLF.
+    """
+    sender, receiver, call_id = ends
+    return (
+        b"%b %b SIP/2.0\r\nVia: %b;branch=%b;rport\r\nMax-Forwards: %d\r\n%b"
+        b"From: %b\r\nTo: %b\r\nCall-ID: %b\r\nCSeq: %d %b\r\n%bContent-Length: %d\r\n\r\n%b"
+    ) % (
+        method,
+        uri,
+        flow.local.via,
+        branch,
+        hops,
+        route,
+        sender,
+        receiver,
+        call_id,
+        seq,
+        method,
+        lines,
+        len(body),
+        body,
+    )
+
+
+def hop_request(method: bytes, invite: InviteClient, to: bytes, lines: bytes) -> bytes:
+    """Make the ACK for a failure (RFC 3261 17.1.1.3) or the CANCEL (9.1) of an INVITE of ours: the same
+    Request-URI, top Via, Route, From, Call-ID and CSeq number.
+    """
+    dialog = invite.dialog
+    assert dialog is not None, "an INVITE that is over has neither ACK nor CANCEL"
+    ends = (dialog.local, to, dialog.call_id)
+    return request_bytes(
+        method, invite.uri, invite.flow, invite.key, MAX_FORWARDS, dialog.route, ends, invite.seq, lines, b""
+    )

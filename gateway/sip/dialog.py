@@ -1,0 +1,196 @@
+"""Dialogs (RFC 3261 12): who talks to whom, with which tags, numbers, target and route.
+
+A :class:`Dialog` begins as the *half* that an INVITE of ours opens (no remote tag yet); each To tag that
+answers makes an early dialog of it by :meth:`Dialog.fork`. On the side that answers, one is whole at once.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Protocol
+
+from .errors import MalformedError
+from .flow import Flow, Flows
+from .headers import parse_addresses, parse_name_addr, split_list
+from .message import Request, Response
+from .uri import Uri, parse_uri
+
+MAX_SEQ = 2**31
+
+
+class DialogUser(Protocol):
+    """Whoever owns a dialog's end."""
+
+    def on_request(self, dialog: Dialog, transaction: Any, request: Request, now: float) -> None:
+        """Take a request inside the dialog; ``transaction`` answers it."""
+
+    def on_ack(self, dialog: Dialog, request: Request, now: float) -> None:
+        """Take the ACK for a 2xx."""
+
+
+@lru_cache(maxsize=4096)
+def contact_uri(value: bytes) -> bytes:
+    """Return the URI of the first Contact in a header value. Raises MalformedError.
+
+    Cached: peers send the same few Contacts over and over.
+    """
+    items = split_list(value.strip())
+    if not items:
+        raise MalformedError("empty Contact")
+    return parse_name_addr(items[0]).uri
+
+
+@lru_cache(maxsize=4096)
+def _parsed(uri: bytes) -> Uri:
+    return parse_uri(uri)
+
+
+class Dialog:
+    """One dialog, or the half of one.
+
+    ``local`` and ``remote`` are whole From/To values with their tags; ``target`` is the remote target URI;
+    ``route`` is b"" or one Route line; ``twin`` is whatever the owner pairs it with.
+    """
+
+    __slots__ = (
+        "call_id",
+        "confirmed",
+        "flow",
+        "local",
+        "local_tag",
+        "remote",
+        "remote_seq",
+        "remote_tag",
+        "route",
+        "seq",
+        "target",
+        "twin",
+        "user",
+    )
+
+    def __init__(
+        self,
+        user: DialogUser,
+        call_id: bytes,
+        local: bytes,
+        local_tag: bytes,
+        remote: bytes,
+        remote_tag: bytes,
+        target: bytes,
+        flow: Flow,
+    ) -> None:
+        self.user: DialogUser | None = user
+        self.call_id = call_id
+        self.local = local
+        self.local_tag = local_tag
+        self.remote = remote
+        self.remote_tag = remote_tag
+        self.target = target
+        self.flow = flow
+        self.route = b""
+        self.seq = 0
+        self.remote_seq = -1
+        self.confirmed = False
+        self.twin: Dialog | None = None
+
+    @property
+    def key(self) -> tuple[bytes, bytes]:
+        """Where the endpoint's table has it: our tags are unique, so the Call-ID is only compared."""
+        return self.local_tag, self.remote_tag
+
+    @classmethod
+    def answering(
+        cls, user: DialogUser, request: Request, local_tag: bytes, flow: Flow, flows: Flows
+    ) -> Dialog:
+        """Make the dialog that our answer to ``request`` opens (RFC 3261 12.1.1). Raises MalformedError."""
+        remote = request.need(b"From")
+        local = b"%b;tag=%b" % (request.need(b"To"), local_tag)
+        target = contact_uri(request.index[b"Contact"]) if b"Contact" in request.index else b""
+        tag = parse_name_addr(remote).tag
+        dialog = cls(user, request.call_id, local, local_tag, remote, tag, target, flow)
+        dialog.remote_seq = request.cseq[0]
+        if b"Record-Route" in request.index:
+            dialog._set_route(parse_addresses_raw(request.values(b"Record-Route")))
+        dialog.aim(flows)
+        return dialog
+
+    def fork(self, response: Response, flows: Flows) -> Dialog:
+        """Make the dialog that a response to our INVITE opens (RFC 3261 12.1.2). Raises MalformedError."""
+        assert self.user is not None, "a half dialog has its owner until it is dropped"
+        remote = response.need(b"To")
+        target = contact_uri(response.index[b"Contact"]) if b"Contact" in response.index else self.target
+        tag = parse_name_addr(remote).tag
+        dialog = Dialog(self.user, self.call_id, self.local, self.local_tag, remote, tag, target, self.flow)
+        dialog.seq = self.seq
+        if b"Record-Route" in response.index:
+            dialog._set_route(parse_addresses_raw(response.values(b"Record-Route"))[::-1])
+        dialog.aim(flows)
+        return dialog
+
+    def retarget(self, message: Request | Response, flows: Flows) -> None:
+        """Refresh the remote target from a target refresh request or its 2xx (RFC 3261 12.2)."""
+        contact = message.index.get(b"Contact")
+        if contact is None:
+            return
+        try:
+            self.target = contact_uri(contact)
+        except MalformedError:
+            return  # keep the target that works
+        self.aim(flows)
+
+    def aim(self, flows: Flows) -> None:
+        """Point ``flow`` at the next hop: the topmost Route, else the remote target (RFC 3261 8.1.2).
+
+        An address that is no IP literal, or that no listening point of ours reaches, leaves the flow
+        where the peer's last message came from.
+        """
+        try:
+            uri = _parsed(self._first_hop())
+        except MalformedError:
+            return
+        host = uri.host.strip(b"[]")
+        if uri.scheme != b"sip":
+            return
+        flow = flows.towards(host.decode(), uri.port or 5060, self.flow.local.transport)
+        if flow is not None:
+            self.flow = flow
+
+    def _first_hop(self) -> bytes:
+        """The URI that the next request goes to: the first loose router's, else the Request-URI's."""
+        if self.route:
+            first = parse_name_addr(split_list(self.route[6:].strip())[0]).uri
+            if _parsed(first).param(b"lr") is not None:
+                return first
+        return self.target
+
+    def next_seq(self) -> int:
+        """Return the CSeq number of our next request in this dialog (RFC 3261 12.2.1.1)."""
+        self.seq += 1
+        return self.seq
+
+    def accepts(self, request: Request) -> bool:
+        """Tell whether the request's CSeq is in order, and take note of it (RFC 3261 12.2.2)."""
+        seq = request.cseq[0]
+        if seq <= self.remote_seq:
+            return False
+        self.remote_seq = seq
+        return True
+
+    def _set_route(self, values: list[bytes]) -> None:
+        """Set the route set. A first hop without ``lr`` is a strict router: it becomes the Request-URI and
+        the remote target goes to the end of the Route (RFC 3261 12.2.1.1).
+        """
+        if not values:
+            return
+        first = parse_name_addr(values[0]).uri
+        if parse_uri(first).param(b"lr") is None:
+            values = [*values[1:], b"<%b>" % self.target]
+            self.target = first
+        self.route = b"Route: %b\r\n" % b", ".join(values)
+
+
+def parse_addresses_raw(values: list[bytes]) -> list[bytes]:
+    """Split header values into addresses kept as they came, each checked. Raises MalformedError."""
+    items = [item for value in values for item in split_list(value)]
+    parse_addresses(items)
+    return items

@@ -1,0 +1,390 @@
+"""The endpoint: bytes in, matched to transactions and dialogs, bytes out.
+
+What needs no user is answered here: malformed messages (400, 505, 513), unsupported schemes (416) and
+extensions (420), too many hops (483), merged requests (482), requests for dialogs that are not (481), CSeq
+out of order (500), OPTIONS to the gateway itself (200) and other methods to it (405, 501). Retransmissions
+are absorbed by their transactions. Everything else goes up to the :class:`Core` or to the dialog's owner.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from .build import echo_of, request_bytes, response_bytes
+from .dialog import Dialog
+from .errors import MalformedError
+from .flow import Flow, Flows
+from .headers import parse_name_addr, split_list
+from .message import METHODS, MalformedMessageError, Request, Response, parse
+from .phrases import phrase_for
+from .timers import Timers
+from .transaction import (
+    ClientTransaction,
+    ClientUser,
+    InviteClient,
+    InviteServer,
+    NonInviteClient,
+    NonInviteServer,
+    ServerTransaction,
+    Timing,
+    Transaction,
+)
+from .transaction.invite_server import Input as InviteServerInput
+from .uri import Uri
+
+ALLOW = b"INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE, SUBSCRIBE, NOTIFY, REFER, PUBLISH"
+_SCHEMES = (b"sip", b"tel")
+_CANCEL_SUFFIX = b" CANCEL"
+
+
+class Core(Protocol):
+    """The user of the endpoint: the back-to-back user agent."""
+
+    def knows(self, flow: Flow) -> bool:
+        """Tell whether this source may open a transaction with us."""
+
+    def on_request(
+        self, transaction: ServerTransaction, request: Request, uri: Uri, source: Flow, now: float
+    ) -> None:
+        """Take a sound request outside any dialog (never ACK or CANCEL) that came on ``source``."""
+
+
+class Endpoint:
+    """Sans-IO SIP endpoint. ``new_token`` makes unguessable tokens for branches and tags; ``on_bug`` is told
+    of exceptions that are ours (the default lets them out), so that one of them costs one message.
+    """
+
+    def __init__(
+        self,
+        flows: Flows,
+        new_token: Callable[[], bytes],
+        timing: Timing | None = None,
+        on_bug: Callable[[Exception], None] | None = None,
+        max_transactions: int = 1_000_000,
+    ) -> None:
+        self.flows = flows
+        self.new_token = new_token
+        self.timing = timing or Timing()
+        self.timers = Timers()
+        self.core: Core | None = None
+        self.servers: dict[bytes, ServerTransaction] = {}
+        self.clients: dict[bytes, ClientTransaction] = {}
+        self.dialogs: dict[tuple[bytes, bytes], Dialog] = {}
+        self.malformed: defaultdict[str, int] = defaultdict(int)
+        self.dropped: defaultdict[str, int] = defaultdict(int)
+        self._merged: dict[tuple[bytes, ...], bytes] = {}
+        self._out: list[tuple[bytes, Flow]] = []
+        self._on_bug = on_bug
+        self._max_transactions = max_transactions
+        self._own_names = {local.sent_by for local in flows.locals} | {
+            f"{local.host}:{local.port}".encode() for local in flows.locals
+        }
+
+    # -- what the outside calls -------------------------------------------------------------------------
+
+    def receive(self, batch: Iterable[tuple[bytes, Flow]], now: float) -> None:
+        """Take datagrams, each with the flow it came on, and do everything that follows from them."""
+        for data, flow in batch:
+            try:
+                self._receive_one(data, flow, now)
+            except Exception as bug:
+                if self._on_bug is None:
+                    raise
+                self._on_bug(bug)
+
+    def tick(self, now: float) -> None:
+        """Fire every timer that is due."""
+        self.timers.fire(now)
+
+    def flow_lost(self, flow: Flow, now: float) -> None:
+        """Tell the client transactions on a flow that it is broken (RFC 3261 17.1.4)."""
+        for transaction in [tx for tx in self.clients.values() if tx.flow is flow]:
+            transaction.transport_failed(now)
+
+    def drain(self) -> list[tuple[bytes, Flow]]:
+        """Return what must go on the wire, in order, and forget it."""
+        out = self._out
+        self._out = []
+        return out
+
+    # -- what transactions and users call ---------------------------------------------------------------
+
+    def send(self, data: bytes, flow: Flow) -> None:
+        """Put bytes on the wire."""
+        self._out.append((data, flow))
+
+    def forget(self, transaction: Transaction) -> None:
+        """Take a terminated transaction out of the tables."""
+        if isinstance(transaction, ServerTransaction):
+            self.servers.pop(transaction.key, None)
+            if transaction.merge_key is not None:
+                self._merged.pop(transaction.merge_key, None)
+        else:
+            self.clients.pop(transaction.key, None)
+
+    def request(
+        self,
+        method: bytes,
+        dialog: Dialog,
+        lines: bytes,
+        body: bytes,
+        user: ClientUser | None,
+        now: float,
+        hops: int,
+    ) -> ClientTransaction:
+        """Send a request (not ACK) in a dialog, or the one that opens it, and return its transaction."""
+        branch = b"z9hG4bK" + self.new_token()
+        seq = dialog.next_seq()
+        flow = dialog.flow
+        ends = (dialog.local, dialog.remote, dialog.call_id)
+        data = request_bytes(method, dialog.target, flow, branch, hops, dialog.route, ends, seq, lines, body)
+        transaction: InviteClient | NonInviteClient
+        if method == b"INVITE":
+            transaction = InviteClient(self, branch, flow, user, dialog, seq)
+        else:
+            transaction = NonInviteClient(self, branch, flow, method, user)
+        self.clients[branch] = transaction
+        transaction.start(data, now)
+        return transaction
+
+    def acknowledge(self, dialog: Dialog, seq: int, lines: bytes, body: bytes, hops: int) -> bytes:
+        """Send the ACK for a 2xx (RFC 3261 13.2.2.4) and return its bytes, to be sent again when the 2xx
+        comes again.
+        """
+        branch = b"z9hG4bK" + self.new_token()
+        ends = (dialog.local, dialog.remote, dialog.call_id)
+        ack = request_bytes(
+            b"ACK", dialog.target, dialog.flow, branch, hops, dialog.route, ends, seq, lines, body
+        )
+        self.send(ack, dialog.flow)
+        return ack
+
+    def send_cancel(self, invite: InviteClient, data: bytes, now: float) -> None:
+        """Start the CANCEL's own transaction, which shares the INVITE's branch (RFC 3261 9.1)."""
+        key = invite.key + _CANCEL_SUFFIX
+        transaction = NonInviteClient(self, key, invite.flow, b"CANCEL", None)
+        self.clients[key] = transaction
+        transaction.start(data, now)
+
+    def open(self, dialog: Dialog) -> None:
+        """Have requests inside this dialog go to its user."""
+        self.dialogs[dialog.key] = dialog
+
+    def close(self, dialog: Dialog) -> None:
+        """Forget a dialog; later requests for it get 481."""
+        self.dialogs.pop(dialog.key, None)
+        dialog.user = None
+        if dialog.twin is not None:
+            dialog.twin.twin = None
+            dialog.twin = None
+
+    # -- receiving --------------------------------------------------------------------------------------
+
+    def _receive_one(self, data: bytes, flow: Flow, now: float) -> None:
+        if not data.strip(b"\r\n\0 "):
+            return  # a keepalive (RFC 5626 3.5.1), and what NAT helpers send for one
+        try:
+            message = parse(data)
+            if isinstance(message, Response):
+                self._response(message, now)
+            else:
+                self._request(message, flow, now)
+        except MalformedMessageError as error:
+            self.malformed[error.why] += 1
+            if error.request is not None:
+                self._refuse(error.request, flow, error.status)
+        except MalformedError as error:
+            self.malformed[error.why] += 1
+            if isinstance(message, Request):
+                self._refuse(message, flow, error.status)
+
+    def _response(self, response: Response, now: float) -> None:
+        """Match a response to its client transaction (RFC 3261 17.1.3)."""
+        branch = response.via.branch
+        transaction = self.clients.get(branch)
+        method = response.cseq[1]
+        if transaction is not None and transaction.method != method:
+            transaction = self.clients.get(branch + _CANCEL_SUFFIX) if method == b"CANCEL" else None
+        if transaction is None:
+            self.dropped["stray response"] += 1
+            return
+        transaction.receive(response, now)
+
+    def _request(self, request: Request, flow: Flow, now: float) -> None:
+        via = request.via
+        method = request.method
+        key = _server_key(request, method)
+        transaction = self.servers.get(key)
+        if method == b"ACK":
+            if isinstance(transaction, InviteServer) and not transaction.is_accepted:
+                transaction.feed(InviteServerInput.ACK, request, now)
+            else:
+                self._ack(request, now)
+            return
+        if transaction is not None:
+            transaction.feed(transaction.REQUEST, request, now)
+            return
+        uri = request.check()
+        to_tag = request.to_tag
+        dialog = self.dialogs.get((to_tag, request.from_tag)) if to_tag else None
+        if dialog is not None and dialog.call_id != request.call_id:
+            dialog = None
+        status = self._screen(request, uri, flow, to_tag, dialog)
+        if status:
+            self._refuse(request, flow, status)
+            return
+        assert self.core is not None, "the endpoint serves a core"
+        transaction = self._new_server(request, key, flow, via.port, bool(to_tag))
+        if method == b"CANCEL":
+            self._cancel(transaction, request, now)
+        elif dialog is not None:
+            self._in_dialog(transaction, dialog, request, now)
+        elif not to_tag and self._is_own(uri):
+            self._serve_own(transaction, request, now)
+        elif not to_tag:
+            self._outside_dialog(transaction, request, uri, flow, now)
+        else:
+            transaction.reject(481, self.new_token(), now)
+
+    def _screen(self, request: Request, uri: Uri, flow: Flow, to_tag: bytes, dialog: Dialog | None) -> int:
+        """Return the status that a new request must be refused with, statelessly, or 0."""
+        assert self.core is not None, "the endpoint serves a core"
+        if dialog is None and not self.core.knows(flow):
+            self.dropped["unknown source"] += 1
+            return 403
+        if len(self.servers) >= self._max_transactions:
+            self.dropped["too many transactions"] += 1
+            return 503
+        if request.method != b"CANCEL":
+            if uri.scheme not in _SCHEMES:
+                return 416
+            if b"Proxy-Require" in request.index:
+                return 420
+            if request.max_forwards == 0 and not (request.method == b"OPTIONS" and self._is_own(uri)):
+                return 483
+        return 0
+
+    def _new_server(
+        self, request: Request, key: bytes, source: Flow, sent_by_port: int, tagged: bool
+    ) -> ServerTransaction:
+        """Make the server transaction; responses go where RFC 3261 18.2.2 and RFC 3581 4 say.
+
+        A ``maddr`` is not followed: it would let a source aim our answers at third parties.
+        """
+        flow = source
+        if not source.local.reliable and not request.via.rport:
+            port = sent_by_port or 5060
+            if port != source.peer[1]:
+                flow = self.flows.get(source.local, (source.peer[0], port))
+        kind = InviteServer if request.method == b"INVITE" else NonInviteServer
+        transaction = kind(self, key, flow, request, source, tagged)
+        self.servers[key] = transaction
+        return transaction
+
+    def _cancel(self, transaction: ServerTransaction, cancel: Request, now: float) -> None:
+        """Answer a CANCEL and pass it to whoever answers its INVITE (RFC 3261 9.2)."""
+        invite = self.servers.get(_server_key(cancel, b"INVITE"))
+        if not isinstance(invite, InviteServer):
+            transaction.reject(481, self.new_token(), now)
+            return
+        transaction.reject(200, self.new_token(), now)
+        if invite.awaits_final and invite.user is not None:
+            invite.user.on_cancel(invite, cancel, now)
+
+    def _ack(self, request: Request, now: float) -> None:
+        """Pass the ACK for a 2xx to its dialog; an ACK is never answered (RFC 3261 17)."""
+        try:
+            dialog = self.dialogs.get((request.to_tag, request.from_tag))
+        except MalformedError as error:
+            self.malformed[error.why] += 1
+            return
+        if dialog is None or dialog.user is None or dialog.call_id != request.call_id:
+            self.dropped["stray ACK"] += 1
+            return
+        dialog.user.on_ack(dialog, request, now)
+
+    def _in_dialog(
+        self, transaction: ServerTransaction, dialog: Dialog, request: Request, now: float
+    ) -> None:
+        if not dialog.accepts(request):
+            transaction.reject(500, b"", now, b"Retry-After: 1\r\n")
+            return
+        assert dialog.user is not None, "an open dialog has a user"
+        dialog.user.on_request(dialog, transaction, request, now)
+
+    def _outside_dialog(
+        self, transaction: ServerTransaction, request: Request, uri: Uri, source: Flow, now: float
+    ) -> None:
+        """Hand a new request up, unless it is another copy of one that is being served (RFC 3261 8.2.2.2)."""
+        merge_key = (request.call_id, request.from_tag, request.index[b"CSeq"].strip())
+        if self._merged.setdefault(merge_key, transaction.key) != transaction.key:
+            transaction.reject(482, self.new_token(), now)
+            return
+        transaction.merge_key = merge_key
+        assert self.core is not None, "the endpoint serves a core"
+        self.core.on_request(transaction, request, uri, source, now)
+
+    def _is_own(self, uri: Uri) -> bool:
+        """Whether a URI names the gateway itself, and nobody behind it."""
+        return not uri.user and b"%b:%d" % (uri.host.strip(b"[]"), uri.port or 5060) in self._own_names
+
+    def _serve_own(self, transaction: ServerTransaction, request: Request, now: float) -> None:
+        """Answer a request for the gateway itself (RFC 3261 8.2.1, 11.2)."""
+        tag = self.new_token()
+        if request.method == b"OPTIONS":
+            if b"Require" in request.index:
+                transaction.reject(420, tag, now, b"Unsupported: %b\r\n" % request.need(b"Require"))
+            else:
+                transaction.reject(200, tag, now, b"Allow: %b\r\nAccept: */*\r\n" % ALLOW)
+        elif request.method in METHODS:
+            transaction.reject(405, tag, now, b"Allow: %b\r\n" % ALLOW)
+        else:
+            transaction.reject(501, tag, now, b"Allow: %b\r\n" % ALLOW)
+
+    def _refuse(self, request: Request, flow: Flow, status: int) -> None:
+        """Answer without keeping state (RFC 3261 8.2.7), wherever an answer is possible at all."""
+        if request.method == b"ACK":
+            return
+        try:
+            via = request.via
+            echo = echo_of(request, flow)
+            port = via.port or 5060
+            tagged = b"To" in request.index and bool(parse_name_addr(request.need(b"To")).tag)
+        except MalformedError:
+            # The Via or the To cannot be read: answer to where the request came from, with its own lines.
+            index = request.index
+            copied = [key for key in (b"Via", b"From", b"Call-ID", b"CSeq") if key in index]
+            echo = b"".join(b"%b:%b\r\n" % (key, index[key]) for key in copied)
+            echo += b"To:%b" % index.get(b"To", b"")
+            port, tagged = flow.peer[1], True
+            if b"Via" not in index:
+                self.dropped["no Via to answer by"] += 1
+                return
+        else:
+            if via.rport or flow.local.reliable:
+                port = flow.peer[1]
+        target = flow if port == flow.peer[1] else self.flows.get(flow.local, (flow.peer[0], port))
+        # The same request always gets the same tag, as 8.2.7 asks, without our keeping any.
+        tag = b"" if tagged else b"%x" % (hash(echo) & 0xFFFFFFFFFFFF)
+        lines = b""
+        if status == 420:
+            lines = b"Unsupported: %b\r\n" % b", ".join(split_list(request.need(b"Proxy-Require")))
+        elif status == 503:
+            lines = b"Retry-After: 5\r\n"
+        self.send(response_bytes(status, phrase_for(status), echo, tag, lines, b""), target)
+
+
+def _server_key(request: Request, method: bytes) -> bytes:
+    """Return the key of the server transaction that a request belongs to (RFC 3261 17.2.3).
+
+    An ACK belongs to its INVITE. Without the magic cookie the RFC 2543 fields serve instead.
+    """
+    via = request.via
+    name = b"INVITE" if method == b"ACK" else method
+    if via.has_cookie:
+        return b"%b %b:%d %b" % (via.branch, via.host, via.port, name)
+    seq = request.cseq[0]
+    parts = (request.uri, request.from_tag, request.call_id, b"%d" % seq, via.raw, name)
+    return b"2543 " + b" ".join(parts)

@@ -1,0 +1,104 @@
+"""Where a message came from and where one goes: a pair of addresses over one transport.
+
+The transport layer makes one :class:`Local` for each socket it serves; the core makes and compares
+:class:`Flow` objects and never looks behind them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+
+class Local:
+    """One listening point of ours.
+
+    ``transport`` is ``"udp"``, ``"tcp"`` or ``"tls"``; ``host`` and ``port`` are what is bound;
+    ``advertise`` is the HOST[:PORT] that peers are told when it differs. ``via`` and ``contact`` are the
+    bytes that stand in Via (RFC 3261 18.1.1) and Contact (8.1.1.8) for it.
+    """
+
+    __slots__ = ("contact", "family", "host", "port", "reliable", "sent_by", "transport", "via")
+
+    def __init__(self, transport: str, host: str, port: int, advertise: str = "") -> None:
+        self.transport = transport
+        self.host = host
+        self.port = port
+        self.family = 6 if ":" in host else 4
+        self.reliable = transport != "udp"
+        if advertise:
+            shown = advertise if advertise.rpartition("]")[2].find(":") >= 0 else f"{advertise}:{port}"
+        else:
+            shown = f"[{host}]:{port}" if self.family == 6 else f"{host}:{port}"
+        self.sent_by = shown.encode()
+        self.via = b"SIP/2.0/%b %b" % (transport.upper().encode(), self.sent_by)
+        parameter = b"" if transport == "udp" else b";transport=" + transport.encode()
+        self.contact = b"<sip:%b%b>" % (self.sent_by, parameter)
+
+
+class Flow:
+    """One peer as seen from one of our listening points. ``peer`` is what the socket layer wants to see;
+    its first two members are host and port. ``host`` is the peer's address as it stands in a Via.
+    """
+
+    __slots__ = ("host", "local", "peer")
+
+    def __init__(self, local: Local, peer: tuple[str, int]) -> None:
+        self.local = local
+        self.peer = peer
+        host = peer[0]
+        self.host = (f"[{host}]" if ":" in host else host).encode()
+
+    def __repr__(self) -> str:
+        return f"Flow({self.local.transport} {self.host.decode()}:{self.peer[1]})"
+
+
+class Flows:
+    """The flows in use, one object a peer, so that a datagram costs one dictionary look-up.
+
+    Bounded: a peer that shows up from ever new ports makes the table start anew, never grow.
+    """
+
+    def __init__(self, locals_: list[Local], limit: int = 20_000) -> None:
+        self.locals = locals_
+        self._limit = limit
+        self._known: dict[tuple[Local, tuple[str, int]], Flow] = {}
+        self._towards: dict[tuple[str, int, str], Flow | None] = {}
+
+    def get(self, local: Local, peer: tuple[str, int]) -> Flow:
+        """Return the flow between a listening point of ours and a peer's address."""
+        flow = self._known.get((local, peer))
+        if flow is None:
+            if len(self._known) >= self._limit:
+                self._known.clear()
+            flow = self._known[local, peer] = Flow(local, peer)
+        return flow
+
+    def towards(self, host: str, port: int, transport: str = "udp") -> Flow | None:
+        """Return a flow to an IP address from the first listening point that can reach it; None when there
+        is none, or when ``host`` is a name.
+        """
+        key = (host, port, transport)
+        if key in self._towards:
+            return self._towards[key]
+        if len(self._towards) >= self._limit:
+            self._towards.clear()
+        flow = self._towards[key] = self._search(host, port, transport)
+        return flow
+
+    def _search(self, host: str, port: int, transport: str) -> Flow | None:
+        if not is_address(host):
+            return None
+        family = 6 if ":" in host else 4
+        for local in self.locals:
+            if local.family == family and local.transport == transport:
+                return self.get(local, (host, port))
+        return None
+
+
+def is_address(host: str) -> bool:
+    """Tell whether this is an IP address rather than a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,428 @@
+"""SIP messages: bytes, indexed once.
+
+A parsed message keeps its header lines as the bytes that came (``rows``: key and line, in order, folds
+included) and an index from key to the first value. Nothing else is read until somebody asks for it, so a
+message that is relayed costs one pass over its lines, and what passes leaves as it came.
+
+A *key* is the header's name in the spelling of its RFC (``b"Call-ID"``), whatever case or compact form was
+sent; a header no table knows has its lower-case name for a key.
+
+``parse`` finds the frame only: start line, header names, body. What a new transaction needs to be sound is
+asked for by :meth:`Request.check`, so that retransmissions and ACKs do not pay for it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Union
+
+from .errors import MalformedError
+from .headers import (
+    NameAddr,
+    Via,
+    is_token,
+    parse_cseq,
+    parse_max_forwards,
+    parse_name_addr,
+    parse_via,
+    split_list,
+)
+from .uri import Uri, parse_uri
+
+MAX_DATAGRAM = 65_535
+MAX_HEADERS = 256
+MAX_LINE = 8_192
+
+Row = tuple[bytes, bytes]
+
+_NAMES = (
+    b"Accept Accept-Contact Accept-Encoding Accept-Language Accept-Resource-Priority Additional-Identity "
+    b"Alert-Info Allow Allow-Events Answer-Mode Authentication-Info Authorization Call-ID Call-Info "
+    b"Cellular-Network-Info Contact Content-Disposition Content-Encoding Content-ID Content-Language "
+    b"Content-Length Content-Type CSeq Date Diversion Encryption Error-Info Event Expires Feature-Caps "
+    b"Flow-Timer From Geolocation Geolocation-Error Geolocation-Routing Hide History-Info Identity "
+    b"Identity-Info In-Reply-To Info-Package Join Max-Breadth Max-Forwards MIME-Version Min-Expires Min-SE "
+    b"Organization Origination-Id P-Access-Network-Info P-Answer-State P-Asserted-Identity "
+    b"P-Asserted-Service P-Associated-URI P-Called-Party-ID P-Charge-Info P-Charging-Function-Addresses "
+    b"P-Charging-Vector P-DCS-Billing-Info P-Early-Media P-Media-Authorization P-Preferred-Identity "
+    b"P-Preferred-Service P-Private-Network-Indication P-Profile-Key P-Refused-URI-List P-Served-User "
+    b"P-User-Database P-Visited-Network-ID Path Permission-Missing Policy-Contact Policy-ID Priority "
+    b"Priority-Share Priority-Verstat Priv-Answer-Mode Privacy Proxy-Authenticate Proxy-Authorization "
+    b"Proxy-Require RAck Reason Reason-Phrase Record-Route Recv-Info Refer-Events-At Refer-Sub Refer-To "
+    b"Referred-By Reject-Contact Relayed-Charge Remote-Party-ID Replaces Reply-To Request-Disposition "
+    b"Require Resource-Priority Resource-Share Response-Key Response-Source Restoration-Info Retry-After "
+    b"Route RSeq Security-Client Security-Server Security-Verify Server Service-Interact-Info "
+    b"Service-Route Session-Expires Session-ID SIP-ETag SIP-If-Match Subject Subscription-State Supported "
+    b"Suppress-If-Match Target-Dialog Timestamp To Trigger-Consent Unsupported User-Agent User-to-User "
+    b"Via Warning WWW-Authenticate X-CID"
+).split()
+_COMPACT = {
+    b"a": b"Accept-Contact", b"b": b"Referred-By", b"c": b"Content-Type", b"d": b"Request-Disposition",
+    b"e": b"Content-Encoding", b"f": b"From", b"i": b"Call-ID", b"j": b"Reject-Contact",
+    b"k": b"Supported", b"l": b"Content-Length", b"m": b"Contact", b"n": b"Identity-Info",
+    b"o": b"Event", b"r": b"Refer-To", b"s": b"Subject", b"t": b"To", b"u": b"Allow-Events",
+    b"v": b"Via", b"x": b"Session-Expires", b"y": b"Identity",
+}  # fmt: skip
+_BY_LOWER = {name.lower(): name for name in _NAMES} | _COMPACT
+# Spellings met at once, without folding case: the RFC's, lower, upper and compact.
+_KEYS = (
+    {name: name for name in _NAMES}
+    | _BY_LOWER
+    | {name.upper(): name for name in _NAMES}
+    | {short.upper(): name for short, name in _COMPACT.items()}
+)
+# Headers that may stand once only; a second one makes the message ambiguous (RFC 4475 3.3.8, 3.3.9).
+_ONCE = frozenset((b"From", b"To", b"Call-ID", b"CSeq", b"Max-Forwards"))
+
+METHODS = frozenset(
+    b"INVITE ACK BYE CANCEL OPTIONS REGISTER PRACK SUBSCRIBE NOTIFY PUBLISH INFO REFER MESSAGE UPDATE".split()
+)
+_VERSION = re.compile(rb"SIP/[0-9]+\.[0-9]+", re.IGNORECASE)
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_LINE_END = re.compile(rb"\r?\n")
+
+
+def header_key(name: bytes) -> bytes:
+    """Return the key under which a header of this name is indexed.
+
+    >>> header_key(b"call-id"), header_key(b"i"), header_key(b"X-Foo")
+    (b'Call-ID', b'Call-ID', b'x-foo')
+    """
+    lower = name.strip().lower()
+    return _BY_LOWER.get(lower, lower)
+
+
+def unfold(value: bytes) -> bytes:
+    """Join folded lines by one space and strip (RFC 3261 7.3.1)."""
+    if b"\n" in value:
+        return b" ".join([part.strip() for part in value.split(b"\n")]).strip()
+    return value.strip()
+
+
+class _Message:
+    """What requests and responses share: header rows, their index, and the body."""
+
+    __slots__ = ("_cseq", "_more", "_receiver", "_sender", "_via", "body", "index", "rows")
+
+    def __init__(
+        self, rows: list[Row], index: dict[bytes, bytes], more: dict[bytes, list[bytes]] | None, body: bytes
+    ) -> None:
+        self.rows = rows
+        self.index = index
+        self._more = more
+        self.body = body
+        self._via: Via | None = None
+        self._cseq: tuple[int, bytes] | None = None
+        self._sender: NameAddr | None = None
+        self._receiver: NameAddr | None = None
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the first value of a header, unfolded and stripped, or None."""
+        value = self.index.get(key)
+        return None if value is None else unfold(value)
+
+    def values(self, key: bytes) -> list[bytes]:
+        """Return the value of each line of a header, in order, unfolded and stripped."""
+        value = self.index.get(key)
+        if value is None:
+            return []
+        if self._more is None or key not in self._more:
+            return [unfold(value)]
+        return [unfold(value), *map(unfold, self._more[key])]
+
+    def need(self, key: bytes) -> bytes:
+        """Return the first value of a header that must be there. Raises MalformedError."""
+        value = self.get(key)
+        if not value:
+            raise MalformedError(f"{key.decode()} is missing")
+        return value
+
+    def lines(self, key: bytes) -> list[bytes]:
+        """Return the header's lines as they came, names included."""
+        return [line for row_key, line in self.rows if row_key == key]
+
+    @property
+    def via(self) -> Via:
+        """The topmost Via. Raises MalformedError."""
+        if self._via is None:
+            self._via = parse_via(self.need(b"Via"))
+        return self._via
+
+    @property
+    def cseq(self) -> tuple[int, bytes]:
+        """Sequence number and method of CSeq. Raises MalformedError."""
+        if self._cseq is None:
+            self._cseq = parse_cseq(self.need(b"CSeq"))
+        return self._cseq
+
+    @property
+    def call_id(self) -> bytes:
+        """The Call-ID. Raises MalformedError when it is missing."""
+        return self.need(b"Call-ID")
+
+    @property
+    def sender(self) -> NameAddr:
+        """The From. Raises MalformedError."""
+        if self._sender is None:
+            self._sender = parse_name_addr(self.need(b"From"))
+        return self._sender
+
+    @property
+    def receiver(self) -> NameAddr:
+        """The To. Raises MalformedError."""
+        if self._receiver is None:
+            self._receiver = parse_name_addr(self.need(b"To"))
+        return self._receiver
+
+    @property
+    def from_tag(self) -> bytes:
+        """The tag of From, or b"". Raises MalformedError."""
+        return self.sender.tag
+
+    @property
+    def to_tag(self) -> bytes:
+        """The tag of To, or b"". Raises MalformedError."""
+        return self.receiver.tag
+
+    def repeated(self, key: bytes) -> bool:
+        """Tell whether the header stands on more than one line."""
+        return self._more is not None and key in self._more
+
+
+class Request(_Message):
+    """A request. ``method`` keeps its case: methods are case-sensitive (RFC 3261 7.1)."""
+
+    __slots__ = ("method", "uri")
+
+    def __init__(
+        self,
+        method: bytes,
+        uri: bytes,
+        rows: list[Row],
+        index: dict[bytes, bytes],
+        more: dict[bytes, list[bytes]] | None = None,
+        body: bytes = b"",
+    ) -> None:
+        super().__init__(rows, index, more, body)
+        self.method = method
+        self.uri = uri
+
+    @property
+    def max_forwards(self) -> int:
+        """Hops left; 70 when the header is absent, as RFC 2543 peers leave it (RFC 3261 16.6).
+
+        Raises MalformedError.
+        """
+        value = self.get(b"Max-Forwards")
+        return 70 if value is None else parse_max_forwards(value)
+
+    def check(self) -> Uri:
+        """Make sure that a transaction and a dialog can be built on this request; return its URI, parsed.
+
+        Raises MalformedError with the status owed (RFC 3261 8.1.1, 8.2; RFC 4475).
+        """
+        if self._more is not None:
+            for key in self._more:
+                if key in _ONCE:
+                    raise MalformedError(f"{key.decode()} is repeated")
+        if self.cseq[1] != self.method:
+            raise MalformedError("CSeq names another method")
+        _ = self.via, self.call_id, self.max_forwards, self.sender, self.receiver
+        if b"Contact" in self.index:
+            for value in self.values(b"Contact"):
+                for item in split_list(value):
+                    if item != b"*":
+                        parse_name_addr(item)
+        uri = parse_uri(self.uri)
+        if uri.headers:
+            raise MalformedError("headers in the Request-URI")
+        return uri
+
+
+class Response(_Message):
+    """A response. ``phrase`` is as it came, possibly empty or not ASCII."""
+
+    __slots__ = ("phrase", "status")
+
+    def __init__(
+        self,
+        status: int,
+        phrase: bytes,
+        rows: list[Row],
+        index: dict[bytes, bytes],
+        more: dict[bytes, list[bytes]] | None = None,
+        body: bytes = b"",
+    ) -> None:
+        super().__init__(rows, index, more, body)
+        self.status = status
+        self.phrase = phrase
+
+
+Message = Union[Request, Response]  # noqa: UP007 - the name is used at run time
+
+
+class MalformedMessageError(MalformedError):
+    """A message whose frame is broken. ``request`` is what could be read of a request, to answer it by;
+    None when there is nothing to answer (a response, an ACK, or noise).
+    """
+
+    def __init__(self, why: str, status: int = 400, request: Request | None = None) -> None:
+        super().__init__(why, status)
+        self.request = None if request is not None and request.method == b"ACK" else request
+
+
+def parse(data: bytes) -> Message:
+    """Read one message from one datagram (RFC 3261 7, 18.3).
+
+    Bytes behind the Content-Length are ignored; a body shorter than it is malformed. Bare LF line ends are
+    read as line ends. Raises MalformedMessageError; nothing else, whatever the bytes are.
+    """
+    head, blank, body = data.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    ends = len(lines) - 1
+    if not blank or not lines[0] or head.count(b"\n") != ends or head.count(b"\r") != ends:
+        lines, body = _split_unusual(data)
+    rows: list[Row] = []
+    index: dict[bytes, bytes] = {}
+    more: dict[bytes, list[bytes]] | None = None
+    broken = ""
+    start = lines[0]
+    del lines[0]
+    if len(lines) > MAX_HEADERS:
+        broken = "too many headers"
+        del lines[MAX_HEADERS:]
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        key = _KEYS.get(name)
+        if key is None or len(line) > MAX_LINE:
+            if line[:1] in (b" ", b"\t") and rows:
+                broken = _continue_line(rows, index, more, line) or broken
+                continue
+            key = header_key(name)
+            if not colon or not is_token(name.rstrip()):
+                broken = broken or "bad header line"
+                continue
+            if len(line) > MAX_LINE:
+                broken = broken or "header line too long"
+                line, value = line[:MAX_LINE], value[:MAX_LINE]
+        if key in index:
+            if more is None:
+                more = {}
+            more.setdefault(key, []).append(value)
+        else:
+            index[key] = value
+        rows.append((key, line))
+    message = _start(start, rows, index, more)
+    try:
+        message.body = _body(body, index, more)
+    except MalformedError as error:
+        broken = broken or error.why
+    if broken:
+        status = 513 if broken.startswith(("too many", "header line too")) else 400
+        raise MalformedMessageError(broken, status, message if type(message) is Request else None)
+    return message
+
+
+def _split_unusual(data: bytes) -> tuple[list[bytes], bytes]:
+    """Split a message that has line ends before its start line (RFC 3261 7.5), bare LF line ends or no
+    blank line; bare CR is refused.
+    """
+    data = data.lstrip(b"\r\n")
+    if not data:
+        raise MalformedMessageError("empty")
+    match = _BLANK_LINE.search(data)
+    head, body = (data, b"") if match is None else (data[: match.start()], data[match.end() :])
+    lines = _LINE_END.split(head)
+    if match is None and lines[-1]:
+        raise MalformedMessageError("no end of headers", request=_salvage(lines))
+    if not lines[-1]:
+        lines.pop()
+    if any(b"\r" in line for line in lines):
+        raise MalformedMessageError("bare CR in headers")
+    return lines, body
+
+
+def _salvage(lines: list[bytes]) -> Request | None:
+    """Read what is there of a request that was cut off, so that it can be answered."""
+    index: dict[bytes, bytes] = {}
+    rows: list[Row] = []
+    for line in lines[1:MAX_HEADERS]:
+        name, colon, value = line.partition(b":")
+        if colon and is_token(name.rstrip()):
+            index.setdefault(header_key(name), value)
+            rows.append((header_key(name), line))
+    message = _start(lines[0], rows, index, None)
+    return message if isinstance(message, Request) else None
+
+
+def _continue_line(
+    rows: list[Row], index: dict[bytes, bytes], more: dict[bytes, list[bytes]] | None, line: bytes
+) -> str:
+    """Append a folded line to the header before it (RFC 3261 7.3.1); return what is wrong with it, or ""."""
+    key, first = rows[-1]
+    whole = first + b"\r\n" + line
+    if len(whole) > MAX_LINE:
+        return "header line too long"
+    rows[-1] = (key, whole)
+    value = whole.partition(b":")[2]
+    if more is not None and key in more:
+        more[key][-1] = value
+    else:
+        index[key] = value
+    return ""
+
+
+def _start(
+    line: bytes, rows: list[Row], index: dict[bytes, bytes], more: dict[bytes, list[bytes]] | None
+) -> Message:
+    """Read the start line (RFC 3261 7.1, 7.2)."""
+    if line[:8] == b"SIP/2.0 " or line[:4].upper() == b"SIP/":
+        return _status_line(line, rows, index, more)
+    parts = line.split(b" ")
+    if len(parts) == 3 and parts[2] == b"SIP/2.0":
+        method, uri, _ = parts
+        if (method in METHODS or is_token(method)) and uri:
+            return Request(method, uri, rows, index, more)
+    words = line.split()
+    if len(words) < 3 or not is_token(words[0]):
+        raise MalformedMessageError("bad start line")
+    request = Request(words[0], words[1], rows, index, more)
+    version = words[-1]
+    if _VERSION.fullmatch(version) is None:
+        raise MalformedMessageError("bad start line", 400, request)
+    if version.upper() != b"SIP/2.0":
+        raise MalformedMessageError("version not supported", 505, request)
+    if len(parts) != 3:
+        raise MalformedMessageError("white space in the start line", 400, request)
+    return request
+
+
+def _status_line(
+    line: bytes, rows: list[Row], index: dict[bytes, bytes], more: dict[bytes, list[bytes]] | None
+) -> Response:
+    digits = line[8:11]
+    if line[:8].upper() != b"SIP/2.0 " or not digits.isdigit() or line[11:12] not in (b" ", b""):
+        raise MalformedMessageError("bad status line")
+    status = int(digits)
+    if not 100 <= status <= 699:
+        raise MalformedMessageError("status out of range")
+    return Response(status, line[12:], rows, index, more)
+
+
+def _body(body: bytes, index: dict[bytes, bytes], more: dict[bytes, list[bytes]] | None) -> bytes:
+    """Cut the body to Content-Length (RFC 3261 18.3)."""
+    value = index.get(b"Content-Length")
+    if value is None:
+        return body
+    value = value.strip()
+    if not value.isdigit() or len(value) > 10:
+        raise MalformedError("bad Content-Length")
+    if more is not None and any(other.strip() != value for other in more.get(b"Content-Length", ())):
+        raise MalformedError("Content-Length is repeated")
+    length = int(value)
+    size = len(body)
+    if length == size:
+        return body
+    if length > size:
+        raise MalformedError("body shorter than Content-Length")
+    return body[:length]

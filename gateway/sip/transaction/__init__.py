@@ -1,0 +1,23 @@
+"""The four transactions of RFC 3261 17, with RFC 6026, each a literal table in a file of its own."""
+
+from __future__ import annotations
+
+from .base import ClientUser, ImpossibleInputError, ServerUser, Timing, Transaction
+from .client import ClientTransaction, NonInviteClient
+from .invite_client import InviteClient
+from .invite_server import InviteServer
+from .server import NonInviteServer, ServerTransaction
+
+__all__ = [
+    "ClientTransaction",
+    "ClientUser",
+    "ImpossibleInputError",
+    "InviteClient",
+    "InviteServer",
+    "NonInviteClient",
+    "NonInviteServer",
+    "ServerTransaction",
+    "ServerUser",
+    "Timing",
+    "Transaction",
+]

@@ -1,0 +1,151 @@
+"""What the four transactions share: a state, a table, two clocks and the last bytes sent.
+
+A transaction is driven by *inputs* (a message, a timer, a wish of its user) through a literal table
+``(state, input): (next state, action)``. A cell that is not in the table cannot happen unless we have a bug,
+and raises :class:`ImpossibleInputError`.
+
+Two clocks suffice for timers A to M: one that repeats (A, E, G and the 2xx) and one that ends a state
+(B, D, F, H, I, J, K, L, M). Which letter the second one is follows from the state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from gateway.sip.flow import Flow
+from gateway.sip.message import Request, Response
+from gateway.sip.timers import Timers
+
+if TYPE_CHECKING:
+    from .client import ClientTransaction
+    from .server import ServerTransaction
+
+OFF = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The base times of RFC 3261 17.1.1.1, in seconds."""
+
+    t1: float = 0.5
+    t2: float = 4.0
+    t4: float = 5.0
+
+
+class ImpossibleInputError(RuntimeError):
+    """An input came that the state cannot see: a bug of ours, not of a peer's."""
+
+
+class Wire(Protocol):
+    """What a transaction needs of the endpoint it lives in."""
+
+    timing: Timing
+    timers: Timers
+
+    def send(self, data: bytes, flow: Flow) -> None:
+        """Put bytes on the wire."""
+
+    def forget(self, transaction: Transaction) -> None:
+        """Take a terminated transaction out of the tables."""
+
+
+class ClientUser(Protocol):
+    """Whoever sent a request and waits for what becomes of it."""
+
+    def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
+        """Take a response; for a 2xx to INVITE also each of its retransmissions (RFC 6026 7.2)."""
+
+    def on_no_response(self, transaction: ClientTransaction, status: int, now: float) -> None:
+        """Take it that no final response will come: 408 for silence, 503 for a broken transport
+        (RFC 3261 8.1.3.1).
+        """
+
+
+class ServerUser(Protocol):
+    """Whoever answers a request."""
+
+    def on_cancel(self, transaction: ServerTransaction, cancel: Request, now: float) -> None:
+        """The peer cancels its INVITE, which has no final response yet (RFC 3261 9.2)."""
+
+    def on_no_ack(self, transaction: ServerTransaction, now: float) -> None:
+        """Our 2xx was never acknowledged (RFC 3261 13.3.1.4)."""
+
+
+Action = Callable[[Any, Any, float], None] | None
+Table = Mapping[tuple[IntEnum, IntEnum], tuple[IntEnum, Action]]
+Compiled = tuple[tuple[tuple[IntEnum, Action] | None, ...], ...]
+
+
+def compile_table(states: type[IntEnum], inputs: type[IntEnum], table: Table) -> Compiled:
+    """Turn a literal table into nested tuples, which are indexed faster than a dictionary of pairs."""
+    return tuple(tuple(table.get((state, given)) for given in inputs) for state in states)
+
+
+class Transaction:
+    """Base of the four. ``key`` is where the endpoint's table has it; ``last`` the bytes to repeat."""
+
+    __slots__ = ("_again_at", "_again_every", "_until", "flow", "key", "last", "state", "wire")
+    STEPS: ClassVar[Compiled]
+    REPEAT: ClassVar[IntEnum]  # the input that the repeating clock makes
+    DEADLINE: ClassVar[Mapping[IntEnum, IntEnum]]  # the input that the ending clock makes, by state
+
+    def __init__(self, wire: Wire, key: bytes, flow: Flow, state: IntEnum) -> None:
+        self.wire = wire
+        self.key = key
+        self.flow = flow
+        self.state = state
+        self.last = b""
+        self._again_at = OFF
+        self._again_every = 0.0
+        self._until = OFF
+
+    def feed(self, given: IntEnum, message: Any, now: float) -> None:
+        """Take one step of the table. Raises ImpossibleInputError on a cell that is not there."""
+        step = self.STEPS[self.state][given]
+        if step is None:
+            raise ImpossibleInputError(f"{type(self).__name__}: {given.name} in state {self.state.name}")
+        self.state, action = step
+        if action is not None:
+            action(self, message, now)
+
+    def on_timer(self, now: float) -> None:
+        """Feed whichever clock is due; a call for nothing does nothing."""
+        if self._until <= now:
+            self._until = OFF
+            self.feed(self.DEADLINE[self.state], None, now)
+        elif self._again_at <= now:
+            self.feed(self.REPEAT, None, now)
+
+    def transport_failed(self, now: float) -> None:
+        """Take notice that the flow is broken."""
+        self.feed(type(self.REPEAT)["TRANSPORT_ERROR"], None, now)
+
+    def _repeat(self, every: float, now: float, until: float) -> None:
+        """Start both clocks: repeat after ``every`` seconds (never over TCP or TLS), end at ``until``."""
+        self._again_every = every
+        self._again_at = OFF if self.flow.local.reliable else now + every
+        self._until = until
+        self.wire.timers.at(min(self._again_at, until), self)
+
+    def _send_again(self, now: float, cap: float) -> None:
+        """Repeat the last bytes and double the interval up to ``cap`` seconds."""
+        self.wire.send(self.last, self.flow)
+        self._repeat(min(2 * self._again_every, cap), now, self._until)
+
+    def _stop_clocks(self) -> None:
+        self._again_at = self._until = OFF
+
+    def _linger(self, seconds: float, now: float) -> None:
+        """Absorb stragglers for ``seconds``: not at all on a reliable transport (RFC 3261 17.1.1.2)."""
+        self._again_at = OFF
+        self._until = now if self.flow.local.reliable else now + seconds
+        self.wire.timers.at(self._until, self)
+
+    def _end(self, _message: object, _now: float) -> None:
+        """Leave the endpoint's tables."""
+        self._stop_clocks()
+        self.wire.forget(self)

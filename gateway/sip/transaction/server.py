@@ -1,0 +1,142 @@
+"""Server transactions: what both kinds share, and the non-INVITE one (RFC 3261 17.2.2, RFC 4320)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any, ClassVar
+
+from gateway.sip.build import echo_of, response_bytes
+from gateway.sip.flow import Flow
+from gateway.sip.message import Request
+from gateway.sip.phrases import phrase_for
+
+from .base import Action, ServerUser, Transaction, Wire, compile_table
+
+
+class ServerTransaction(Transaction):
+    """A peer's request that we answer. ``echo`` is what each response repeats of it (RFC 3261 8.2.6.2);
+    ``request`` is dropped with the final response; ``merge_key`` finds merged requests (8.2.2.2).
+    """
+
+    __slots__ = ("_tag_needed", "echo", "merge_key", "method", "request", "user")
+    _PROVISIONAL: ClassVar[IntEnum]
+    _SUCCESS: ClassVar[IntEnum]
+    _FAILURE: ClassVar[IntEnum]
+    REQUEST: ClassVar[IntEnum]
+
+    def __init__(
+        self, wire: Wire, key: bytes, flow: Flow, state: IntEnum, request: Request, source: Flow, tagged: bool
+    ) -> None:
+        """``flow`` is where responses go, ``source`` where the request came from; ``tagged`` tells that its
+        To has a tag already.
+        """
+        super().__init__(wire, key, flow, state)
+        self.method = request.method
+        self.request: Request | None = request
+        self.echo = echo_of(request, source)
+        self.merge_key: tuple[bytes, ...] | None = None
+        self.user: ServerUser | None = None
+        self._tag_needed = not tagged
+
+    def respond(self, status: int, phrase: bytes, tag: bytes, lines: bytes, body: bytes, now: float) -> None:
+        """Answer. ``tag`` is our To tag, used where the request came without one; ``lines`` are whole header
+        lines, each ended by CRLF, without those that the transaction owns (Via, From, To, Call-ID, CSeq,
+        Content-Length).
+        """
+        to_tag = tag if self._tag_needed and status != 100 else b""
+        data = response_bytes(status, phrase, self.echo, to_tag, lines, body)
+        if status >= 300:
+            given = self._FAILURE
+        elif status >= 200:
+            given = self._SUCCESS
+        else:
+            given = self._PROVISIONAL
+        self.feed(given, data, now)
+
+    def reject(self, status: int, tag: bytes, now: float, lines: bytes = b"") -> None:
+        """Answer with a final response of our own, without a body."""
+        self.respond(status, phrase_for(status), tag, lines, b"", now)
+
+    def abandon(self) -> None:
+        """End without a final response: RFC 4320 4.1 forbids a late 408 to a non-INVITE request."""
+        self.user = None
+        self._end(None, 0.0)
+
+    def _send(self, data: bytes, _now: float) -> None:
+        self.last = data
+        self.wire.send(data, self.flow)
+
+    def _send_last(self, _message: object, _now: float) -> None:
+        if self.last:
+            self.wire.send(self.last, self.flow)
+
+    def _finish(self, data: bytes, now: float) -> None:
+        """Send the final response and drop what no longer matters."""
+        self._send(data, now)
+        self.request = None
+        self.echo = b""
+
+
+class State(IntEnum):
+    """States of figure 8."""
+
+    TRYING = 0
+    PROCEEDING = 1
+    COMPLETED = 2
+    TERMINATED = 3
+
+
+class Input(IntEnum):
+    """What can happen to it."""
+
+    REQUEST = 0
+    PROVISIONAL = 1
+    FINAL = 2
+    TIMER_J = 3
+    TRANSPORT_ERROR = 4
+
+
+class NonInviteServer(ServerTransaction):
+    """RFC 3261 17.2.2, figure 8."""
+
+    __slots__ = ()
+    REPEAT = Input.TIMER_J  # nothing repeats by itself; the name only finds the input table
+    DEADLINE: ClassVar[Mapping[IntEnum, IntEnum]] = {State.COMPLETED: Input.TIMER_J}
+    REQUEST = Input.REQUEST
+    _PROVISIONAL = Input.PROVISIONAL
+    _SUCCESS = Input.FINAL
+    _FAILURE = Input.FINAL
+
+    def __init__(
+        self, wire: Wire, key: bytes, flow: Flow, request: Request, source: Flow, tagged: bool
+    ) -> None:
+        super().__init__(wire, key, flow, State.TRYING, request, source, tagged)
+
+    def _complete(self, data: bytes, now: float) -> None:
+        self._finish(data, now)
+        self.user = None
+        self._linger(64 * self.wire.timing.t1, now)  # timer J
+
+    def _lose(self, _message: object, now: float) -> None:
+        self.user = None
+        self._end(None, now)
+
+    TABLE: ClassVar[Mapping[tuple[Any, Any], tuple[Any, Action]]] = {
+        (State.TRYING, Input.REQUEST): (State.TRYING, None),  # 17.2.2: retransmission, nothing to repeat yet
+        (State.TRYING, Input.PROVISIONAL): (State.PROCEEDING, ServerTransaction._send),  # 17.2.2
+        (State.TRYING, Input.FINAL): (State.COMPLETED, _complete),  # 17.2.2
+        (State.TRYING, Input.TRANSPORT_ERROR): (State.TERMINATED, _lose),  # 17.2.4
+        (State.PROCEEDING, Input.REQUEST): (State.PROCEEDING, ServerTransaction._send_last),  # 17.2.2
+        (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, ServerTransaction._send),  # 17.2.2
+        (State.PROCEEDING, Input.FINAL): (State.COMPLETED, _complete),  # 17.2.2
+        (State.PROCEEDING, Input.TRANSPORT_ERROR): (State.TERMINATED, _lose),  # 17.2.4
+        (State.COMPLETED, Input.REQUEST): (State.COMPLETED, ServerTransaction._send_last),  # 17.2.2
+        (State.COMPLETED, Input.PROVISIONAL): (State.COMPLETED, None),  # 17.2.2: after the final, discarded
+        (State.COMPLETED, Input.FINAL): (State.COMPLETED, None),  # 17.2.2: any other final is discarded
+        (State.COMPLETED, Input.TIMER_J): (State.TERMINATED, Transaction._end),  # 17.2.2
+        (State.COMPLETED, Input.TRANSPORT_ERROR): (State.TERMINATED, Transaction._end),  # 17.2.4
+        (State.TERMINATED, Input.PROVISIONAL): (State.TERMINATED, None),  # 17.2.4: too late
+        (State.TERMINATED, Input.FINAL): (State.TERMINATED, None),  # 17.2.4: too late
+    }
+    STEPS = compile_table(State, Input, TABLE)

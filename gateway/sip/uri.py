@@ -1,0 +1,110 @@
+"""SIP, SIPS and TEL URIs (RFC 3261 19.1, RFC 3966), read from bytes and kept as bytes."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .errors import MalformedError
+
+_SIP_URI = re.compile(
+    rb"([sS][iI][pP][sS]?):"
+    rb"(?:([^@\s<>\"]+)@)?"  # userinfo may hold ; ? / , and is never unescaped before it is compared
+    rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.\-]+)"
+    rb"(?::([0-9]{1,5}))?"
+    rb"((?:;[^?\s<>\"]*)?)"
+    rb"((?:\?[^\s<>\"]*)?)"
+)
+_SCHEME = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*):[^\s<>\"]+")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_VISUAL_SEPARATORS = re.compile(rb"[-.() ]")
+_PHONE = re.compile(rb"\+?\(?[0-9*#][0-9*#().\- ]*")
+
+
+@dataclass(slots=True)
+class Uri:
+    """A URI in parts. ``host`` keeps the brackets of an IPv6 reference; ``params`` and ``headers`` keep
+    their leading ``;`` and ``?``. For schemes other than sip, sips and tel only ``scheme`` and ``raw`` count.
+    """
+
+    raw: bytes
+    scheme: bytes
+    user: bytes = b""
+    host: bytes = b""
+    port: int = 0
+    params: bytes = b""
+    headers: bytes = b""
+
+    def param(self, name: bytes) -> bytes | None:
+        """Return the value of a URI parameter as written (b"" when it has none), or None when it is absent.
+        A name may come %-escaped (RFC 4475 3.1.1.3).
+        """
+        for part in self.params.split(b";"):
+            key, _, value = part.partition(b"=")
+            if b"%" in key:
+                key = unescape(key)
+            if key.lower() == name:
+                return value
+        return None
+
+    @property
+    def number(self) -> bytes:
+        """The telephone number or user name this URI speaks of, unescaped, without password,
+        user parameters or visual separators (RFC 3966 5.1.1); b"" when it names only a host.
+        """
+        user = self.user.partition(b";")[0].partition(b":")[0]
+        if b"%" in user:
+            user = unescape(user)
+        if _PHONE.fullmatch(user):
+            return _VISUAL_SEPARATORS.sub(b"", user)
+        return user
+
+
+def unescape(text: bytes) -> bytes:
+    """Undo %-escapes (RFC 3261 19.1.2)."""
+    return _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), text)
+
+
+_LONGEST_REFERENCE = len("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]")
+
+
+def _is_ipv6_reference(host: bytes) -> bool:
+    return len(host) <= _LONGEST_REFERENCE and _is_ipv6_address(host)
+
+
+@lru_cache(maxsize=4096)
+def _is_ipv6_address(host: bytes) -> bool:
+    try:
+        ipaddress.IPv6Address(host[1:-1].decode("ascii"))
+    except ValueError:
+        return False
+    return True
+
+
+def parse_uri(raw: bytes) -> Uri:
+    """Read a URI. Unknown schemes are syntactically fine and come back with only their scheme
+    (who must route them answers 416, RFC 3261 8.2.2.1).
+
+    Raises MalformedError when the bytes are no URI, or a sip/sips URI breaks RFC 3261 25.1.
+    """
+    match = _SIP_URI.fullmatch(raw)
+    if match is not None:
+        scheme, user, host, port, params, headers = match.groups()
+        if host[:1] == b"[" and not _is_ipv6_reference(host):
+            raise MalformedError("bad IPv6 reference in URI")
+        number = int(port) if port else 0
+        if number > 65535:
+            raise MalformedError("port out of range in URI")
+        return Uri(raw, scheme.lower(), user or b"", host, number, params, headers)
+    other = _SCHEME.fullmatch(raw)
+    if other is None:
+        raise MalformedError("not a URI")
+    scheme = other[1].lower()
+    if scheme in (b"sip", b"sips"):
+        raise MalformedError("bad SIP URI")
+    if scheme == b"tel":
+        subscriber, semicolon, params = raw[4:].partition(b";")
+        return Uri(raw, scheme, subscriber, params=semicolon + params)
+    return Uri(raw, scheme)

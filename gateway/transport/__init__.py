@@ -1,0 +1,1 @@
+"""SIP over sockets: the only trio I/O for SIP."""

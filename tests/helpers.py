@@ -1,0 +1,384 @@
+"""A network in a box: caller, gateway and callees on one wire with a virtual clock.
+
+`Net` delivers datagrams between raw peers and the gateway, with delay, loss, duplication and reordering when a
+test asks for them. Nothing sleeps: `net.run(seconds)` moves the clock, fires the timers that fall due on the way
+and delivers what is in flight. A `Peer` is a scripted user agent: it says just what the test tells it to, and
+`take` insists on what comes next, so that a test reads as the dialogue that it proves.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.b2bua.core import B2bua, Setup
+from gateway.b2bua.record import CallRecord
+from gateway.config import parse as parse_config
+from gateway.routing.route import Routes
+from gateway.routing.trunk import Trunk, TrunkTable
+from gateway.rules import compile_rules
+from gateway.sip.endpoint import Endpoint
+from gateway.sip.flow import Flows, Local
+from gateway.sip.headers import parse_name_addr
+from gateway.sip.message import Message, Request, Response, parse
+from gateway.sip.phrases import phrase_for
+from gateway.toml_source import TomlSource
+
+GATEWAY = ("192.0.2.1", 5060)
+PBX = ("192.0.2.2", 5060)
+CARRIER = ("192.0.2.3", 5060)
+CARRIER2 = ("192.0.2.4", 5060)
+
+CONFIG = """
+[[trunk]]
+name = "pbx"
+kind = "pbx"
+source = ["192.0.2.2"]
+target = ["sip:192.0.2.2:5060"]
+trusted = true
+[[trunk]]
+name = "carrier"
+kind = "carrier"
+source = ["192.0.2.3"]
+target = ["sip:192.0.2.3:5060"]
+trusted = true
+[[trunk]]
+name = "backup"
+kind = "carrier"
+source = ["192.0.2.4"]
+target = ["sip:192.0.2.4:5060"]
+[[route]]
+from = ["pbx"]
+to = ["carrier", "backup"]
+[[route]]
+from = ["kind:carrier"]
+to = ["pbx"]
+"""
+
+RULES = """
+version = 1
+[[rule]]
+name = "dead-number"
+when.from = ["kind:carrier"]
+when.status = 603
+when.q850 = [1, 2, 3, 26]
+then.status = 404
+"""
+
+SDP = (
+    b"v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+)
+
+Address = tuple[str, int]
+
+
+def make_setup(config: str = CONFIG, rules: str = RULES) -> Setup:
+    """What a gateway.toml and a rules.toml with these texts set up."""
+    settings = parse_config(config, "gateway.toml")
+    trunks = TrunkTable(Trunk(trunk) for trunk in settings.trunks)
+    kinds = {trunk.name: trunk.kind for trunk in trunks}
+    return Setup(trunks, Routes(settings, trunks), compile_rules(TomlSource.parse(rules, "rules.toml"), kinds))
+
+
+@dataclass
+class Weather:
+    """What the wire does to datagrams: seconds of delay, and the chances (0 to 1) of mishaps."""
+
+    delay: float = 0.0
+    jitter: float = 0.0
+    loss: float = 0.0
+    duplication: float = 0.0
+    random: random.Random = field(default_factory=lambda: random.Random(1))
+
+    def arrivals(self, now: float) -> list[float]:
+        """When a datagram sent now arrives: never, once or twice."""
+        if self.random.random() < self.loss:
+            return []
+        copies = 2 if self.random.random() < self.duplication else 1
+        return [now + self.delay + self.random.random() * self.jitter for _ in range(copies)]
+
+
+class Net:
+    """The wire, the clock, and the gateway on it."""
+
+    def __init__(self, config: str = CONFIG, rules: str = RULES, weather: Weather | None = None) -> None:
+        self.now = 1_000_000.0
+        self.weather = weather or Weather()
+        self.records: list[CallRecord] = []
+        self._order = itertools.count()
+        self._flight: list[tuple[float, int, bytes, Address, Address]] = []
+        self._peers: dict[Address, Callable[[bytes, Address], None]] = {}
+        self._tokens = itertools.count(1)
+        self.local = Local("udp", *GATEWAY)
+        self.flows = Flows([self.local])
+        self.endpoint = Endpoint(self.flows, lambda: b"t%d" % next(self._tokens))
+        self.core = B2bua(self.endpoint, make_setup(config, rules), (self,))
+        self.sent_by_gateway = 0
+        self.pbx = Peer(self, PBX, "pbx")
+        self.carrier = Peer(self, CARRIER, "carrier")
+        self.backup = Peer(self, CARRIER2, "backup")
+
+    def record(self, record: CallRecord) -> None:
+        """Keep the record of a call that ended."""
+        self.records.append(record)
+
+    def attach(self, address: Address, receive: Callable[[bytes, Address], None]) -> None:
+        """Have what is sent to an address handed to `receive`."""
+        self._peers[address] = receive
+
+    def transmit(self, data: bytes, source: Address, destination: Address) -> None:
+        """Put a datagram on the wire."""
+        for arrival in self.weather.arrivals(self.now):
+            heapq.heappush(self._flight, (arrival, next(self._order), data, source, destination))
+
+    def run(self, seconds: float = 0.0) -> None:
+        """Let time pass: deliver everything and fire every timer that falls due, in order of time."""
+        end = self.now + seconds
+        while True:
+            self._flush()
+            due = self.endpoint.timers.next_due()
+            nearest = min(due if due is not None else end + 1, self._flight[0][0] if self._flight else end + 1)
+            if nearest > end:
+                break
+            self.now = max(self.now, nearest)
+            self.endpoint.tick(self.now)
+            while self._flight and self._flight[0][0] <= self.now:
+                _, _, data, source, destination = heapq.heappop(self._flight)
+                self._deliver(data, source, destination)
+                self._flush()
+        self.now = end
+
+    def _deliver(self, data: bytes, source: Address, destination: Address) -> None:
+        if destination == GATEWAY:
+            self.endpoint.receive([(data, self.flows.get(self.local, source))], self.now)
+        elif destination in self._peers:
+            self._peers[destination](data, source)
+
+    def _flush(self) -> None:
+        for data, flow in self.endpoint.drain():
+            self.sent_by_gateway += 1
+            self.transmit(data, GATEWAY, flow.peer)
+
+    def assert_all_freed(self) -> None:
+        """Nothing of any call is left once its timers have run out."""
+        self.run(200)
+        left = (
+            len(self.core.calls),
+            len(self.endpoint.dialogs),
+            len(self.endpoint.servers),
+            len(self.endpoint.clients),
+            len(self.endpoint._merged),
+            len(self.endpoint.timers),
+        )
+        assert left == (0, 0, 0, 0, 0, 0), f"calls, dialogs, servers, clients, merged, timers left: {left}"
+
+
+class Peer:
+    """A scripted user agent at one address. What it gets waits in `inbox`."""
+
+    def __init__(self, net: Net, address: Address, user: str) -> None:
+        self.net = net
+        self.address = address
+        self.user = user
+        self.inbox: deque[Message] = deque()
+        self.raw: deque[bytes] = deque()
+        self._count = itertools.count(1)
+        net.attach(address, self._receive)
+
+    def _receive(self, data: bytes, _source: Address) -> None:
+        self.inbox.append(parse(data))
+        self.raw.append(data)
+
+    # -- sending ----------------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Send raw bytes to the gateway."""
+        self.net.transmit(data, self.address, GATEWAY)
+        self.net.run()
+
+    def new_branch(self) -> bytes:
+        """A branch nobody has used."""
+        return b"z9hG4bK%b%d" % (self.user.encode(), next(self._count))
+
+    def request(
+        self,
+        method: str,
+        *,
+        uri: str = "sip:1001@192.0.2.1",
+        call_id: str | None = None,
+        seq: int = 1,
+        from_: str | None = None,
+        to: str | None = None,
+        branch: bytes | None = None,
+        headers: str = "",
+        body: bytes = b"",
+        max_forwards: int = 70,
+        contact: bool = True,
+    ) -> Request:
+        """Send a request and return it as parsed, to answer or repeat by. `headers` are whole lines."""
+        host, port = self.address
+        number = next(self._count)
+        lines = [
+            f"{method} {uri} SIP/2.0",
+            f"Via: SIP/2.0/UDP {host}:{port};branch={(branch or self.new_branch()).decode()}",
+            f"Max-Forwards: {max_forwards}",
+            f"From: {from_ or f'<sip:{self.user}@{host}>;tag={self.user}{number}'}",
+            f"To: {to or '<sip:1001@192.0.2.1>'}",
+            f"Call-ID: {call_id or f'{self.user}-call-{number}'}",
+            f"CSeq: {seq} {method}",
+        ]
+        if contact:
+            lines.append(f"Contact: <sip:{self.user}@{host}:{port}>")
+        lines += [line for line in headers.splitlines() if line]
+        if body:
+            lines.append("Content-Type: application/sdp")
+        lines.append(f"Content-Length: {len(body)}")
+        data = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+        self.send(data)
+        request = parse(data)
+        assert isinstance(request, Request)
+        return request
+
+    def invite(self, body: bytes = SDP, **more: object) -> Request:
+        """Send an INVITE with an offer."""
+        return self.request("INVITE", body=body, **more)  # type: ignore[arg-type]
+
+    def again(self, request: Request) -> None:
+        """Retransmit a request, byte for byte."""
+        self.send(rebuild(request))
+
+    def cancel(self, invite: Request, headers: str = "") -> Request:
+        """CANCEL an INVITE of ours: same Request-URI, Via, From, To, Call-ID and CSeq number."""
+        return self.request(
+            "CANCEL",
+            uri=invite.uri.decode(),
+            call_id=invite.call_id.decode(),
+            seq=invite.cseq[0],
+            from_=text(invite, b"From"),
+            to=text(invite, b"To"),
+            branch=invite.via.branch,
+            headers=headers,
+            contact=False,
+        )
+
+    def ack(self, invite: Request, response: Response, body: bytes = b"", headers: str = "") -> Request:
+        """ACK a final response to an INVITE of ours: for a 2xx with a branch of its own."""
+        success = response.status < 300
+        return self.request(
+            "ACK",
+            uri=target_of(response).decode() if success else invite.uri.decode(),
+            call_id=invite.call_id.decode(),
+            seq=invite.cseq[0],
+            from_=text(invite, b"From"),
+            to=text(response, b"To"),
+            branch=None if success else invite.via.branch,
+            body=body,
+            headers=headers,
+            contact=False,
+        )
+
+    def inside(self, method: str, *, sent: Request | None = None, got: Message, seq: int, **more: object) -> Request:
+        """Send a request inside a dialog. As the caller, `sent` is our INVITE and `got` a response to it; as
+        the callee, `sent` is None and `got` is the INVITE, whose dialog is told by the tag we answered with.
+        """
+        if isinstance(got, Response):
+            assert sent is not None
+            from_, to = text(sent, b"From"), text(got, b"To")
+        else:
+            from_, to = f"{text(got, b'To')};tag={more.pop('tag', self.user)}", text(got, b"From")
+        return self.request(
+            method,
+            uri=target_of(got).decode(),
+            call_id=got.call_id.decode(),
+            seq=seq,
+            from_=from_,
+            to=to,
+            **more,  # type: ignore[arg-type]
+        )
+
+    def reply(
+        self,
+        request: Request,
+        status: int,
+        phrase: str | None = None,
+        *,
+        tag: str | None = None,
+        headers: str = "",
+        body: bytes = b"",
+        contact: bool | None = None,
+    ) -> bytes:
+        """Answer a request; provisional and successful answers carry our Contact."""
+        to = text(request, b"To")
+        if tag is None:
+            tag = self.user
+        if status != 100 and tag and not parse_name_addr(to.encode()).tag:
+            to += f";tag={tag}"
+        lines = [f"SIP/2.0 {status} {phrase_for(status).decode() if phrase is None else phrase}"]
+        lines += [line.decode() for line in request.lines(b"Via")]
+        lines += [
+            f"From: {text(request, b'From')}",
+            f"To: {to}",
+            f"Call-ID: {request.call_id.decode()}",
+            f"CSeq: {text(request, b'CSeq')}",
+        ]
+        if contact if contact is not None else 100 < status < 300:
+            lines.append(f"Contact: <sip:{self.user}@{self.address[0]}:{self.address[1]}>")
+        lines += [line for line in headers.splitlines() if line]
+        if body:
+            lines.append("Content-Type: application/sdp")
+        lines.append(f"Content-Length: {len(body)}")
+        data = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+        self.send(data)
+        return data
+
+    # -- receiving --------------------------------------------------------------------------------------
+
+    def take(self, what: str | int) -> Message:
+        """Return the next message; it must be this method or this status."""
+        self.net.run()
+        assert self.inbox, f"{self.user} waits for {what} and got nothing"
+        message = self.inbox.popleft()
+        self.raw.popleft()
+        got = message.method.decode() if isinstance(message, Request) else message.status
+        assert got == what, f"{self.user} waits for {what} and got {got}"
+        return message
+
+    def take_request(self, method: str) -> Request:
+        """Return the next message, a request of this method."""
+        message = self.take(method)
+        assert isinstance(message, Request)
+        return message
+
+    def take_response(self, status: int) -> Response:
+        """Return the next message, a response with this status."""
+        message = self.take(status)
+        assert isinstance(message, Response)
+        return message
+
+    def nothing(self) -> None:
+        """Nothing has come."""
+        self.net.run()
+        assert not self.inbox, f"{self.user} got {[str(m) for m in self.raw]}"
+
+
+def text(message: Message, key: bytes) -> str:
+    """A header's first value."""
+    return message.need(key).decode()
+
+
+def target_of(message: Message) -> bytes:
+    """The URI in Contact."""
+    return parse_name_addr(message.need(b"Contact")).uri
+
+
+def rebuild(message: Message) -> bytes:
+    """The bytes of a message, from its start line, rows and body."""
+    if isinstance(message, Request):
+        start = b"%b %b SIP/2.0" % (message.method, message.uri)
+    else:
+        start = b"SIP/2.0 %d %b" % (message.status, message.phrase)
+    return b"\r\n".join([start, *(line for _, line in message.rows), b"", message.body])

@@ -1,0 +1,280 @@
+"""What happens in the database costs records at most, and is told once; the calls never notice."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+import trio
+import trio.testing
+from sqlalchemy.dialects import postgresql
+
+from gateway.b2bua.record import CallRecord
+from gateway.ledger import database, writer
+from gateway.ledger.query import Selection, count, recent
+from gateway.ledger.schema import FIELDS, SCHEMA_VERSION, calls
+from gateway.ledger.writer import Ledger
+from tests.ledger.records import NOON, answered, rewritten
+
+MONTH = 30 * 86400.0
+
+
+class Bench:
+    """A ledger under test in a directory of its own, with what it logged and a clock that is set by hand."""
+
+    def __init__(self, path: Path, **options: int) -> None:
+        self.path = path
+        self.url = f"sqlite:///{path}"
+        self.now = NOON
+        self.log: list[str] = []
+        self.ledger = Ledger(self.url, MONTH, log=self.log.append, clock=lambda: self.now, **options)
+
+    def stored(self) -> list[CallRecord]:
+        engine = database.open_for_reading(self.url)
+        with engine.connect() as connection:
+            found = recent(connection, Selection(), limit=100_000)
+        engine.dispose()
+        return found
+
+    def do(self, *steps: Callable[[], Awaitable[object]]) -> None:
+        async def main() -> None:
+            for step in steps:
+                await step()
+
+        trio.run(main)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(database, "BUSY", 0.01)  # a lock is given up at once
+    return Bench(tmp_path / "var" / "gateway.db")
+
+
+def test_the_table_has_a_column_for_each_field_of_a_record() -> None:
+    assert tuple(field.name for field in fields(CallRecord)) == FIELDS
+
+
+def test_records_come_back_as_they_were_and_the_directory_is_made(bench: Bench) -> None:
+    records = [
+        rewritten(1, caller="Jörg", label='"a" \u2713'),
+        answered(2),
+        rewritten(3, rule="", guard="protocol"),
+    ]
+    for record in records:
+        bench.ledger.record(record)
+    assert bench.ledger.waiting == 3
+    bench.do(bench.ledger.flush, bench.ledger.close)
+    assert sorted(bench.stored(), key=lambda record: record.id) == records
+    assert (bench.ledger.written, bench.ledger.waiting, bench.ledger.failed, bench.ledger.dropped) == (
+        3,
+        0,
+        0,
+        0,
+    )
+    assert bench.log == []
+
+
+@pytest.mark.parametrize("number", [1, 9, 10, 99, 100, 111, 2345])
+def test_batches_of_every_size_are_written_whole(bench: Bench, number: int) -> None:
+    for at in range(number):
+        bench.ledger.record(rewritten(at))
+    bench.do(bench.ledger.flush, bench.ledger.close)
+    assert {record.id for record in bench.stored()} == {f"call-{at:06}" for at in range(number)}
+    assert bench.ledger.written == number
+
+
+def test_the_database_is_in_write_ahead_mode_and_says_its_version(bench: Bench) -> None:
+    bench.ledger.record(rewritten())
+    bench.do(bench.ledger.flush)
+    with sqlite3.connect(bench.path) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("SELECT version FROM ledger_version").fetchall() == [(SCHEMA_VERSION,)]
+    connection.close()
+    bench.do(bench.ledger.close)
+
+
+def test_run_writes_twice_a_second_and_close_writes_the_rest(bench: Bench) -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(bench.ledger.run)
+            bench.ledger.record(rewritten(1))
+            while not bench.ledger.written:
+                await trio.sleep(0.1)  # of the mock clock
+            bench.ledger.record(rewritten(2))
+            nursery.cancel_scope.cancel()
+        await bench.ledger.close()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0.02))
+    assert [record.id for record in bench.stored()] == ["call-000002", "call-000001"]
+
+
+def test_a_full_list_drops_what_comes_later_and_counts_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "gateway.db", limit=3)
+    for at in range(5):
+        bench.ledger.record(rewritten(at))
+    assert (bench.ledger.waiting, bench.ledger.dropped) == (3, 2)
+    bench.do(bench.ledger.flush, bench.ledger.close)
+    assert {record.id for record in bench.stored()} == {"call-000000", "call-000001", "call-000002"}
+
+
+def test_a_locked_database_keeps_records_waiting_and_is_told_once_with_its_recovery(bench: Bench) -> None:
+    bench.do(lambda: bench.ledger._attempt([]))
+    lock = sqlite3.connect(bench.path, isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    bench.ledger.record(rewritten(1))
+    for _ in range(3):
+        bench.do(bench.ledger.flush)
+    assert (bench.ledger.waiting, bench.ledger.written) == (1, 0)
+    assert bench.log == [
+        f"ledger: {bench.url} cannot be written (database is locked); "
+        "calls go on, and up to 100000 records wait"
+    ]
+    lock.execute("ROLLBACK")
+    lock.close()
+    bench.now += 35
+    bench.do(bench.ledger.flush, bench.ledger.flush, bench.ledger.close)
+    assert bench.log[1:] == [f"ledger: {bench.url} is written again after 35 s; 0 records were lost"]
+    assert [record.id for record in bench.stored()] == ["call-000001"]
+
+
+def test_the_recovery_says_how_many_records_the_failure_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY", 0.01)
+    bench = Bench(tmp_path / "gateway.db", limit=2)
+    bench.do(lambda: bench.ledger._attempt([]))
+    lock = sqlite3.connect(bench.path, isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    bench.ledger.record(rewritten(0))
+    bench.do(bench.ledger.flush)
+    for at in range(1, 7):
+        bench.ledger.record(rewritten(at))
+    bench.do(bench.ledger.flush)
+    lock.close()
+    bench.do(bench.ledger.flush, bench.ledger.close)
+    assert bench.log[-1] == f"ledger: {bench.url} is written again after 0 s; 5 records were lost"
+    assert len(bench.log) == 2
+
+
+def test_a_directory_that_cannot_be_made_costs_records_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "var").write_text("a file where a directory is wanted")
+    bench = Bench(tmp_path / "var" / "gateway.db", limit=2)
+    for at in range(3):
+        bench.ledger.record(rewritten(at))
+    bench.do(bench.ledger.flush, bench.ledger.flush)
+    assert (bench.ledger.waiting, bench.ledger.written, bench.ledger.dropped) == (2, 0, 1)
+    assert len(bench.log) == 1
+    assert "cannot be written (file exists: " in bench.log[0]
+
+
+def test_close_gives_up_in_time_and_says_what_was_lost(tmp_path: Path) -> None:
+    (tmp_path / "var").write_text("a file where a directory is wanted")
+    bench = Bench(tmp_path / "var" / "gateway.db")
+    bench.ledger.record(rewritten())
+
+    async def close() -> float:
+        before = trio.current_time()
+        await bench.ledger.close()
+        return trio.current_time() - before
+
+    took = trio.run(close, clock=trio.testing.MockClock(autojump_threshold=0.02))
+    assert took == pytest.approx(5.0)
+    assert (bench.ledger.failed, bench.ledger.waiting) == (1, 0)
+    assert bench.log[1:] == ["ledger: 1 records were lost at the end; free or repair the database"]
+
+
+def test_a_ledger_of_another_version_is_left_alone(bench: Bench) -> None:
+    bench.do(lambda: bench.ledger._attempt([]), bench.ledger.close)
+    with sqlite3.connect(bench.path) as connection:
+        connection.execute("UPDATE ledger_version SET version = 99")
+    connection.close()
+    bench.ledger.record(rewritten())
+    bench.do(bench.ledger.flush)
+    assert bench.ledger.waiting == 1
+    assert bench.log == [
+        f"ledger: the ledger {bench.url} has version 99, not {SCHEMA_VERSION}; name another ledger, "
+        "or use the gateway that wrote it; calls go on, and up to 100000 records wait"
+    ]
+
+
+def test_a_file_that_is_removed_is_made_again(bench: Bench) -> None:
+    bench.ledger.record(rewritten(1))
+    bench.do(bench.ledger.flush)
+    for path in bench.path.parent.iterdir():
+        path.unlink()
+    bench.ledger.record(rewritten(2))
+    bench.do(bench.ledger.flush, bench.ledger.close)
+    assert [record.id for record in bench.stored()] == ["call-000002"]
+
+
+def test_a_record_that_cannot_be_stored_is_lost_alone(bench: Bench) -> None:
+    for at in range(250):
+        bench.ledger.record(rewritten(at, caller="\udcff" if at in (7, 201) else "1001"))
+    bench.do(bench.ledger.flush)
+    bench.ledger.record(rewritten(250, caller="\udcff"))
+    bench.do(bench.ledger.flush, bench.ledger.close)
+    assert (bench.ledger.written, bench.ledger.failed) == (248, 3)
+    assert {"call-000007", "call-000201"}.isdisjoint(record.id for record in bench.stored())
+    assert len(bench.log) == 1
+    assert bench.log[0].startswith("ledger: a record was refused ('utf-8' codec can't encode")
+
+
+def test_records_older_than_keep_are_deleted_in_small_batches(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_BATCH", 10)
+    for at in range(25):
+        bench.ledger.record(rewritten(at))
+    bench.ledger.record(rewritten(40))
+    bench.now = NOON + 30 + MONTH
+    left = []
+
+    async def main() -> None:
+        await bench.ledger.flush()
+        for _ in range(4):
+            await bench.ledger._expire()
+            left.append(len(bench.stored()))
+        bench.now += 61
+        await bench.ledger._expire()
+        left.append(len(bench.stored()))
+        await bench.ledger.close()
+
+    trio.run(main)
+    assert left == [16, 6, 1, 1, 0]
+
+
+def test_a_url_that_is_none_is_refused_at_once() -> None:
+    with pytest.raises(database.LedgerError) as caught:
+        Ledger("gateway.db", MONTH, log=print)
+    assert str(caught.value) == (
+        "'gateway.db' is not a database URL; write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
+    )
+
+
+def test_the_tables_and_statements_are_postgresql_too() -> None:
+    dialect = postgresql.dialect()
+    made = str(sa.schema.CreateTable(calls).compile(dialect=dialect))
+    assert "seq BIGSERIAL NOT NULL" in made
+    assert 'id TEXT COLLATE "C" NOT NULL' in made
+    assert "ended_at DOUBLE PRECISION NOT NULL" in made
+    insert = writer._statements(dialect)[10]
+    assert insert.count("%s") == 10 * len(FIELDS)
+
+
+def test_a_password_is_never_shown() -> None:
+    url = database.parse_url("postgresql+psycopg://gateway:secret@db.example/calls")
+    assert "secret" not in database.shown(url)
+
+
+def test_counting_agrees_with_what_was_written(bench: Bench) -> None:
+    for at in range(12):
+        bench.ledger.record(rewritten(at))
+    bench.do(bench.ledger.flush, bench.ledger.close)
+    engine = database.open_for_reading(bench.url)
+    with engine.connect() as connection:
+        assert count(connection, Selection()) == 12
+    engine.dispose()

@@ -1,0 +1,587 @@
+"""gateway.toml: what each key means, and the sentence that each mistake gets."""
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from gateway import config
+from gateway.addresses import Source, TargetUri, TransportAddress, parse_source, parse_target
+from gateway.config import Config, SettingsErrors
+
+TRUNK = '[[trunk]]\nname = "pbx"\nsource = ["10.0.0.1"]\ntarget = ["sip:10.0.0.1"]\n'
+"""Four lines: what a test adds below it stands on line 5."""
+
+MINIMAL = '[[trunk]]\nname = "pbx"\nsource = ["10.0.0.1"]\n'
+
+
+def read(text: str) -> Config:
+    return config.parse(text, "gateway.toml")
+
+
+def sentences(text: str, directory: Path | None = None) -> list[str]:
+    with pytest.raises(SettingsErrors) as caught:
+        config.parse(text, "gateway.toml", directory)
+    return [str(error) for error in caught.value.errors]
+
+
+# --- what is right ---------------------------------------------------------------------------------------
+
+
+def test_the_embedded_default_says_what_the_contract_says() -> None:
+    default = config.load(None)
+    assert default.gateway.listen == (
+        TransportAddress("udp", "127.0.0.1", 5060),
+        TransportAddress("tcp", "127.0.0.1", 5060),
+    )
+    assert (default.gateway.name, default.gateway.rules, default.gateway.drain) == (
+        "gw1",
+        Path("rules.toml"),
+        30.0,
+    )
+    assert default.console.listen == TransportAddress("tcp", "127.0.0.1", 8080)
+    assert (default.ledger.url, default.ledger.keep) == ("sqlite:///var/gateway.db", 30 * 86400.0)
+    assert (default.timers.t1, default.timers.t2, default.timers.t4) == (0.5, 4.0, 5.0)
+    assert default.trunk_kinds == {"pbx": "pbx", "carrier": "carrier"}
+    pbx, carrier = default.trunks
+    assert pbx.source == (Source("127.0.0.0/8", ip_network("127.0.0.0/8")),)
+    assert carrier.source == (Source("127.0.0.1:5080", ip_network("127.0.0.1/32"), 5080),)
+    assert pbx.target == (TargetUri("sip:127.0.0.1:5070", "127.0.0.1", 5070, None),)
+    assert (pbx.trusted, carrier.trusted) == (True, False)
+    assert [(route.to, route.strategy) for route in default.routes] == [
+        (("carrier",), "serial"),
+        (("pbx",), "serial"),
+    ]
+
+
+def test_a_key_left_out_has_the_value_of_the_embedded_default() -> None:
+    default, sparse = config.load(None), read(MINIMAL)
+    for section in ("gateway", "console", "ledger", "telemetry", "timers"):
+        assert getattr(sparse, section) == getattr(default, section)
+
+
+def test_trunk_keys_left_out_have_the_defaults_of_the_contract() -> None:
+    (trunk,) = read(MINIMAL).trunks
+    assert (trunk.kind, trunk.trusted, trunk.supports, trunk.target) == ("peer", False, frozenset(), ())
+    assert (trunk.max_calls, trunk.max_cps, trunk.options_ping, trunk.max_duration) == (
+        None,
+        None,
+        None,
+        None,
+    )
+    assert (trunk.ring_timeout, trunk.x_cid, trunk.rewrite_network_blocked) == (180.0, True, False)
+    assert (trunk.register, trunk.transport, trunk.tls_verify, trunk.session_timer) == (
+        False,
+        None,
+        True,
+        None,
+    )
+
+
+def test_every_key_is_read_into_its_type(tmp_path: Path) -> None:
+    for name in ("ca.pem", "cert.pem", "key.pem"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "gateway.toml").write_text("""\
+[gateway]
+name = "edge-2"
+listen = ["udp:[::1]:0", "tls:gw.example.com:5061"]
+advertise = "gw.example.com:5060"
+rules = "etc/rules.toml"
+workers = 0
+drain = "1m"
+[console]
+listen = ""
+token_env = ""
+[ledger]
+url = "postgresql+psycopg://gw@db/calls"
+keep = "12h"
+[telemetry]
+otlp = "http://127.0.0.1:4318"
+sample = 1
+sample_rewritten = 0.5
+max_traces_per_second = 0
+hep = "udp:127.0.0.1:9060"
+numbers = "last4"
+[timers]
+t1 = "100ms"
+t2 = "1s"
+t4 = "1s"
+[[trunk]]
+name = "carrier"
+kind = "carrier"
+source = ["192.0.2.0/24", "[2001:db8::7]:5070", "sbc.example.com"]
+target = ["sip:192.0.2.1;transport=tcp", "sips:sbc.example.com"]
+supports = ["607", "608"]
+trusted = true
+max_calls = 30
+max_cps = 2.5
+options_ping = 30
+username = "gw"
+password_env = "CARRIER_PASSWORD"
+register = true
+transport = "tls"
+tls_ca = "ca.pem"
+tls_cert = "cert.pem"
+tls_key = "key.pem"
+tls_verify = false
+hide = ["X-Internal"]
+set = { X-Account = "4711" }
+q850 = { 21 = 603, 486 = 34 }
+stop_on = [404, "600-602"]
+advance_on = "5xx"
+session_timer = "30m"
+ring_timeout = "60s"
+max_duration = "2h"
+x_cid = false
+rewrite_network_blocked = true
+""")
+    read = config.load(tmp_path / "gateway.toml")
+    assert read.gateway.listen == (
+        TransportAddress("udp", "::1", 0),
+        TransportAddress("tls", "gw.example.com", 5061),
+    )
+    assert (read.gateway.advertise, read.gateway.workers, read.gateway.drain) == (
+        "gw.example.com:5060",
+        0,
+        60.0,
+    )
+    assert (read.console.listen, read.console.token_env) == (None, "")
+    assert (read.ledger.url, read.ledger.keep) == ("postgresql+psycopg://gw@db/calls", 43200.0)
+    assert (read.telemetry.otlp, read.telemetry.sample) == ("http://127.0.0.1:4318", 1.0)
+    assert (read.telemetry.sample_rewritten, read.telemetry.max_traces_per_second) == (0.5, 0.0)
+    assert (read.telemetry.hep, read.telemetry.numbers) == (
+        TransportAddress("udp", "127.0.0.1", 9060),
+        "last4",
+    )
+    assert (read.timers.t1, read.timers.t2, read.timers.t4) == (0.1, 1.0, 1.0)
+    (trunk,) = read.trunks
+    assert trunk.source == (
+        Source("192.0.2.0/24", ip_network("192.0.2.0/24")),
+        Source("[2001:db8::7]:5070", ip_network("2001:db8::7/128"), 5070),
+        Source("sbc.example.com", None),
+    )
+    assert trunk.target == (
+        TargetUri("sip:192.0.2.1;transport=tcp", "192.0.2.1", None, "tcp"),
+        TargetUri("sips:sbc.example.com", "sbc.example.com", None, "tls"),
+    )
+    assert (trunk.supports, trunk.trusted, trunk.max_calls, trunk.max_cps) == (
+        frozenset({607, 608}),
+        True,
+        30,
+        2.5,
+    )
+    assert (trunk.options_ping, trunk.username, trunk.password_env) == (30.0, "gw", "CARRIER_PASSWORD")
+    assert (trunk.register, trunk.transport, trunk.tls_verify) == (True, "tls", False)
+    assert (trunk.tls_ca, trunk.tls_key) == (tmp_path / "ca.pem", tmp_path / "key.pem")
+    assert (trunk.hide, trunk.set) == (("X-Internal",), (("X-Account", "4711"),))
+    assert trunk.q850 == ((21, 603), (486, 34))
+    assert (trunk.stop_on, trunk.advance_on) == (frozenset({404, 600, 601, 602}), frozenset(range(500, 600)))
+    assert (trunk.session_timer, trunk.ring_timeout, trunk.max_duration) == (1800.0, 60.0, 7200.0)
+    assert (trunk.x_cid, trunk.rewrite_network_blocked) == (False, True)
+
+
+def test_relative_paths_start_where_the_file_is(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.toml"
+    path.write_text(MINIMAL)
+    read = config.load(str(path))
+    assert read.directory == tmp_path
+    assert read.gateway.rules == tmp_path / "rules.toml"
+    assert read.ledger.url == f"sqlite:///{tmp_path}/var/gateway.db"
+    path.write_text(
+        f'[gateway]\nrules = "/etc/rules.toml"\n[ledger]\nurl = "sqlite:////var/gw.db"\n{MINIMAL}'
+    )
+    read = config.load(path)
+    assert (read.gateway.rules, read.ledger.url) == (Path("/etc/rules.toml"), "sqlite:////var/gw.db")
+
+
+@pytest.mark.parametrize("url", ["", "sqlite://", "sqlite:///:memory:"])
+def test_a_ledger_without_a_file_has_no_path_to_resolve(url: str, tmp_path: Path) -> None:
+    assert config.parse(f'{MINIMAL}[ledger]\nurl = "{url}"\n', "f", tmp_path).ledger.url == url
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [('"off"', None), ("30", 30.0), ("1.5", 1.5), ('"30s"', 30.0), ('"2m"', 120.0)]
+)
+def test_options_ping_is_off_or_seconds(value: str, seconds: float | None) -> None:
+    assert read(f"{TRUNK}options_ping = {value}\n").trunks[0].options_ping == seconds
+
+
+def test_the_trunks_of_a_route_are_expanded_in_order_and_each_is_tried_once() -> None:
+    text = "".join(
+        f'[[trunk]]\nname = "{name}"\nkind = "{kind}"\ntarget = "sip:{name}"\n'
+        for name, kind in [("c1", "carrier"), ("c2", "carrier"), ("c3", "carrier"), ("lab", "peer")]
+    )
+    (route,) = read(f'{text}[[route]]\nto = ["lab", "c2", "kind:carrier"]\nstrategy = "parallel"\n').routes
+    assert (route.to, route.strategy, route.source) == (("lab", "c2", "c1", "c3"), "parallel", None)
+
+
+def test_a_route_takes_number_conditions(tmp_path: Path) -> None:
+    (tmp_path / "retired.txt").write_text("+12155551212\n")
+    (tmp_path / "vip.txt").write_text("100*\n")
+    conditions = (
+        'called.prefix = "+1"\ncalled.list = ["retired.txt", "vip.txt"]\ncaller = { regex = "^10" }\n'
+    )
+    (route,) = config.parse(f'{TRUNK}[[route]]\nto = "pbx"\n{conditions}', "f", tmp_path).routes
+    assert route.called is not None
+    assert route.caller is not None
+    assert [route.called.matches(number) for number in ("+12155551212", "+12155551213", "1001")] == [
+        True,
+        False,
+        False,
+    ]
+    assert [route.caller.matches(number) for number in ("1001", "2010")] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7/32"),
+        ("::ffff:192.0.2.7", "192.0.2.7/32"),
+        ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+        ("2001:db8::/32", "2001:db8::/32"),
+        ("[2001:db8::1]", "2001:db8::1/128"),
+        ("fe80::1%eth0", "fe80::1/128"),
+        ("::/0", "::/0"),
+    ],
+)
+def test_a_source_is_a_network_of_its_true_family(text: str, network: str) -> None:
+    assert parse_source(text).network == ip_network(network)
+
+
+@pytest.mark.parametrize(
+    ("uri", "target"),
+    [
+        ("sip:[2001:DB8::1]:5070", ("2001:db8::1", 5070, None)),
+        ("SIP:pbx.example.com;lr;transport=TLS", ("pbx.example.com", None, "tls")),
+        ("sips:pbx.example.com:5061;transport=tcp", ("pbx.example.com", 5061, "tls")),
+    ],
+)
+def test_a_target_is_a_uri_in_parts(uri: str, target: tuple[str, int | None, str | None]) -> None:
+    assert parse_target(uri) == TargetUri(uri, *target)
+
+
+# --- what is wrong ---------------------------------------------------------------------------------------
+
+SECRET = "a secret does not belong in this file; put it in an environment variable and name that:"
+NO_VARIABLE = (
+    "this is not the name of an environment variable; "
+    "write a name of letters, digits and _, and put the secret in that variable"
+)
+ADDRESS = "write udp:HOST:PORT, tcp:HOST:PORT or tls:HOST:PORT, an IPv6 host in [brackets]"
+SOURCE = "write an IP, a CIDR, IP:PORT or a TLS name, an IPv6 address with a port in [brackets]"
+URI = "write sip:HOST, sip:HOST:PORT or sip:HOST:PORT;transport=tcp"
+HOST = "write HOST or HOST:PORT, an IPv6 host in [brackets]"
+
+SECTION_MISTAKES = [
+    ("gateway", "nmae = 1", 'nmae: this key is not known; did you mean "name"?'),
+    (
+        "gateway",
+        "zzz = 1",
+        "zzz: this key is not known; use one of listen, name, advertise, rules, workers, drain",
+    ),
+    ("gateway", "name = 1", 'name: 1 is a number; write it in "quotes"'),
+    ("gateway", 'name = "a b"', 'name: "a b" cannot name a gateway; use letters, digits, dots, - and _'),
+    (
+        "gateway",
+        "listen = []",
+        'listen: the gateway would hear nothing; write an address, such as "udp:0.0.0.0:5060"',
+    ),
+    ("gateway", "listen = true", 'listen: true is true or false; write a list, such as ["…"]'),
+    ("gateway", 'listen = ["udp:127.0.0.1:5060", 5060]', 'listen[1]: 5060 is a number; write it in "quotes"'),
+    ("gateway", 'listen = ["127.0.0.1"]', f'listen[0]: "127.0.0.1" is not a transport address; {ADDRESS}'),
+    (
+        "gateway",
+        'listen = "ws:1.2.3.4:80"',
+        f'listen: "ws:1.2.3.4:80" does not begin with a transport; {ADDRESS}',
+    ),
+    ("gateway", 'listen = "udp:1.2.3.4"', f'listen: "udp:1.2.3.4" has no port; {ADDRESS}'),
+    ("gateway", 'listen = "udp:::1:5060"', f'listen: "::1:5060" is not an address; {ADDRESS}'),
+    ("gateway", 'listen = "udp:[1.2.3.4]:5060"', f'listen: "[1.2.3.4]" is not an IPv6 address; {ADDRESS}'),
+    (
+        "gateway",
+        'listen = "udp:1.2.3.400:5060"',
+        f'listen: "1.2.3.400" is neither an IP address nor a host name; {ADDRESS}',
+    ),
+    (
+        "gateway",
+        'listen = "udp:1.2.3.4:70000"',
+        'listen: "1.2.3.4:70000" has no valid port; write a port from 1 to 65535',
+    ),
+    (
+        "gateway",
+        'listen = ["udp:1.2.3.4:5060", "udp:1.2.3.4:5060"]',
+        "listen[1]: this address is listed twice; keep one of the two",
+    ),
+    ("gateway", 'advertise = "a b"', f'advertise: "a b" is neither an IP address nor a host name; {HOST}'),
+    (
+        "gateway",
+        'advertise = "a:0"',
+        "advertise: peers cannot send to port 0; write a port from 1 to 65535, or none",
+    ),
+    ("gateway", 'rules = ""', 'rules: it names no file; write a path, such as "rules.toml"'),
+    ("gateway", "workers = -1", "workers: -1 is not possible; write a whole number from 0 to 256"),
+    ("gateway", 'workers = "two"', 'workers: "two" is not possible; write a whole number from 0 to 256'),
+    ("gateway", "workers = true", "workers: true is not possible; write a whole number from 0 to 256"),
+    ("gateway", "drain = 30", 'drain: 30 is a number; write a duration from "0s" to "1d"'),
+    (
+        "gateway",
+        'drain = "soon"',
+        "drain: 'soon' is not a duration; write a number with ms, s, m, h or d, such as \"30s\"",
+    ),
+    ("gateway", 'drain = "2d"', 'drain: "2d" is not possible; write a duration from "0s" to "1d"'),
+    (
+        "console",
+        'listen = "127.0.0.1"',
+        'listen: "127.0.0.1" has no port; write HOST:PORT, such as "127.0.0.1:8080"',
+    ),
+    (
+        "console",
+        'listen = "0.0.0.0:8080"\ntoken_env = ""',
+        'token_env: off loopback the console must ask for a token; write token_env = "GATEWAY_TOKEN", '
+        "or listen on 127.0.0.1",
+    ),
+    ("console", 'token = "s3cret"', f'token: {SECRET} token_env = "NAME"'),
+    ("console", 'token_env = "s3cret-value"', f"token_env: {NO_VARIABLE}"),
+    (
+        "ledger",
+        'url = "mysql://db"',
+        'url: "mysql://db" is not a database the ledger can use; '
+        'write "sqlite:///FILE" or "postgresql+psycopg://USER@HOST/NAME"',
+    ),
+    ("ledger", 'keep = "1s"', 'keep: "1s" is not possible; write a duration from "1m" to "36500d"'),
+    (
+        "telemetry",
+        'otlp = "127.0.0.1:4318"',
+        'otlp: "127.0.0.1:4318" is not a web address; write it as "http://127.0.0.1:4318"',
+    ),
+    ("telemetry", "sample = 1.5", "sample: 1.5 is not possible; write a number from 0 to 1"),
+    ("telemetry", "sample = nan", "sample: nan is not possible; write a number from 0 to 1"),
+    (
+        "telemetry",
+        'hep = "127.0.0.1:9060"',
+        f'hep: "127.0.0.1:9060" does not begin with a transport; {ADDRESS}',
+    ),
+    ("telemetry", 'numbers = "hashed"', 'numbers: "hashed" is not one of the choices; did you mean "hash"?'),
+    ("telemetry", 'numbers = "no"', 'numbers: "no" is not one of the choices; write hash, last4 or clear'),
+    ("timers", 't1 = "1m"', 't1: "1m" is not possible; write a duration from "1ms" to "10s"'),
+]
+
+
+@pytest.mark.parametrize(("section", "wrong", "sentence"), SECTION_MISTAKES)
+def test_a_mistake_in_a_section_is_told_with_its_line_and_remedy(
+    section: str, wrong: str, sentence: str
+) -> None:
+    line = 4 + wrong.count("\n") + 1
+    assert sentences(f"{MINIMAL}[{section}]\n{wrong}\n") == [f"gateway.toml:{line}: {section}.{sentence}"]
+
+
+def test_timers_must_agree_with_each_other() -> None:
+    told = "timers.t2: it is shorter than t1; make it at least t1 (RFC 3261 17.1.2.1)"
+    assert sentences(f'{MINIMAL}[timers]\nt1 = "2s"\nt2 = "1s"\n') == [f"gateway.toml:6: {told}"]
+
+
+TRUNK_MISTAKES = [
+    ("sorce = []", 'sorce: this key is not known; did you mean "source"?'),
+    ('kind = "carier"', 'kind: "carier" is not one of the choices; did you mean "carrier"?'),
+    ('kind = "x"', 'kind: "x" is not one of the choices; write pbx, carrier or peer'),
+    ("kind = 5", "kind: 5 is not one of the choices; write pbx, carrier or peer"),
+    ('trusted = "yes"', 'trusted: "yes" is text; write true or false'),
+    ('supports = ["603"]', 'supports[0]: "603" is not a code that peers differ in; write "607" or "608"'),
+    ("supports = [607]", 'supports[0]: 607 is a number; write it in "quotes"'),
+    ("max_calls = 0", "max_calls: 0 is not possible; write a whole number from 1 to 1000000"),
+    ("max_cps = 0", "max_cps: 0 is not possible; write a number from 0.01 to 100000"),
+    ('options_ping = "on"', 'options_ping: this is not possible; write "off", or seconds from 1 to 86400'),
+    ("options_ping = true", 'options_ping: this is not possible; write "off", or seconds from 1 to 86400'),
+    ("options_ping = 0", 'options_ping: this is not possible; write "off", or seconds from 1 to 86400'),
+    ('username = "gw"', 'username: there is no password for it; add password_env = "NAME"'),
+    ('password_env = "P"', 'password_env: there is no username for it; add username = "…"'),
+    ('password = "hunter2"', f'password: {SECRET} password_env = "NAME"'),
+    ("register = true", "register: registering takes an account and a registrar; add username and target"),
+    ('transport = "sctp"', 'transport: "sctp" is not one of the choices; write udp, tcp or tls'),
+    ('tls_ca = "absent.pem"', 'tls_ca: there is no file "absent.pem"; check the path'),
+    (
+        'hide = ["X Y"]',
+        'hide[0]: "X Y" is not a header name; write what stands before the colon: "X-Account"',
+    ),
+    ('hide = ["Via"]', "hide[0]: Via is made by the gateway for each leg; name another header"),
+    ("set = 5", "set: 5 is a number; write set.KEY = …"),
+    ("set.X-A = 5", 'set.X-A: 5 is a number; write it in "quotes"'),
+    ('set.Contact = "x"', "set.Contact: Contact is made by the gateway for each leg; name another header"),
+    (
+        'set.X-A = "a\\r\\nVia: b"',
+        "set.X-A: the value has a line break or control character; write it on one line",
+    ),
+    ("q850.21 = 200", "q850.21: 200 is not possible; write a whole number from 400 to 699"),
+    ("q850.603 = 128", "q850.603: 128 is not possible; write a whole number from 1 to 127"),
+    ("q850.x = 1", "q850.x: this is neither a cause nor a status; write CAUSE = STATUS or STATUS = CAUSE"),
+    ("stop_on = 200", 'stop_on: this is no final status; write 300 to 699, "4xx" or "600-699"'),
+    ('stop_on = [404, "7xx"]', 'stop_on[1]: this is no final status; write 300 to 699, "4xx" or "600-699"'),
+    ('stop_on = "699-600"', 'stop_on: this is no final status; write 300 to 699, "4xx" or "600-699"'),
+    ('session_timer = "60s"', 'session_timer: "60s" is not possible; write a duration from "90s" to "1d"'),
+    ('ring_timeout = "0s"', 'ring_timeout: "0s" is not possible; write a duration from "100ms" to "1h"'),
+    ("max_duration = 60", 'max_duration: 60 is a number; write a duration from "1s" to "30d"'),
+    ("x_cid = 1", "x_cid: 1 is a number; write true or false"),
+    ("x_cid = 2024-01-01", "x_cid: this is a date or time; write true or false"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "sentence"), TRUNK_MISTAKES)
+def test_a_mistake_in_a_trunk_is_told_under_the_name_of_the_trunk(wrong: str, sentence: str) -> None:
+    assert sentences(f"{TRUNK}{wrong}\n") == [f"gateway.toml:5: trunk[pbx].{sentence}"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("source", "1.2.3.400", f'"1.2.3.400" is neither an IP address nor a host name; {SOURCE}'),
+        ("source", "10.0.0.0/33", '"10.0.0.0/33" is not a network; write it as a CIDR, such as 192.0.2.0/24'),
+        ("source", "10.0.0.9/8", '"10.0.0.9/8" has bits set to the right of its mask; write "10.0.0.0/8"'),
+        ("source", "10.0.0.1:sip", '"10.0.0.1:sip" has no valid port; write a port from 1 to 65535'),
+        ("source", "sbc.example.com:5061", f'"sbc.example.com:5061" is a name with a port; {SOURCE}'),
+        ("source", "2001:db8::zz", f'"2001:db8::zz" is not an address; {SOURCE}'),
+        ("source", "10.0.0.1:0", '"10.0.0.1:0" has port 0; write a port from 1 to 65535, or none'),
+        ("source", "", f'"" is not an address; {SOURCE}'),
+        ("target", "10.0.0.1:5060", f'"10.0.0.1:5060" is not a SIP URI; {URI}'),
+        ("target", "tel:+1215", f'"tel:+1215" is not a SIP URI; {URI}'),
+        (
+            "target",
+            "sip:gw@host",
+            f'"sip:gw@host" has a user part; {URI}; the number called becomes the user',
+        ),
+        ("target", "sip:", f'"" is not an address; {URI}'),
+        ("target", "sip:host:0", '"sip:host:0" has port 0; write a port from 1 to 65535, or none'),
+        ("target", "sip:host:5060x", '"host:5060x" has no valid port; write a port from 1 to 65535'),
+        ("target", "sip:-host", f'"-host" is neither an IP address nor a host name; {URI}'),
+        ("target", "sip:h;transport=ws", 'transport "ws" is not known; write transport=udp, tcp or tls'),
+        (
+            "target",
+            "sips:h;transport=udp",
+            "a sips: URI cannot go over udp; leave the transport out, or write sip:",
+        ),
+    ],
+)
+def test_a_wrong_address_is_told_at_its_place_in_the_list(key: str, value: str, sentence: str) -> None:
+    text = f'[[trunk]]\nname = "pbx"\n{key} = [\n  "{value}",\n]\n'
+    assert sentences(text) == [f"gateway.toml:4: trunk[pbx].{key}[0]: {sentence}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "1: trunk: there is none, so every call would be refused; add a [[trunk]] for each peer"),
+        (f"{TRUNK}[gatway]\n", '5: gatway: this key is not known; did you mean "gateway"?'),
+        (f"gateway = 5\n{TRUNK}", "1: gateway: 5 is a number; write [gateway] above its keys"),
+        ('[trunk]\nname = "a"\n', "1: trunk: this is a table; write [[trunk]] above its keys"),
+        ("trunk = [5]\n", "1: trunk[0]: 5 is a number; write [[trunk]] above its keys"),
+        ('[[trunk]]\nsource = "10.0.0.1"\n', '1: trunk[0]: the trunk has no name; write name = "…"'),
+        (
+            '[[trunk]]\nsource = "10.0.0.1"\nname = "a b"\n',
+            '3: trunk[a b].name: "a b" cannot name a trunk; use letters, digits, dots, - and _',
+        ),
+        (
+            '[[trunk]]\nname = "a"\n',
+            "1: trunk[a]: the trunk has neither source nor target; say who speaks as it, or where calls go",
+        ),
+        (
+            f'{TRUNK}[[trunk]]\nname = "pbx"\ntarget = "sip:h"\n',
+            "6: trunk[pbx].name: the trunk on line 1 has this name already; "
+            "give each trunk a name of its own",
+        ),
+        (
+            f'{TRUNK}[[trunk]]\nname = "b"\nsource = ["10.0.0.2", "::ffff:10.0.0.1"]\n',
+            '7: trunk[b].source[1]: "::ffff:10.0.0.1" is a source of the trunk "pbx" already; '
+            "keep it in one place, or tell the two apart by port",
+        ),
+        (
+            f'{TRUNK}stop_on = [404]\nadvance_on = ["4xx"]\n',
+            "6: trunk[pbx].advance_on: 404 is in stop_on too; keep it in one of the two",
+        ),
+        (f"{TRUNK}[[route]]\n", '5: route[0]: the route leads nowhere; write to = ["TRUNK"]'),
+        (
+            f'{TRUNK}[[route]]\nto = ["pxb"]\n',
+            '6: route[0].to[0]: "pxb" matches no trunk; did you mean "pbx"?',
+        ),
+        (
+            f'{TRUNK}[[route]]\nfrom = ["pbx", "qq*"]\nto = "pbx"\n',
+            '6: route[0].from[1]: "qq*" matches no trunk; the trunks are: pbx',
+        ),
+        (
+            f'{TRUNK}[[route]]\nfrom = "kind:per"\nto = "pbx"\n',
+            '6: route[0].from: "kind:per" matches no trunk; did you mean "kind:peer"?',
+        ),
+        (
+            f'{TRUNK}[[route]]\nfrom = []\nto = "pbx"\n',
+            "6: route[0].from: no call comes from no trunk; name a trunk, or leave the key out to mean any",
+        ),
+        (
+            f'{MINIMAL}[[route]]\nto = "pbx"\n',
+            '5: route[0].to: the trunk "pbx" has no target; give it one, or route to another trunk',
+        ),
+        (
+            f'{TRUNK}[[route]]\nto = "pbx"\nstrategy = "paralel"\n',
+            '7: route[0].strategy: "paralel" is not one of the choices; did you mean "parallel"?',
+        ),
+        (
+            f'{TRUNK}[[route]]\nto = "pbx"\ncaled.prefix = "1"\n',
+            '7: route[0].caled: this key is not known; did you mean "called"?',
+        ),
+        (
+            f'{TRUNK}[[route]]\nto = "pbx"\ncalled = "+1"\n',
+            "7: route[0].called: it does not say how to compare numbers; "
+            "write called.prefix, .regex or .list = …",
+        ),
+        (
+            f'{TRUNK}[[route]]\nto = "pbx"\ncalled = {{}}\n',
+            "7: route[0].called: it holds no condition; write called.prefix, .regex or .list = …",
+        ),
+        (
+            f'{TRUNK}[[route]]\nto = "pbx"\ncalled.prefix = "1"\ncalled.prefx = "2"\n',
+            '8: route[0].called.prefx: this key is not known; did you mean "prefix"?',
+        ),
+        (
+            f'{TRUNK}[[route]]\nto = "pbx"\ncaller.regex = "("\n',
+            "7: route[0].caller.regex: '(' is not a regular expression: "
+            "missing ), unterminated subpattern at position 0; "
+            "correct it, or put a \\ before a sign that stands for itself",
+        ),
+        (
+            f'{TRUNK}[[route]]\nto = "pbx"\ncaller.list = ["absent.txt"]\n',
+            "7: route[0].caller.list[0]: the list absent.txt cannot be read: no such file or directory; "
+            "check its path",
+        ),
+        (f"{TRUNK}[gateway\n", "5: the heading is not closed; close it with ]"),
+    ],
+)
+def test_a_mistake_between_tables_is_told(text: str, sentence: str) -> None:
+    assert sentences(text) == [f"gateway.toml:{sentence}"]
+
+
+def test_a_certificate_and_its_key_come_together(tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text("")
+    told = "trunk[pbx].tls_cert: it is of no use without tls_key; add tls_key"
+    assert sentences(f'{TRUNK}tls_cert = "cert.pem"\n', tmp_path) == [f"gateway.toml:5: {told}"]
+
+
+def test_every_mistake_is_told_at_once_in_the_order_of_the_file() -> None:
+    text = f'{TRUNK}max_calls = "many"\n[gateway]\nlisten = "x"\n[[route]]\nto = "y"\n'
+    assert [sentence.split(": ")[:2] for sentence in sentences(text)] == [
+        ["gateway.toml:5", "trunk[pbx].max_calls"],
+        ["gateway.toml:7", "gateway.listen"],
+        ["gateway.toml:9", "route[0].to"],
+    ]
+
+
+def test_what_follows_from_a_mistake_is_not_told_as_another() -> None:
+    text = '[[trunk]]\nname = "a"\ntarget = "10.0.0.1"\n[[route]]\nto = "a"\n'
+    assert sentences(text) == [f'gateway.toml:3: trunk[a].target: "10.0.0.1" is not a SIP URI; {URI}']
+
+
+def test_a_secret_written_into_the_file_is_never_repeated_in_a_message() -> None:
+    text = f'{TRUNK}password = "hunter2"\npassword_env = "hunter2!"\n[console]\ntoken = "hunter2"\n'
+    assert "hunter2" not in "\n".join(sentences(text))
+
+
+def test_a_file_that_is_not_there_is_told_by_its_path(tmp_path: Path) -> None:
+    with pytest.raises(SettingsErrors) as caught:
+        config.load(tmp_path / "gateway.toml")
+    assert str(caught.value) == f"{tmp_path}/gateway.toml: there is no such file; check the path"
