@@ -68,6 +68,8 @@ class SoakRun:
     end: int
     recorded: int | None
     """Calls in the gateway's ledger, warm-up included; None for a server without one."""
+    complaint: str
+    """What the caller reported about its failed calls; "" when there were none."""
 
     @property
     def well(self) -> bool:
@@ -79,11 +81,12 @@ class SoakRun:
         ledger = (
             "" if self.recorded is None else f"; ledger {self.recorded} of {self.calls + WARM_UP_CALLS} calls"
         )
+        said = f"; {self.complaint}" if self.complaint else ""
         return (
             f"{self.middle}: {self.calls} calls at {self.achieved:.0f} a second (asked {self.rate}), "
             f"{self.failed} failed, {self.retransmissions} retransmissions; "
             f"resident {self.start / 1e6:.1f} MB at the start, {self.halfway / 1e6:.1f} MB halfway, "
-            f"{self.end / 1e6:.1f} MB at the end{ledger}"
+            f"{self.end / 1e6:.1f} MB at the end{ledger}{said}"
         )
 
 
@@ -139,6 +142,7 @@ def soak(kind: str, rate: int, seconds: int) -> SoakRun:
                     time.sleep(seconds / 2)
                     halfway = sample(server.group).rss
                     stats = peer.wait(limit)
+                    complaint = peer.complaint() if stats.failed else ""
                 end = sample(server.group).rss
             recorded = _recorded(server) if kind == "gateway" else None
     return SoakRun(
@@ -152,6 +156,7 @@ def soak(kind: str, rate: int, seconds: int) -> SoakRun:
         halfway,
         end,
         recorded,
+        complaint,
     )
 
 

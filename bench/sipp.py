@@ -187,5 +187,7 @@ def caller(
     hold: float = 0.0,
 ) -> Sipp:
     """A caller placing `calls` calls to port `middle`, `rate` a second, each held `hold` seconds."""
-    arguments = (f"{HOST}:{middle}", "-r", str(rate), "-l", str(calls), "-d", f"{hold * 1000:.0f}")
+    # Calls open at once: those held, and as many as ten seconds of trouble leave behind.
+    open_calls = min(calls, int(rate * (hold + 10)))
+    arguments = (f"{HOST}:{middle}", "-r", str(rate), "-l", str(open_calls), "-d", f"{hold * 1000:.0f}")
     return Sipp(name, f"uac_{flow}", port, folder, calls=calls, seconds=seconds, arguments=arguments)

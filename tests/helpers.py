@@ -14,6 +14,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.b2bua.core import B2bua, Setup
 from gateway.b2bua.record import CallRecord
@@ -53,11 +54,12 @@ source = ["192.0.2.4"]
 target = ["sip:192.0.2.4:5060"]
 [[route]]
 from = ["pbx"]
-to = ["carrier", "backup"]
+to = ["carrier"]
 [[route]]
 from = ["kind:carrier"]
 to = ["pbx"]
 """
+HUNTING = CONFIG.replace('to = ["carrier"]', 'to = ["carrier", "backup"]')
 
 RULES = """
 version = 1
@@ -125,6 +127,12 @@ class Net:
     def record(self, record: CallRecord) -> None:
         """Keep the record of a call that ended."""
         self.records.append(record)
+
+    @property
+    def only_record(self) -> CallRecord:
+        """The record of the one call that there was."""
+        (record,) = self.records
+        return record
 
     def attach(self, address: Address, receive: Callable[[bytes, Address], None]) -> None:
         """Have what is sent to an address handed to `receive`."""
@@ -363,6 +371,74 @@ class Peer:
         """Nothing has come."""
         self.net.run()
         assert not self.inbox, f"{self.user} got {[str(m) for m in self.raw]}"
+
+
+@dataclass
+class End:
+    """One end of a dialog as a user agent keeps it (RFC 3261 12), with its own CSeq."""
+
+    peer: Peer
+    call_id: str
+    local: str
+    remote: str
+    target: str
+    seq: int
+
+    @classmethod
+    def of_caller(cls, peer: Peer, invite: Request, response: Response) -> End:
+        """The dialog that a response to our INVITE opened."""
+        local, remote = text(invite, b"From"), text(response, b"To")
+        return cls(
+            peer, invite.call_id.decode(), local, remote, target_of(response).decode(), invite.cseq[0]
+        )
+
+    @classmethod
+    def of_callee(cls, peer: Peer, invite: Request, tag: str = "") -> End:
+        """The dialog that our answer to an INVITE opened, with the tag we answered with."""
+        local = f"{text(invite, b'To')};tag={tag or peer.user}"
+        return cls(
+            peer, invite.call_id.decode(), local, text(invite, b"From"), target_of(invite).decode(), 500
+        )
+
+    def request(self, method: str, seq: int | None = None, **more: Any) -> Request:
+        """Send a request in the dialog, with the next CSeq number unless told otherwise."""
+        if seq is None:
+            self.seq += 1
+        return self.peer.request(
+            method,
+            uri=self.target,
+            call_id=self.call_id,
+            seq=self.seq if seq is None else seq,
+            from_=self.local,
+            to=self.remote,
+            **more,
+        )
+
+    def ack(self, invite: Request, body: bytes = b"", **more: Any) -> Request:
+        """ACK the 2xx to a re-INVITE of ours."""
+        return self.request("ACK", invite.cseq[0], body=body, contact=False, **more)
+
+
+def establish(
+    net: Net, caller: Peer | None = None, callee: Peer | None = None, **invite: Any
+) -> tuple[End, End]:
+    """Play a call up to the ACK, and return both ends: the caller's and the callee's."""
+    caller, callee = caller or net.pbx, callee or net.carrier
+    sent = caller.invite(**invite)
+    caller.take(100)
+    got = callee.take_request("INVITE")
+    callee.reply(got, 200, body=SDP)
+    answer = caller.take_response(200)
+    caller.ack(sent, answer)
+    callee.take("ACK")
+    return End.of_caller(caller, sent, answer), End.of_callee(callee, got)
+
+
+def hang_up(by: End, other: End) -> None:
+    """End a call from one side."""
+    by.request("BYE", contact=False)
+    other.peer.reply(other.peer.take_request("BYE"), 200)
+    by.peer.take(200)
 
 
 def text(message: Message, key: bytes) -> str:

@@ -163,12 +163,12 @@ def _table(found: list[CallRecord], width: int) -> Table:
     table.columns[1].overflow = "ellipsis"
     for record in found:
         table.add_row(
-            cell(f"{_clock(record.invited_at)}{between}{record.id}"),
-            cell(f"{record.caller or '-'}{between}→ {record.called or '-'}"),
-            cell(f"{record.caller_trunk or '-'}{between}→ {record.callee_trunk or '-'}"),
-            Text.assemble(cell(_said(record)), between, "→ ", cell(_got(record), _style(record))),
-            cell(_decided(record), "cyan"),
-            cell(f"{_lasted(record)}{between}{record.ended_by}"),
+            cell(_clock(record.invited_at), record.id, between=between),
+            cell(record.caller or "-", f"→ {record.called or '-'}", between=between),
+            cell(record.caller_trunk or "-", f"→ {record.callee_trunk or '-'}", between=between),
+            Text.assemble(cell(_said(record)), between, "→ ", cell(_got(record), style=_style(record))),
+            cell(_decided(record), style="cyan"),
+            cell(_lasted(record), record.ended_by, between=between),
         )
     return table
 
@@ -230,8 +230,8 @@ def _in_full(record: CallRecord) -> Group:
     facts = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for name, value, style in _facts(record):
         if value:
-            facts.add_row(cell(name, "dim"), cell(value, style))
-    return Group(cell(f"call {record.id}", "bold"), facts)
+            facts.add_row(cell(name, style="dim"), cell(value, style=style))
+    return Group(cell(f"call {record.id}", style="bold"), facts)
 
 
 def _facts(record: CallRecord) -> list[tuple[str, str, str]]:

@@ -7,6 +7,9 @@ not meant is a warning; a note only informs and does not count.
 from __future__ import annotations
 
 from collections import Counter
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from gateway.config import Config, SettingsError, SettingsErrors, load
 from gateway.rules import RuleSet, lint, load_rules
@@ -26,7 +29,16 @@ from .sources import read_rules
 _IDLE = (("shadow", "in shadow"), ("off", "off"))
 
 
-def check(*, config: ConfigOption = None, rules: RulesOption = None, json: JsonOption = False) -> int:
+def check(
+    *,
+    config: ConfigOption = None,
+    rules: RulesOption = None,
+    show_notes: Annotated[
+        bool,
+        Parameter(name="--notes", show_default=False, negative="", help="Print what only informs, too."),
+    ] = False,
+    json: JsonOption = False,
+) -> int:
     """Check configuration and rules without starting.
 
     Exits with 0 when all is clean, with 1 when there are warnings, with 2 when there are errors.
@@ -40,7 +52,7 @@ def check(*, config: ConfigOption = None, rules: RulesOption = None, json: JsonO
         errors += found.errors
     try:
         if settings is not None:
-            ruleset = read_rules(rules, settings, embedded=config is None)
+            ruleset = read_rules(rules, settings)
         elif rules is not None:  # a mistake in the one file does not hide those in the other
             ruleset = load_rules(rules, None)
     except SettingsErrors as found:
@@ -55,9 +67,11 @@ def check(*, config: ConfigOption = None, rules: RulesOption = None, json: JsonO
             "notes": list(map(_as_dict, notes)),
         })  # fmt: skip
     else:
-        complain(*errors, *(f"{text} (warning)" for text in warnings), *(f"{text} (note)" for text in notes))
+        complain(*errors, *(f"{text} (warning)" for text in warnings))
+        if show_notes:
+            complain(*(f"{text} (note)" for text in notes))
         if settings is not None and ruleset is not None:
-            print(f"checked {_summary(settings, ruleset, config is None)}: {_verdict(len(warnings))}")
+            print(f"checked {_summary(settings, ruleset)}: {_verdict(len(warnings), len(notes))}")
     return FAILED if errors else WARNINGS if warnings else CLEAN
 
 
@@ -71,9 +85,9 @@ def _as_dict(error: SettingsError) -> dict[str, str | int]:
     }
 
 
-def _summary(config: Config, ruleset: RuleSet, embedded: bool) -> str:
+def _summary(config: Config, ruleset: RuleSet) -> str:
     """Say what was checked, such as "gateway.toml (2 trunks, 2 routes) and rules.toml (5 rules, 1 off)"."""
-    name = "the embedded default" if embedded else config.source.file
+    name = "the embedded default" if config.is_embedded else config.source.file
     modes = Counter(rule.mode for rule in ruleset.rules)
     idle = "".join(f", {modes[mode]} {word}" for mode, word in _IDLE if modes[mode])
     trunks, routes = _number(len(config.trunks), "trunk"), _number(len(config.routes), "route")
@@ -85,5 +99,7 @@ def _number(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
-def _verdict(warnings: int) -> str:
-    return _number(warnings, "warning") if warnings else "no mistakes"
+def _verdict(warnings: int, notes: int) -> str:
+    """Say how it stands, such as "no mistakes, 3 notes (see --notes)"."""
+    verdict = _number(warnings, "warning") if warnings else "no mistakes"
+    return f"{verdict}, {_number(notes, 'note')} (see --notes)" if notes else verdict

@@ -52,10 +52,9 @@ def doctor(*, config: ConfigOption = None, json: JsonOption = False) -> int:
         return CLEAN
     table = columns("what", "state", "found")
     for finding in findings:
-        advice = f"\n{finding.advice}" if finding.advice else ""
-        table.add_row(
-            cell(finding.name), cell(finding.state, _STYLES[finding.state]), cell(finding.found + advice)
-        )
+        found = finding.found.split("\n") + ([finding.advice] if finding.advice else [])
+        state = cell(finding.state, style=_STYLES[finding.state])
+        table.add_row(cell(finding.name), state, cell(*found))
     console().print(table)
     return CLEAN
 
@@ -73,10 +72,10 @@ def _findings(path: ConfigOption) -> Iterator[Finding]:
     except SettingsErrors as errors:
         yield Finding("configuration", "problem", str(errors), "see `gateway check`")
         return
-    yield Finding("configuration", "ok", config.source.file if path else "the embedded default")
+    yield Finding("configuration", "ok", "the embedded default" if config.is_embedded else config.source.file)
     yield from ports(config)
     yield ledger(config)
-    yield rules(config, embedded=path is None)
+    yield rules(config)
 
 
 # -- the machine -----------------------------------------------------------------------------------
@@ -198,10 +197,10 @@ def ledger(config: Config) -> Finding:
     return Finding("ledger", "ok", state)
 
 
-def rules(config: Config, *, embedded: bool) -> Finding:
+def rules(config: Config) -> Finding:
     """Whether the rules can be read and have no mistake."""
     try:
-        found = read_rules(None, config, embedded=embedded)
+        found = read_rules(None, config)
     except SettingsErrors as errors:
         return Finding("rules", "problem", str(errors), "see `gateway check`")
     return Finding("rules", "ok", f"{len(found.rules)} rules in {found.source.file}")

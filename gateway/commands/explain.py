@@ -33,7 +33,9 @@ class _Refused(Exception):  # noqa: N818 (it carries a sentence, not an error of
 
 
 def explain(
-    message: Annotated[str, Parameter(help='File with the response; "-" reads standard input.')],
+    message: Annotated[
+        str, Parameter(allow_leading_hyphen=True, help='File with the response; "-" reads standard input.')
+    ],
     /,
     *,
     rules: RulesOption = None,
@@ -73,12 +75,12 @@ def explain(
     """
     try:
         settings = load(config)
-        ruleset = read_rules(rules, settings, embedded=config is None)
+        ruleset = read_rules(rules, settings)
         facts = Facts(
             response=read_response(message),
             request=None,
-            source=_trunk(settings, "--from", from_, "carrier", embedded=config is None),
-            target=_trunk(settings, "--to", to, "pbx", embedded=config is None),
+            source=_trunk(settings, "--from", from_, "carrier"),
+            target=_trunk(settings, "--to", to, "pbx"),
             method=method.upper().encode(),
             called=called,
             caller=caller,
@@ -141,7 +143,7 @@ def _duration(option: str, text: str) -> float | None:
         raise _Refused(f"{option}: {error}; {error.remedy}") from None
 
 
-def _trunk(config: Config, option: str, name: str, kind: str, *, embedded: bool) -> Trunk:
+def _trunk(config: Config, option: str, name: str, kind: str) -> Trunk:
     """Return the trunk of that name; of the embedded default, one of any name. Without a name, the first of
     the kind."""
     trunks = {trunk.name: trunk for trunk in config.trunks}
@@ -150,7 +152,7 @@ def _trunk(config: Config, option: str, name: str, kind: str, *, embedded: bool)
         return Trunk(first)
     if name in trunks:
         return Trunk(trunks[name])
-    if embedded:
+    if config.is_embedded:
         return Trunk(replace(first, name=name))
     raise _Refused(f"{option}: {config.source.file} has no trunk {name!r}; {_proposal(name, trunks)}")
 

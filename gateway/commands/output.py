@@ -54,9 +54,9 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
 
 
-def cell(text: str, style: str = "") -> Text:
-    """Return text for a table. Newlines in it are ours; everything else goes through `printable`."""
-    return Text("\n".join(map(printable, text.split("\n"))), style=style)
+def cell(*parts: str, between: str = "\n", style: str = "") -> Text:
+    """Return a cell of a table: its parts, each made `printable`, side by side or one below another."""
+    return Text(between.join(map(printable, parts)), style=style)
 
 
 def complain(*sentences: object) -> None:

@@ -171,6 +171,6 @@ def _probe_directory(path: Path) -> str:
         trial.touch(exist_ok=False)
         trial.unlink()
     except OSError as error:
-        problem = f"the ledger {path} cannot be made ({reason(error)})"
+        problem = f"the ledger {path} cannot be made ({(error.strerror or str(error)).lower()})"
         raise LedgerError(f"{problem}; make its directory writable") from None
     return "not there yet; it can be made"

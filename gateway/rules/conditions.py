@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 from gateway.patterns import BadValue, NumberPattern, TrunkPattern
@@ -90,7 +91,7 @@ def on_status(statuses: frozenset[int], wanted: str) -> Condition:
 
 def on_source(pattern: TrunkPattern) -> Condition:
     """The trunk that answered is one of these."""
-    matches = pattern.matches
+    matches = cache(pattern.matches)  # of the few trunks there are
     return Condition(
         "from",
         any_of(pattern.patterns),
@@ -102,7 +103,7 @@ def on_source(pattern: TrunkPattern) -> Condition:
 
 def on_target(pattern: TrunkPattern) -> Condition:
     """The trunk that will receive the answer is one of these."""
-    matches = pattern.matches
+    matches = cache(pattern.matches)
     return Condition(
         "to",
         any_of(pattern.patterns),

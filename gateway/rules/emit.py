@@ -12,9 +12,9 @@ find in them the cause that was replaced.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from functools import lru_cache
 
-from gateway.rules.causes import cause_name
+from gateway.rules.causes import NAMES
 from gateway.rules.decision import Decision
 from gateway.rules.facts import Facts
 from gateway.rules.rule import DROP, KEEP, REMOVE
@@ -27,6 +27,9 @@ ORIGINAL_HEADER = b"X-Original-Response"
 
 _TEXT_LIMIT = 128  # bytes of a far end's phrase that are repeated in a header
 _VALUE_LIMIT = 4096  # bytes of a Reason value that passes a rewrite; real ones have a few hundred
+_Q850_VALUES = {
+    cause: b"Q.850;cause=%d;text=%b" % (cause, quote(name.encode())) for cause, name in NAMES.items()
+}
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]+")
 
 
@@ -42,9 +45,9 @@ def emit(decision: Decision, facts: Facts) -> list[Row]:
     if decision.q850 != KEEP or decision.fact:
         rows = _with_reasons(rows, _reasons(decision, facts, replaced and keep_as == "reason"))
     elif replaced and keep_as == "reason" and not any(r.kind == b"SIP" for r in facts.reasons.values):
-        rows = _after_reasons(rows, _reason_row(_sip_value(response.status, response.phrase)))
+        rows = _after_reasons(rows, _reason_row(_sip_value(response.status, response.phrase[:_TEXT_LIMIT])))
     if replaced and keep_as == "header":
-        said = b"%d %b" % (response.status, _clean(response.phrase))
+        said = b"%d %b" % (response.status, _clean(response.phrase[:_TEXT_LIMIT]))
         rows = _put(rows, (header_key(ORIGINAL_HEADER), ORIGINAL_HEADER + b": " + said.rstrip()))
     if actions is not None and actions.edits_headers:
         if actions.retry_after is not None and actions.retry_after != REMOVE:
@@ -60,9 +63,16 @@ def emit(decision: Decision, facts: Facts) -> list[Row]:
 
 def _reasons(decision: Decision, facts: Facts, keep_original: bool) -> list[bytes]:
     """Return the Reason values to say, Q.850 first."""
-    values = facts.reasons.values
-    q850 = next((value for value in values if value.kind == b"Q.850"), None)
-    sip = next((value for value in values if value.kind == b"SIP"), None)
+    q850 = sip = None
+    others: list[bytes] = []
+    for value in facts.reasons.values:
+        kind = value.kind
+        if kind == b"Q.850":
+            q850 = q850 or value
+        elif kind == b"SIP":
+            sip = sip or value
+        else:
+            others.append(value.raw)
     said: list[bytes] = []
     if decision.q850 == KEEP:
         said.extend([] if q850 is None else [q850.raw])
@@ -73,24 +83,21 @@ def _reasons(decision: Decision, facts: Facts, keep_original: bool) -> list[byte
     elif sip is not None:
         said.append(sip.raw)
     elif keep_original:
-        said.append(_sip_value(facts.response.status, facts.response.phrase))
-    said.extend(value.raw for value in values if value.kind not in (b"Q.850", b"SIP"))
-    return [value for value in said if len(value) <= _VALUE_LIMIT]
+        said.append(_sip_value(facts.response.status, facts.response.phrase[:_TEXT_LIMIT]))
+    return [value for value in said + others if len(value) <= _VALUE_LIMIT]
 
 
 def _q850_value(cause: int, original: Reason | None) -> bytes:
     """Return the value for a cause; where it came from (RFC 8606) stays as the far end said it."""
     if original is not None and original.cause == cause:
         return original.raw
-    value = b"Q.850;cause=%d" % cause
-    name = cause_name(cause)
-    if name:
-        value += b";text=" + quote(name.encode())
+    value = _Q850_VALUES.get(cause) or b"Q.850;cause=%d" % cause
     if original is not None and is_token(original.location):
         value += b";location=" + original.location
     return value
 
 
+@lru_cache(maxsize=1024)
 def _sip_value(status: int, phrase: bytes) -> bytes:
     value = b"SIP;cause=%d" % status
     text = _clean(phrase)
@@ -99,18 +106,24 @@ def _sip_value(status: int, phrase: bytes) -> bytes:
 
 def _clean(phrase: bytes) -> bytes:
     """Return a far end's phrase as it can stand in a header: one short line of UTF-8."""
-    return _CONTROL.sub(b" ", phrase)[:_TEXT_LIMIT].decode("utf-8", "ignore").strip().encode()
+    return _CONTROL.sub(b" ", phrase).decode("utf-8", "ignore").strip().encode()
 
 
 def _reason_row(value: bytes) -> Row:
     return b"Reason", b"Reason: " + value
 
 
-def _with_reasons(rows: list[Row], values: Iterable[bytes]) -> list[Row]:
+def _with_reasons(rows: list[Row], values: list[bytes]) -> list[Row]:
     """Return the rows with these Reason values, where the first Reason stood, or else at the end."""
-    rest = [row for row in rows if row[0] != b"Reason"]
-    at = next((at for at, row in enumerate(rows) if row[0] == b"Reason"), len(rest))
-    return [*rest[:at], *map(_reason_row, values), *rest[at:]]
+    said: list[Row] | None = [(b"Reason", b"Reason: " + value) for value in values]
+    result: list[Row] = []
+    for row in rows:
+        if row[0] != b"Reason":
+            result.append(row)
+        elif said is not None:
+            result += said
+            said = None
+    return result if said is None else result + said
 
 
 def _after_reasons(rows: list[Row], row: Row) -> list[Row]:

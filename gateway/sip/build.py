@@ -34,8 +34,8 @@ def echo_of(request: Request, source: Flow) -> bytes:
     top = index[b"Via"]
     if via.rport or via.host != source.host:
         top = _mark_source(request, source)
-    stamp = b"Timestamp:%b\r\n" % index[b"Timestamp"] if b"Timestamp" in index else b""
-    return b"Via:%b\r\n%b%bFrom:%b\r\nCall-ID:%b\r\nCSeq:%b\r\nTo:%b" % (
+    stamp = b"Timestamp: %b\r\n" % index[b"Timestamp"] if b"Timestamp" in index else b""
+    return b"Via: %b\r\n%b%bFrom: %b\r\nCall-ID: %b\r\nCSeq: %b\r\nTo: %b" % (
         top,
         rest,
         stamp,
@@ -48,8 +48,8 @@ def echo_of(request: Request, source: Flow) -> bytes:
 
 def _mark_source(request: Request, source: Flow) -> bytes:
     """Write where the request really came from into its topmost Via."""
-    values = split_list(request.values(b"Via")[0])
     via = request.via
+    values = split_list(request.index[b"Via"])
     kept = [
         part
         for part in via.raw.split(b";")
@@ -59,7 +59,7 @@ def _mark_source(request: Request, source: Flow) -> bytes:
     marked = b"%b;received=%b" % (b";".join(kept), host)
     if via.rport:
         marked += b";rport=%d" % source.peer[1]
-    return b" " + b", ".join([marked, *values[1:]])
+    return b", ".join([marked, *values[1:]])
 
 
 def response_bytes(status: int, phrase: bytes, echo: bytes, tag: bytes, lines: bytes, body: bytes) -> bytes:

@@ -16,7 +16,7 @@ from .build import echo_of, request_bytes, response_bytes
 from .dialog import Dialog
 from .errors import MalformedError
 from .flow import Flow, Flows
-from .headers import parse_name_addr, split_list
+from .headers import Via, parse_name_addr, split_list
 from .message import METHODS, MalformedMessageError, Request, Response, parse
 from .phrases import phrase_for
 from .timers import Timers
@@ -215,7 +215,7 @@ class Endpoint:
     def _request(self, request: Request, flow: Flow, now: float) -> None:
         via = request.via
         method = request.method
-        key = _server_key(request, method)
+        key = _server_key(request, via, method)
         transaction = self.servers.get(key)
         if method == b"ACK":
             if isinstance(transaction, InviteServer) and not transaction.is_accepted:
@@ -236,7 +236,7 @@ class Endpoint:
             self._refuse(request, flow, status)
             return
         assert self.core is not None, "the endpoint serves a core"
-        transaction = self._new_server(request, key, flow, via.port, bool(to_tag))
+        transaction = self._new_server(request, key, flow, via, bool(to_tag))
         if method == b"CANCEL":
             self._cancel(transaction, request, now)
         elif dialog is not None:
@@ -267,15 +267,15 @@ class Endpoint:
         return 0
 
     def _new_server(
-        self, request: Request, key: bytes, source: Flow, sent_by_port: int, tagged: bool
+        self, request: Request, key: bytes, source: Flow, via: Via, tagged: bool
     ) -> ServerTransaction:
         """Make the server transaction; responses go where RFC 3261 18.2.2 and RFC 3581 4 say.
 
         A ``maddr`` is not followed: it would let a source aim our answers at third parties.
         """
         flow = source
-        if not source.local.reliable and not request.via.rport:
-            port = sent_by_port or 5060
+        if not source.local.reliable and not via.rport:
+            port = via.port or 5060
             if port != source.peer[1]:
                 flow = self.flows.get(source.local, (source.peer[0], port))
         kind = InviteServer if request.method == b"INVITE" else NonInviteServer
@@ -285,7 +285,7 @@ class Endpoint:
 
     def _cancel(self, transaction: ServerTransaction, cancel: Request, now: float) -> None:
         """Answer a CANCEL and pass it to whoever answers its INVITE (RFC 3261 9.2)."""
-        invite = self.servers.get(_server_key(cancel, b"INVITE"))
+        invite = self.servers.get(_server_key(cancel, cancel.via, b"INVITE"))
         if not isinstance(invite, InviteServer):
             transaction.reject(481, self.new_token(), now)
             return
@@ -318,7 +318,7 @@ class Endpoint:
         self, transaction: ServerTransaction, request: Request, uri: Uri, source: Flow, now: float
     ) -> None:
         """Hand a new request up, unless it is another copy of one that is being served (RFC 3261 8.2.2.2)."""
-        merge_key = (request.call_id, request.from_tag, request.index[b"CSeq"].strip())
+        merge_key = (request.call_id, request.from_tag, request.index[b"CSeq"])
         if self._merged.setdefault(merge_key, transaction.key) != transaction.key:
             transaction.reject(482, self.new_token(), now)
             return
@@ -356,8 +356,8 @@ class Endpoint:
             # The Via or the To cannot be read: answer to where the request came from, with its own lines.
             index = request.index
             copied = [key for key in (b"Via", b"From", b"Call-ID", b"CSeq") if key in index]
-            echo = b"".join(b"%b:%b\r\n" % (key, index[key]) for key in copied)
-            echo += b"To:%b" % index.get(b"To", b"")
+            echo = b"".join(b"%b: %b\r\n" % (key, index[key]) for key in copied)
+            echo += b"To: %b" % index.get(b"To", b"")
             port, tagged = flow.peer[1], True
             if b"Via" not in index:
                 self.dropped["no Via to answer by"] += 1
@@ -376,12 +376,11 @@ class Endpoint:
         self.send(response_bytes(status, phrase_for(status), echo, tag, lines, b""), target)
 
 
-def _server_key(request: Request, method: bytes) -> bytes:
+def _server_key(request: Request, via: Via, method: bytes) -> bytes:
     """Return the key of the server transaction that a request belongs to (RFC 3261 17.2.3).
 
     An ACK belongs to its INVITE. Without the magic cookie the RFC 2543 fields serve instead.
     """
-    via = request.via
     name = b"INVITE" if method == b"ACK" else method
     if via.has_cookie:
         return b"%b %b:%d %b" % (via.branch, via.host, via.port, name)

@@ -78,8 +78,10 @@ class Flows:
         is none, or when ``host`` is a name.
         """
         key = (host, port, transport)
-        if key in self._towards:
+        try:
             return self._towards[key]
+        except KeyError:
+            pass
         if len(self._towards) >= self._limit:
             self._towards.clear()
         flow = self._towards[key] = self._search(host, port, transport)

@@ -123,7 +123,8 @@ class Via:
     @property
     def has_cookie(self) -> bool:
         """Whether the branch is unique by RFC 3261 8.1.1.7 (else RFC 2543 matching applies)."""
-        return len(self.branch) > 7 and self.branch[:7].lower() == b"z9hg4bk"
+        branch = self.branch
+        return len(branch) > 7 and (branch[:7] == COOKIE or branch[:7].lower() == COOKIE.lower())
 
 
 def parse_via(value: bytes) -> Via:
@@ -228,6 +229,9 @@ _RACK = re.compile(rb"\s*([0-9]{1,10})\s+([0-9]{1,10})\s+(" + TOKEN + rb")\s*")
 
 def parse_cseq(value: bytes) -> tuple[int, bytes]:
     """Read CSeq: sequence number below 2**31 and method (RFC 3261 8.1.1.5, 20.16)."""
+    digits, _, method = value.partition(b" ")
+    if digits.isdigit() and len(digits) < 10 and method.isalpha():
+        return int(digits), method
     match = _CSEQ.fullmatch(value)
     if match is None:
         raise MalformedError("bad CSeq")
@@ -353,11 +357,17 @@ def parse_warnings(values: Iterable[bytes]) -> list[WarningValue]:
     return warnings
 
 
+_HOPS = {b"%d" % hops: hops for hops in range(256)}
+
+
 def parse_max_forwards(value: bytes) -> int:
     """Read Max-Forwards: 0 to 255 (RFC 3261 20.22)."""
-    if not value.isdigit() or len(value) > 8 or int(value) > 255:
+    hops = _HOPS.get(value)
+    if hops is None:
+        hops = _HOPS.get(value.lstrip(b"0") or b"0") if len(value) <= 8 else None
+    if hops is None or not value.isdigit():
         raise MalformedError("bad Max-Forwards")
-    return int(value)
+    return hops
 
 
 @dataclass(slots=True)

@@ -1,8 +1,8 @@
 """SIP messages: bytes, indexed once.
 
 A parsed message keeps its header lines as the bytes that came (``rows``: key and line, in order, folds
-included) and an index from key to the first value. Nothing else is read until somebody asks for it, so a
-message that is relayed costs one pass over its lines, and what passes leaves as it came.
+included) and an index from key to the first value, unfolded and stripped. Nothing else is read until somebody
+asks for it, so a message that is relayed costs one pass over its lines, and what passes leaves as it came.
 
 A *key* is the header's name in the spelling of its RFC (``b"Call-ID"``), whatever case or compact form was
 sent; a header no table knows has its lower-case name for a key.
@@ -14,6 +14,7 @@ asked for by :meth:`Request.check`, so that retransmissions and ACKs do not pay 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Union
 
 from .errors import MalformedError
@@ -77,6 +78,7 @@ _ONCE = frozenset((b"From", b"To", b"Call-ID", b"CSeq", b"Max-Forwards"))
 METHODS = frozenset(
     b"INVITE ACK BYE CANCEL OPTIONS REGISTER PRACK SUBSCRIBE NOTIFY PUBLISH INFO REFER MESSAGE UPDATE".split()
 )
+_STATUSES = {b"%d" % status: status for status in range(100, 700)}
 _VERSION = re.compile(rb"SIP/[0-9]+\.[0-9]+", re.IGNORECASE)
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
@@ -104,22 +106,19 @@ class _Message:
 
     __slots__ = ("_cseq", "_more", "_receiver", "_sender", "_via", "body", "index", "rows")
 
-    def __init__(
-        self, rows: list[Row], index: dict[bytes, bytes], more: dict[bytes, list[bytes]] | None, body: bytes
-    ) -> None:
-        self.rows = rows
-        self.index = index
-        self._more = more
-        self.body = body
-        self._via: Via | None = None
-        self._cseq: tuple[int, bytes] | None = None
-        self._sender: NameAddr | None = None
-        self._receiver: NameAddr | None = None
+    # Set by the two kinds themselves: super().__init__ would cost every message a tenth of its parsing.
+    rows: list[Row]
+    index: dict[bytes, bytes]
+    body: bytes
+    _more: dict[bytes, list[bytes]] | None
+    _via: Via | None
+    _cseq: tuple[int, bytes] | None
+    _sender: NameAddr | None
+    _receiver: NameAddr | None
 
     def get(self, key: bytes) -> bytes | None:
         """Return the first value of a header, unfolded and stripped, or None."""
-        value = self.index.get(key)
-        return None if value is None else unfold(value)
+        return self.index.get(key)
 
     def values(self, key: bytes) -> list[bytes]:
         """Return the value of each line of a header, in order, unfolded and stripped."""
@@ -127,12 +126,12 @@ class _Message:
         if value is None:
             return []
         if self._more is None or key not in self._more:
-            return [unfold(value)]
-        return [unfold(value), *map(unfold, self._more[key])]
+            return [value]
+        return [value, *self._more[key]]
 
     def need(self, key: bytes) -> bytes:
         """Return the first value of a header that must be there. Raises MalformedError."""
-        value = self.get(key)
+        value = self.index.get(key)
         if not value:
             raise MalformedError(f"{key.decode()} is missing")
         return value
@@ -203,9 +202,13 @@ class Request(_Message):
         more: dict[bytes, list[bytes]] | None = None,
         body: bytes = b"",
     ) -> None:
-        super().__init__(rows, index, more, body)
         self.method = method
         self.uri = uri
+        self.rows = rows
+        self.index = index
+        self._more = more
+        self.body = body
+        self._via = self._cseq = self._sender = self._receiver = None
 
     @property
     def max_forwards(self) -> int:
@@ -213,7 +216,7 @@ class Request(_Message):
 
         Raises MalformedError.
         """
-        value = self.get(b"Max-Forwards")
+        value = self.index.get(b"Max-Forwards")
         return 70 if value is None else parse_max_forwards(value)
 
     def check(self) -> Uri:
@@ -230,9 +233,7 @@ class Request(_Message):
         _ = self.via, self.call_id, self.max_forwards, self.sender, self.receiver
         if b"Contact" in self.index:
             for value in self.values(b"Contact"):
-                for item in split_list(value):
-                    if item != b"*":
-                        parse_name_addr(item)
+                check_contact(value)
         uri = parse_uri(self.uri)
         if uri.headers:
             raise MalformedError("headers in the Request-URI")
@@ -253,9 +254,24 @@ class Response(_Message):
         more: dict[bytes, list[bytes]] | None = None,
         body: bytes = b"",
     ) -> None:
-        super().__init__(rows, index, more, body)
         self.status = status
         self.phrase = phrase
+        self.rows = rows
+        self.index = index
+        self._more = more
+        self.body = body
+        self._via = self._cseq = self._sender = self._receiver = None
+
+
+@lru_cache(maxsize=4096)
+def check_contact(value: bytes) -> None:
+    """Make sure that each address of a Contact value can be read. Raises MalformedError.
+
+    Cached, because peers send the same few Contacts over and over.
+    """
+    for item in split_list(value):
+        if item != b"*":
+            parse_name_addr(item)
 
 
 Message = Union[Request, Response]  # noqa: UP007 - the name is used at run time
@@ -282,19 +298,21 @@ def parse(data: bytes) -> Message:
     ends = len(lines) - 1
     if not blank or not lines[0] or head.count(b"\n") != ends or head.count(b"\r") != ends:
         lines, body = _split_unusual(data)
+        head = data
     rows: list[Row] = []
     index: dict[bytes, bytes] = {}
     more: dict[bytes, list[bytes]] | None = None
     broken = ""
     start = lines[0]
     del lines[0]
+    long = len(head) > MAX_LINE
     if len(lines) > MAX_HEADERS:
         broken = "too many headers"
         del lines[MAX_HEADERS:]
     for line in lines:
         name, colon, value = line.partition(b":")
         key = _KEYS.get(name)
-        if key is None or len(line) > MAX_LINE:
+        if key is None or (long and len(line) > MAX_LINE):
             if line[:1] in (b" ", b"\t") and rows:
                 broken = _continue_line(rows, index, more, line) or broken
                 continue
@@ -308,9 +326,9 @@ def parse(data: bytes) -> Message:
         if key in index:
             if more is None:
                 more = {}
-            more.setdefault(key, []).append(value)
+            more.setdefault(key, []).append(value.strip())
         else:
-            index[key] = value
+            index[key] = value.strip()
         rows.append((key, line))
     message = _start(start, rows, index, more)
     try:
@@ -349,7 +367,7 @@ def _salvage(lines: list[bytes]) -> Request | None:
     for line in lines[1:MAX_HEADERS]:
         name, colon, value = line.partition(b":")
         if colon and is_token(name.rstrip()):
-            index.setdefault(header_key(name), value)
+            index.setdefault(header_key(name), value.strip())
             rows.append((header_key(name), line))
     message = _start(lines[0], rows, index, None)
     return message if isinstance(message, Request) else None
@@ -364,7 +382,7 @@ def _continue_line(
     if len(whole) > MAX_LINE:
         return "header line too long"
     rows[-1] = (key, whole)
-    value = whole.partition(b":")[2]
+    value = unfold(whole.partition(b":")[2])
     if more is not None and key in more:
         more[key][-1] = value
     else:
@@ -376,7 +394,7 @@ def _start(
     line: bytes, rows: list[Row], index: dict[bytes, bytes], more: dict[bytes, list[bytes]] | None
 ) -> Message:
     """Read the start line (RFC 3261 7.1, 7.2)."""
-    if line[:8] == b"SIP/2.0 " or line[:4].upper() == b"SIP/":
+    if line[:4].upper() == b"SIP/":
         return _status_line(line, rows, index, more)
     parts = line.split(b" ")
     if len(parts) == 3 and parts[2] == b"SIP/2.0":
@@ -400,12 +418,9 @@ def _start(
 def _status_line(
     line: bytes, rows: list[Row], index: dict[bytes, bytes], more: dict[bytes, list[bytes]] | None
 ) -> Response:
-    digits = line[8:11]
-    if line[:8].upper() != b"SIP/2.0 " or not digits.isdigit() or line[11:12] not in (b" ", b""):
+    status = _STATUSES.get(line[8:11])
+    if status is None or line[11:12] not in (b" ", b"") or line[:8].upper() != b"SIP/2.0 ":
         raise MalformedMessageError("bad status line")
-    status = int(digits)
-    if not 100 <= status <= 699:
-        raise MalformedMessageError("status out of range")
     return Response(status, line[12:], rows, index, more)
 
 
@@ -414,10 +429,9 @@ def _body(body: bytes, index: dict[bytes, bytes], more: dict[bytes, list[bytes]]
     value = index.get(b"Content-Length")
     if value is None:
         return body
-    value = value.strip()
     if not value.isdigit() or len(value) > 10:
         raise MalformedError("bad Content-Length")
-    if more is not None and any(other.strip() != value for other in more.get(b"Content-Length", ())):
+    if more is not None and any(other != value for other in more.get(b"Content-Length", ())):
         raise MalformedError("Content-Length is repeated")
     length = int(value)
     size = len(body)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 SLOTS_PER_SECOND = 100
@@ -39,13 +40,22 @@ class Timers:
         else:
             waiting.append(target)
 
-    def fire(self, now: float) -> None:
-        """Call everybody whose time has come, in order of time."""
-        last = math.floor(now * SLOTS_PER_SECOND)
+    def fire(self, now: float, on_bug: Callable[[Exception], None] | None = None) -> None:
+        """Call everybody whose time has come, in order of time.
+
+        ``on_bug`` is told of what one of them raises, and the others have their turn all the same; without
+        it the exception comes out.
+        """
         heap = self._heap
-        while heap and heap[0] <= last:
+        # The same division as in next_due, so that what falls due then also fires then.
+        while heap and heap[0] / SLOTS_PER_SECOND <= now:
             for target in self._slots.pop(heapq.heappop(heap)):
-                target.on_timer(now)
+                try:
+                    target.on_timer(now)
+                except Exception as bug:
+                    if on_bug is None:
+                        raise
+                    on_bug(bug)
 
     def next_due(self) -> float | None:
         """The time of the earliest slot, or None when nothing waits."""

@@ -153,7 +153,11 @@ class Sipp(Peer):
         text = self._messages.read_bytes().decode() if self._messages.exists() else ""
         entries = re.split(r"^-{20,} \S+ \S+\n", text, flags=re.MULTILINE)
         heading = re.compile(rf"\w+ message {direction} [^\n]*\n\n")
-        return [Message.read(entry[found.end() :]) for entry in entries if (found := heading.match(entry))]
+        return [
+            Message.read(entry[found.end() :].removesuffix("\n"))
+            for entry in entries
+            if (found := heading.match(entry))
+        ]
 
     def evidence(self) -> str:
         return f"{super().evidence()}\n{tail(self._complaints)}\n{tail(self._messages)}"
@@ -183,10 +187,10 @@ class Gateway(Peer):
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
             said = self.errors.read_bytes()[heard:].decode()
-            if "rules.toml" in said and said.endswith("\n"):
+            if "in force" in said and said.endswith("\n"):
                 return said
             time.sleep(0.02)
-        pytest.fail(f"the gateway said nothing about its new rules within {limit:.0f} s")
+        pytest.fail(f"the gateway did not say which rules are in force within {limit:.0f} s")
 
 
 class Lab:

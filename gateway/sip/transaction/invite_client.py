@@ -18,6 +18,8 @@ from gateway.sip.message import Response
 from .base import OFF, Action, ClientUser, Transaction, Wire, compile_table
 from .client import ClientTransaction
 
+_LEAST_D = 32.0  # seconds: the server's T1 may be longer than ours (RFC 3261 17.1.1.2)
+
 
 class State(IntEnum):
     """States of RFC 6026 figure 5 (which replaces RFC 3261 figure 5)."""
@@ -115,13 +117,15 @@ class InviteClient(ClientTransaction):
     def _accept(self, response: Response, now: float) -> None:
         self.last = b""
         self.dialog = None
-        self._linger(64 * self.wire.timing.t1, now)  # timer M
+        self._again_at = OFF
+        self._until = now + 64 * self.wire.timing.t1  # timer M, on reliable transports too (RFC 6026 8.4)
+        self.wire.timers.at(self._until, self)
         self._report(response, now)
 
     def _fail(self, response: Response, now: float) -> None:
         ack = hop_request(b"ACK", self, response.index.get(b"To", b"").strip(), b"")
         self.wire.send(ack, self.flow)
-        self._linger(64 * self.wire.timing.t1, now)  # timer D: at least 32 s
+        self._linger(max(_LEAST_D, 64 * self.wire.timing.t1), now)  # timer D
         self._report_last(response, now)
         self.dialog = None
         self.last = ack

@@ -57,6 +57,7 @@ class InviteServer(ServerTransaction):
     _PROVISIONAL = Input.PROVISIONAL
     _SUCCESS = Input.SUCCESS
     _FAILURE = Input.FAILURE
+    _TERMINATED = State.TERMINATED
 
     def __init__(
         self, wire: Wire, key: bytes, flow: Flow, request: Request, source: Flow, tagged: bool
@@ -145,5 +146,6 @@ class InviteServer(ServerTransaction):
         (State.ACCEPTED, Input.TIMER_G): (State.ACCEPTED, _again_2xx),  # 13.3.1.4
         (State.ACCEPTED, Input.TIMER_L): (State.TERMINATED, _expire),  # RFC 6026 7.1, 13.3.1.4
         (State.ACCEPTED, Input.TRANSPORT_ERROR): (State.ACCEPTED, None),  # RFC 6026 8.8
+        (State.TERMINATED, Input.ACKNOWLEDGED): (State.TERMINATED, None),  # the user gave up waiting, after L
     }
     STEPS = compile_table(State, Input, TABLE)

@@ -23,6 +23,7 @@ class ServerTransaction(Transaction):
     _PROVISIONAL: ClassVar[IntEnum]
     _SUCCESS: ClassVar[IntEnum]
     _FAILURE: ClassVar[IntEnum]
+    _TERMINATED: ClassVar[IntEnum]
     REQUEST: ClassVar[IntEnum]
 
     def __init__(
@@ -60,6 +61,7 @@ class ServerTransaction(Transaction):
 
     def abandon(self) -> None:
         """End without a final response: RFC 4320 4.1 forbids a late 408 to a non-INVITE request."""
+        self.state = self._TERMINATED
         self.user = None
         self._end(None, 0.0)
 
@@ -107,6 +109,7 @@ class NonInviteServer(ServerTransaction):
     _PROVISIONAL = Input.PROVISIONAL
     _SUCCESS = Input.FINAL
     _FAILURE = Input.FINAL
+    _TERMINATED = State.TERMINATED
 
     def __init__(
         self, wire: Wire, key: bytes, flow: Flow, request: Request, source: Flow, tagged: bool

@@ -1,0 +1,123 @@
+"""`gateway doctor`: each thing that could keep the gateway from working is seen, and told with advice."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from gateway.commands import doctor as module
+from gateway.commands.doctor import doctor
+from tests.commands.conftest import CONFIG, RULES, Place
+
+
+def findings(place: Place, config: Path) -> dict[str, dict[str, str]]:
+    assert place.run(doctor, config=config, json=True) == 0
+    return {finding["name"]: finding for finding in place.json}
+
+
+def test_a_machine_that_has_everything_gets_no_problem(place: Place) -> None:
+    place.write("rules.toml", RULES)
+    found = findings(place, place.write("gateway.toml", CONFIG))
+    assert [finding for finding in found.values() if finding["state"] == "problem"] == []
+    assert found["message core"]["found"] == "pure Python"
+    assert found["udp port"]["found"] == "127.0.0.1:0 is free"
+    assert found["ledger"]["found"] == "not there yet; it can be made"
+    assert found["rules"]["found"] == "2 rules in rules.toml"
+    assert {
+        "python",
+        "udp receive buffer",
+        "open files",
+        "IPv6",
+        "monotonic clock",
+        "wall clock",
+    } < found.keys()
+
+
+def test_the_table_shows_the_same_with_its_advice(place: Place) -> None:
+    place.write("rules.toml", "version = 2\nrules = []\n")
+    assert place.run(doctor, config=place.write("gateway.toml", CONFIG)) == 0
+    told = [" ".join(line.split()) for line in place.out.splitlines()]
+    assert told[0] == "what state found"
+    assert told[-3].startswith("rules problem rules.toml:1: version: ")
+    assert told[-2].startswith("rules.toml:2: rules: ")
+    assert told[-1] == "see `gateway check`"
+
+
+@pytest.mark.parametrize(("transport", "kind"), [("udp", socket.SOCK_DGRAM), ("tcp", socket.SOCK_STREAM)])
+def test_a_port_that_is_taken_is_a_problem(place: Place, transport: str, kind: socket.SocketKind) -> None:
+    with socket.socket(socket.AF_INET, kind) as other:
+        other.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            other.listen()
+        port = other.getsockname()[1]
+        text = CONFIG.replace("udp:127.0.0.1:0", f"{transport}:127.0.0.1:{port}")
+        found = findings(place, place.write("gateway.toml", text))
+    finding = found[f"{transport} port"]
+    assert finding["state"] == "problem"
+    assert finding["found"] == f"127.0.0.1:{port} cannot be bound (address already in use)"
+    assert finding["advice"] == "a gateway that runs already holds it too"
+
+
+def test_an_address_of_another_machine_is_a_problem(place: Place) -> None:
+    config = place.write("gateway.toml", CONFIG.replace("udp:127.0.0.1:0", "udp:192.0.2.77:5060"))
+    finding = findings(place, config)["udp port"]
+    assert (finding["state"], finding["advice"]) == ("problem", "")
+    assert finding["found"].startswith("192.0.2.77:5060 cannot be bound (")
+
+
+def test_a_ledger_that_cannot_be_made_is_a_problem(place: Place) -> None:
+    place.write("var", "a file where a directory is wanted")
+    config = place.write("gateway.toml", CONFIG.replace("///gateway.db", "///var/gateway.db"))
+    finding = findings(place, config)["ledger"]
+    assert finding["state"] == "problem"
+    assert finding["found"] == "the ledger var/gateway.db cannot be made (not a directory)"
+
+
+def test_a_ledger_that_is_off_is_noted(place: Place) -> None:
+    config = place.write("gateway.toml", CONFIG.replace("sqlite:///gateway.db", ""))
+    assert findings(place, config)["ledger"]["state"] == "note"
+
+
+def test_a_bad_configuration_is_told_and_the_machine_still_looked_at(place: Place) -> None:
+    found = findings(place, place.path / "none.toml")
+    assert found["configuration"]["state"] == "problem"
+    assert "there is no such file" in found["configuration"]["found"]
+    assert found["python"]["state"] == "ok"
+    assert "ledger" not in found
+
+
+@pytest.mark.parametrize(
+    ("content", "state", "advice"),
+    [
+        ("4194304\n", "ok", ""),
+        ("212992\n", "note", "more outlasts longer bursts: sysctl -w net.core.rmem_max=4194304"),
+        ("?", "note", ""),
+    ],
+)
+def test_a_small_receive_buffer_is_noted(place: Place, content: str, state: str, advice: str) -> None:
+    finding = module.receive_buffer(place.path / place.write("rmem_max", content))
+    assert (finding.state, finding.advice) == (state, advice)
+
+
+def test_few_open_files_are_noted_with_what_may_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.resource, "getrlimit", lambda which: (1024, 20_000))
+    assert module.open_files().advice == (
+        "each TCP or TLS connection needs one: ulimit -n 4096 (this user may set up to 20000)"
+    )
+    monkeypatch.setattr(module.resource, "getrlimit", lambda which: (-1, -1))
+    assert module.open_files().state == "ok"
+
+
+def test_slow_and_coarse_clocks_are_seen(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monotonic, _ = module.clocks(place.path / place.write("clock", "hpet\n"))
+    assert (monotonic.state, monotonic.found.endswith("kernel clock source hpet")) == ("note", True)
+    monkeypatch.setattr(module, "_clock_step", lambda: 0.015)
+    monotonic, _ = module.clocks(place.path / "none")
+    assert (monotonic.state, monotonic.found) == ("problem", "steps of 15000000 ns")
+
+
+def test_a_wall_clock_before_the_installation_is_wrong() -> None:
+    assert module.wall_clock(now=0.0, installed=1_700_000_000.0).state == "problem"
+    assert module.wall_clock(now=1_800_000_000.0, installed=1_700_000_000.0).state == "ok"

@@ -1,0 +1,147 @@
+"""How rules are asked: in order, by mode, and only where they can match."""
+
+from __future__ import annotations
+
+from gateway.rules import compile_rules, emit, lint
+from gateway.toml_source import TomlSource
+from tests.rules.support import TRUNKS, facts, rules
+
+THREE = """
+[[rule]]
+name = "first"
+mode = "{0}"
+when.status = 603
+when.q850 = 1
+then.status = 404
+
+[[rule]]
+name = "second"
+mode = "{1}"
+when.status = 603
+then.status = 410
+then.label = "gone"
+
+[[rule]]
+name = "third"
+mode = "{2}"
+when.status = "6xx"
+then.status = 486
+"""
+DEAD = facts("603 Decline", "Reason: Q.850;cause=1")
+
+
+def test_the_first_enforced_rule_that_matches_decides() -> None:
+    ruleset = rules(THREE.format("enforce", "enforce", "enforce"))
+    assert ruleset.decide(DEAD).rule == "first"
+    assert ruleset.decide(facts("603 Decline")).rule == "second"
+    assert ruleset.decide(facts("600 Busy")).rule == "third"
+    assert ruleset.decide(facts("486 Busy Here")).rule == ""
+
+
+def test_a_shadow_rule_is_noted_and_the_next_one_decides() -> None:
+    decision = rules(THREE.format("shadow", "enforce", "enforce")).decide(DEAD)
+    assert (decision.rule, decision.mode, decision.status) == ("second", "enforce", 410)
+    assert (decision.shadow_rule, decision.shadow_status, decision.label) == ("first", 404, "gone")
+
+
+def test_of_several_shadow_rules_the_first_is_noted() -> None:
+    decision = rules(THREE.format("shadow", "shadow", "enforce")).decide(DEAD)
+    assert (decision.rule, decision.shadow_rule) == ("third", "first")
+
+
+def test_shadow_rules_alone_change_nothing() -> None:
+    decision = rules(THREE.format("shadow", "shadow", "shadow")).decide(DEAD)
+    assert (decision.rule, decision.mode, decision.shadow_rule) == ("", "shadow", "first")
+    assert (decision.status, decision.phrase, decision.changed) == (603, b"Decline", False)
+    assert emit(decision, DEAD) is DEAD.response.rows
+
+
+def test_a_shadow_rule_behind_the_rule_that_decides_is_not_noted() -> None:
+    assert rules(THREE.format("enforce", "shadow", "shadow")).decide(DEAD).shadow_rule == ""
+
+
+def test_a_rule_that_is_off_is_not_there() -> None:
+    decision = rules(THREE.format("off", "off", "off")).decide(DEAD)
+    assert (decision.rule, decision.mode, decision.shadow_rule, decision.changed) == ("", "", "", False)
+
+
+def test_a_shadow_rule_that_passes_would_have_said_what_came() -> None:
+    decision = rules('mode = "shadow"\nwhen.status = 603\nthen.pass = true').decide(DEAD)
+    assert (decision.shadow_rule, decision.shadow_status) == ("it", 603)
+
+
+def test_the_decision_to_do_nothing_is_shared() -> None:
+    ruleset = rules("when.status = 603\nthen.status = 404")
+    assert ruleset.decide(facts("486 Busy Here")) is ruleset.decide(facts("486 Busy Here"))
+    assert ruleset.decide(facts("486 Besetzt")).phrase == b"Besetzt"
+
+
+def test_hostile_phrases_do_not_fill_the_memory() -> None:
+    ruleset = rules("when.status = 603\nthen.status = 404")
+    for number in range(5000):
+        assert ruleset.decide(facts(f"486 {number}")).phrase == str(number).encode()
+    ruleset.decide(facts("486 " + "x" * 65))
+    assert len(ruleset._shared) <= 1024
+
+
+def test_a_rule_that_cannot_match_the_status_is_never_asked() -> None:
+    """The cost of a decision cannot grow with rules that are not looked at."""
+    ruleset = rules("when.status = 603\nwhen.phrase = 'x'\nthen.status = 404")
+    assert ruleset._by_status[486] == ()
+    assert [rule.name for rule in ruleset._by_status[603]] == ["it"]
+
+
+def test_cheap_conditions_are_asked_before_searches() -> None:
+    ruleset = rules(
+        "when.phrase = 'x'\nwhen.header.X-A = 'x'\nwhen.called.prefix = '1'\nwhen.q850 = 1\nwhen.to = 'pbx'\n"
+        "when.from = 'carrier'\nwhen.rang = true\nwhen.status = 603\nthen.status = 404"
+    )
+    order = [condition.key for condition in ruleset.rules[0].conditions]
+    assert order == ["status", "rang", "method", "from", "to", "q850", "called", "phrase", "header.X-A"]
+
+
+class TestLint:
+    """What is valid, and probably not meant."""
+
+    def found(self, text: str) -> list[tuple[str, str]]:
+        source = TomlSource.parse(f"version = 1\n{text}", "rules.toml")
+        return [(finding.level, str(finding.text)) for finding in lint(compile_rules(source, TRUNKS))]
+
+    def test_a_rule_behind_one_that_matches_all_it_does_never_matches(self) -> None:
+        assert self.found(
+            '[[rule]]\nname = "all"\nwhen.status = "6xx"\nwhen.from = "carrier"\nthen.pass = true\n'
+            '[[rule]]\nname = "one"\nwhen.status = 603\nwhen.from = "carrier"\nwhen.q850 = 1\nthen.label = "x"\n'
+            '[[rule]]\nname = "two"\nwhen.status = 603\nthen.label = "x"\n'
+            '[[rule]]\nname = "three"\nwhen.status = 603\nwhen.method = "MESSAGE"\nthen.label = "x"\n'
+        ) == [
+            (
+                "warning",
+                'rules.toml:7: rule[one]: the rule never matches, because "all" matches everything that it does; '
+                "move it up, or remove it",
+            )
+        ]
+
+    def test_a_shadow_rule_or_one_that_is_off_covers_nothing(self) -> None:
+        for mode in ("shadow", "off"):
+            assert not self.found(
+                f'[[rule]]\nname = "all"\nmode = "{mode}"\nthen.pass = true\n'
+                '[[rule]]\nname = "one"\nwhen.status = 603\nthen.pass = true\n'
+            )
+
+    def test_a_rule_for_statuses_that_guards_protect(self) -> None:
+        assert self.found('[[rule]]\nname = "a"\nwhen.status = [487, 608]\nthen.status = 404\n') == [
+            (
+                "warning",
+                "rules.toml:4: rule[a].when.status: no rule is ever asked about these statuses, because guards "
+                "protect them; remove the rule",
+            )
+        ]
+
+    def test_a_rewrite_between_the_classes_is_noted(self) -> None:
+        down = self.found('[[rule]]\nname = "a"\nwhen.status = 603\nthen.status = 404\n')
+        up = self.found('[[rule]]\nname = "a"\nwhen.status = 486\nthen.status = 603\n')
+        same = self.found('[[rule]]\nname = "a"\nwhen.status = 486\nthen.status = 480\n')
+        assert [level for level, _ in down + up] == ["note", "note"]
+        assert "6xx becomes 404, so that upstream may go on" in down[0][1]
+        assert "a status below 600 becomes 603, so that upstream stops" in up[0][1]
+        assert same == []
