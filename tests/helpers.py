@@ -1,15 +1,16 @@
 """A network in a box: caller, gateway and callees on one wire with a virtual clock.
 
-`Net` delivers datagrams between raw peers and the gateway, with delay, loss, duplication and reordering when a
-test asks for them. Nothing sleeps: `net.run(seconds)` moves the clock, fires the timers that fall due on the way
-and delivers what is in flight. A `Peer` is a scripted user agent: it says just what the test tells it to, and
-`take` insists on what comes next, so that a test reads as the dialogue that it proves.
+`Net` delivers datagrams between raw peers and the gateway, with delay, loss, duplication and reordering when
+a test asks for them. Nothing sleeps: `net.run(seconds)` moves the clock, fires the timers that fall due on
+the way and delivers what is in flight. A `Peer` is a scripted user agent: it says just what the test tells it
+to, and `take` insists on what comes next, so that a test reads as the dialogue that it proves.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import random
 from collections import deque
 from collections.abc import Callable
@@ -83,7 +84,8 @@ def make_setup(config: str = CONFIG, rules: str = RULES) -> Setup:
     settings = parse_config(config, "gateway.toml")
     trunks = TrunkTable(Trunk(trunk) for trunk in settings.trunks)
     kinds = {trunk.name: trunk.kind for trunk in trunks}
-    return Setup(trunks, Routes(settings, trunks), compile_rules(TomlSource.parse(rules, "rules.toml"), kinds))
+    ruleset = compile_rules(TomlSource.parse(rules, "rules.toml"), kinds)
+    return Setup(trunks, Routes(settings, trunks), ruleset)
 
 
 @dataclass
@@ -149,7 +151,7 @@ class Net:
         while True:
             self._flush()
             due = self.endpoint.timers.next_due()
-            nearest = min(due if due is not None else end + 1, self._flight[0][0] if self._flight else end + 1)
+            nearest = min(math.inf if due is None else due, self._flight[0][0] if self._flight else math.inf)
             if nearest > end:
                 break
             self.now = max(self.now, nearest)
@@ -287,25 +289,6 @@ class Peer:
             body=body,
             headers=headers,
             contact=False,
-        )
-
-    def inside(self, method: str, *, sent: Request | None = None, got: Message, seq: int, **more: object) -> Request:
-        """Send a request inside a dialog. As the caller, `sent` is our INVITE and `got` a response to it; as
-        the callee, `sent` is None and `got` is the INVITE, whose dialog is told by the tag we answered with.
-        """
-        if isinstance(got, Response):
-            assert sent is not None
-            from_, to = text(sent, b"From"), text(got, b"To")
-        else:
-            from_, to = f"{text(got, b'To')};tag={more.pop('tag', self.user)}", text(got, b"From")
-        return self.request(
-            method,
-            uri=target_of(got).decode(),
-            call_id=got.call_id.decode(),
-            seq=seq,
-            from_=from_,
-            to=to,
-            **more,  # type: ignore[arg-type]
         )
 
     def reply(

@@ -46,6 +46,7 @@ class Call:
         "_best",
         "_deadline",
         "_hops",
+        "_looks_at",
         "_request",
         "_uri",
         "callee",
@@ -77,6 +78,7 @@ class Call:
         self._hops: list[Hop] = []
         self._best: Verdict | None = None
         self._deadline = math.inf
+        self._looks_at = math.inf  # when on_timer is due
 
     # -- what happens to a call -------------------------------------------------------------------------
 
@@ -136,8 +138,9 @@ class Call:
 
     def on_timer(self, now: float) -> None:
         """Look whether the ring timeout or the longest duration is over."""
-        if self.state == State.ENDED:
+        if self.state == State.ENDED or self._looks_at > now:
             return
+        self._looks_at = math.inf
         if self._deadline > now:
             self._watch(now)
             return
@@ -192,8 +195,7 @@ class Call:
         self._request = self._uri = self._best = None
         longest = callee.trunk.max_duration
         self._deadline = math.inf if longest is None else now + longest
-        if longest is not None:
-            self._watch(now)
+        self._watch(now)
 
     def _decide(self, rejected: Rejected, now: float) -> None:
         """Judge a rejection; hunt on or give up by what the callee said, not by what a rule makes of it."""
@@ -205,7 +207,7 @@ class Call:
         facts.ringing = now - callee.rang_at if callee.rang_at else None
         verdict = self.core.judge(facts, callee.trunk)
         self._best = better(self._best, verdict)
-        callee.close()
+        callee.close(now)
         self.feed(Event.HUNT if self._hops and advances(verdict) else Event.GIVE_UP, None, now)
 
     def _give_up(self, _detail: object, now: float) -> None:
@@ -243,9 +245,7 @@ class Call:
         twin = bye.dialog.twin
         assert twin is not None and isinstance(twin.user, Leg), "confirmed dialogs are paired"
         other = twin.user
-        for answer in self.caller.answers.values():
-            # A BYE that overtakes the ACK: the callee still needs one, and we need none any more.
-            answer.acked(self.endpoint, b"", b"", 70, now)
+        self._acknowledge_all(now)
         self.record.ended_at = now
         self.record.ended_by = "caller" if bye.leg is self.caller else "callee"
         forth = self.policy(bye.leg, other)
@@ -278,12 +278,17 @@ class Call:
     def _hang_up(self, reason: str, now: float) -> None:
         """End both legs ourselves."""
         line = b'Reason: SIP;cause=408;text="%b"\r\n' % reason.encode()
-        for answer in self.caller.answers.values():
-            answer.acked(self.endpoint, b"", b"", 70, now)
+        self._acknowledge_all(now)
         self.caller.hang_up(line, now)
         assert self.callee is not None
         self.callee.hang_up(line, now)
         self._finish("gateway", reason, now)
+
+    def _acknowledge_all(self, now: float) -> None:
+        """Settle each 2xx that has no ACK: its sender still needs one, and we wait for none any more."""
+        assert self.callee is not None
+        for answer in (*self.caller.answers.values(), *self.callee.answers.values()):
+            answer.acked(self.endpoint, b"", b"", 70, now)
 
     # -- the end ----------------------------------------------------------------------------------------
 
@@ -294,15 +299,18 @@ class Call:
         record.ended_at = record.ended_at or now
         record.ended_by = ended_by
         record.end_reason = reason
-        self.caller.close()
+        self.caller.close(now)
         if self.callee is not None:
-            self.callee.close()
+            self.callee.close(now)
         self._request = self._uri = self._best = None
         self._hops = []
         self.core.finished(self)
 
     def _watch(self, now: float) -> None:
-        self.endpoint.timers.at(min(self._deadline, now + _TIMER_STEP), self)
+        at = min(self._deadline, now + _TIMER_STEP)
+        if self._deadline < math.inf and at < self._looks_at:
+            self._looks_at = at
+            self.endpoint.timers.at(at, self)
 
     TABLE: ClassVar[Mapping[tuple[Any, Any], tuple[Any, Action]]] = {
         (State.CALLING, Event.PROGRESS): (State.RINGING, _progress),

@@ -63,13 +63,13 @@ def pass_inside(
 def _glare(call: Call, leg: Leg, other: Leg, request: Request) -> int:
     """Return the status that an INVITE or UPDATE at a bad moment gets, or 0."""
     if request.method == b"INVITE":
-        if other.inviting or other.updating:
+        if other.reinvite is not None or other.updating:
             return 491
-        if leg.inviting or call.state in (State.CALLING, State.RINGING, State.DECIDING):
+        if leg.reinvite is not None or call.state in (State.CALLING, State.RINGING, State.DECIDING):
             return 500
         return 491 if call.state == State.ANSWERED else 0
     if request.method == b"UPDATE":
-        if other.updating or (other.inviting and request.body):
+        if other.updating or (other.reinvite is not None and request.body):
             return 491
         return 500 if leg.updating else 0
     return 0
@@ -81,10 +81,9 @@ def _pass_reinvite(
     other = twin.user
     assert isinstance(other, Leg)
     seq = request.cseq[0]
-    leg.inviting = True
 
     def finished(_response: Response | None, _now: float) -> None:
-        leg.inviting = False
+        leg.reinvite = None
 
     def wait_for_ack(answer: Answer) -> None:
         leg.wait_for_ack(seq, answer)
@@ -93,9 +92,10 @@ def _pass_reinvite(
     relay = ReinviteRelay(
         call.endpoint, transaction, forth, call.policy(other, leg), finished, wait_for_ack, call.on_no_ack
     )
-    transaction.user = relay
+    transaction.user = leg.reinvite = relay
     transaction.respond(100, b"Trying", b"", b"", b"", now)
     relay.send(twin, request, forth.lines(request.rows), now)
+    call.endpoint.timers.at(now + other.trunk.ring_timeout, relay)
     assert relay.client is not None
     leg.invite_seqs = (seq, relay.client.seq)
 

@@ -20,7 +20,7 @@ from gateway.sip.transaction import ClientTransaction, InviteClient, InviteServe
 from gateway.sip.uri import Uri
 
 from .events import Answered, Event, Progress, Rejected
-from .relay import Answer, back_lines
+from .relay import Answer, ReinviteRelay, back_lines
 
 if TYPE_CHECKING:
     from .call import Call
@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
 _HOP_PARAMS = (b"transport", b"maddr", b"ttl", b"lr", b"method")
 MAX_EARLY_DIALOGS = 16
+_NONE_LATE: dict[bytes, tuple[bytes, Flow]] = {}  # shared by the many legs that see no late answer
 
 
 class Leg:
     """What both legs share. ``call`` is None once the leg goes its own way to the end."""
 
-    __slots__ = ("answers", "call", "dialogs", "endpoint", "invite_seqs", "inviting", "trunk", "updating")
+    __slots__ = ("answers", "call", "dialogs", "endpoint", "invite_seqs", "reinvite", "trunk", "updating")
 
     def __init__(self, call: Call, trunk: Trunk, endpoint: Endpoint) -> None:
         self.call: Call | None = call
@@ -42,7 +43,7 @@ class Leg:
         self.dialogs: list[Dialog] = []
         self.answers: dict[int, Answer] = {}  # by CSeq number of the INVITE that came on this leg
         self.invite_seqs = (-1, -1)  # CSeq of the last re-INVITE from this leg, here and on the other leg
-        self.inviting = False  # a re-INVITE that came on this leg has no final response yet
+        self.reinvite: ReinviteRelay | None = None  # came on this leg and has no final response yet
         self.updating = False  # likewise an UPDATE
 
     def add(self, dialog: Dialog) -> None:
@@ -58,8 +59,11 @@ class Leg:
                 self.endpoint.close(other)
         self.dialogs = [dialog]
 
-    def close(self) -> None:
-        """Forget every dialog and the call."""
+    def close(self, now: float) -> None:
+        """Forget every dialog and the call, and end what is under way."""
+        if self.reinvite is not None:
+            self.reinvite.give_up(now)
+            self.reinvite = None
         for dialog in self.dialogs:
             self.endpoint.close(dialog)
         self.dialogs = []
@@ -163,14 +167,14 @@ class CallerLeg(Leg):
 class CalleeLeg(Leg):
     """The side that is called: we send it an INVITE, watch what comes back, and clean up behind ourselves."""
 
-    __slots__ = ("_ack", "_answered", "_half", "_invite", "invited_at", "rang_at")
+    __slots__ = ("_answered", "_half", "_invite", "_late_acks", "invited_at", "rang_at")
 
     def __init__(self, call: Call, trunk: Trunk, endpoint: Endpoint) -> None:
         super().__init__(call, trunk, endpoint)
         self._half: Dialog | None = None
         self._invite: InviteClient | None = None
         self._answered: Dialog | None = None
-        self._ack = b""  # of an answer that came too late
+        self._late_acks: dict[bytes, tuple[bytes, Flow]] = _NONE_LATE  # by To tag
         self.invited_at = 0.0
         self.rang_at = 0.0
 
@@ -255,6 +259,9 @@ class CalleeLeg(Leg):
         """
         tag = response.to_tag
         answered = self._answered
+        if tag in self._late_acks:
+            self.endpoint.send(*self._late_acks[tag])
+            return
         if answered is not None and answered.remote_tag == tag:
             self._acknowledge_again(answered)
             return
@@ -266,18 +273,24 @@ class CalleeLeg(Leg):
         if answered is None:
             self._answered = dialog
         if answered is not None or self.call is None:
-            self._ack = self.endpoint.acknowledge(dialog, invite.seq, b"", b"", 70)
-            self.endpoint.request(b"BYE", dialog, b"", b"", None, now, 70)
+            self._hang_up_late(dialog, invite.seq, now)
             return
         if dialog not in self.dialogs:
             self.add(dialog)
         self.confirm(dialog)
         self.call.feed(Event.ANSWERED, Answered(response, dialog, invite.seq), now)
 
+    def _hang_up_late(self, dialog: Dialog, seq: int, now: float) -> None:
+        """Acknowledge an answer that nobody waits for, and hang up; its retransmissions get the ACK again."""
+        if len(self._late_acks) >= MAX_EARLY_DIALOGS:
+            self.endpoint.dropped["too many late answers"] += 1
+            return
+        ack = self.endpoint.acknowledge(dialog, seq, b"", b"", 70)
+        self._late_acks = {**self._late_acks, dialog.remote_tag: (ack, dialog.flow)}
+        self.endpoint.request(b"BYE", dialog, b"", b"", None, now, 70)
+
     def _acknowledge_again(self, answered: Dialog) -> None:
-        if self._ack:
-            self.endpoint.send(self._ack, answered.flow)
-        elif answered.twin is not None and isinstance(answered.twin.user, CallerLeg):
+        if answered.twin is not None and isinstance(answered.twin.user, CallerLeg):
             caller = answered.twin.user
             answer = caller.answers.get(caller.invite_seq)
             if answer is not None:

@@ -13,7 +13,7 @@ from gateway.sip.message import Row, header_key
 OWNED = frozenset(
     (
         b"Via", b"From", b"To", b"Call-ID", b"CSeq", b"Contact", b"Route", b"Record-Route",
-        b"Max-Forwards", b"Content-Length",
+        b"Max-Forwards", b"Content-Length", b"X-CID",
     )
 )  # fmt: skip
 # The network's own word about the caller stays among trunks that trust each other (RFC 3325 5, 6).
@@ -66,11 +66,12 @@ class PolicyTable:
     """The policies in use, made on first need."""
 
     def __init__(self) -> None:
-        self._table: dict[tuple[str, str], Policy] = {}
+        # By the trunks themselves: after a reload, a call that goes on has trunks of the same names.
+        self._table: dict[tuple[Trunk, Trunk], Policy] = {}
 
     def between(self, source: Trunk, target: Trunk) -> Policy:
         """Return the policy for what passes from ``source`` to ``target``."""
-        key = (source.name, target.name)
+        key = (source, target)
         policy = self._table.get(key)
         if policy is None:
             policy = self._table[key] = Policy(source, target)

@@ -114,7 +114,8 @@ class Answer:
         """Take the ACK of the side that asked and pass it on; further copies of it change nothing."""
         if self._ack:
             return
-        self._server.acknowledged(now)
+        if self._server.is_accepted:  # else its 2xx was given up
+            self._server.acknowledged(now)
         self._ack = endpoint.acknowledge(self._answered, self._answered_seq, lines, body, hops)
 
     def again(self, endpoint: Endpoint) -> None:
@@ -126,7 +127,7 @@ class Answer:
 class ReinviteRelay(Relay):
     """A re-INVITE on its way, with what only INVITE has: CANCEL, a 2xx that is acknowledged, and its loss."""
 
-    __slots__ = ("_answered", "_on_no_ack", "_wait_for_ack", "answer", "client")
+    __slots__ = ("_answered", "_is_over", "_on_no_ack", "_wait_for_ack", "answer", "client")
 
     def __init__(
         self,
@@ -142,6 +143,7 @@ class ReinviteRelay(Relay):
         self.answer: Answer | None = None
         self.client: InviteClient | None = None
         self._answered: Dialog | None = None
+        self._is_over = False  # the call has ended before the final response came
         self._wait_for_ack = wait_for_ack
         self._on_no_ack = on_no_ack
 
@@ -155,6 +157,8 @@ class ReinviteRelay(Relay):
 
     def on_response(self, client: ClientTransaction, response: Response, now: float) -> None:
         """Pass a response back; a 2xx that comes again only gets its ACK again."""
+        if self._is_over:
+            return
         if 200 <= response.status < 300:
             if self.answer is not None:
                 self.answer.again(self.endpoint)
@@ -171,6 +175,23 @@ class ReinviteRelay(Relay):
         """Pass the CANCEL on; whatever final response comes decides (RFC 3261 9.1)."""
         if self.client is not None:
             self.client.cancel(self.forth.cancel_lines(cancel.rows), now)
+
+    def on_no_response(self, client: ClientTransaction, status: int, now: float) -> None:
+        """Nobody answered: say so to the side that asked, unless the call is over."""
+        if not self._is_over:
+            super().on_no_response(client, status, now)
+
+    def on_timer(self, now: float) -> None:
+        """Cancel a re-INVITE that rings for ever (RFC 3261 16.8, timer C's twin)."""
+        if self.client is not None:
+            self.client.cancel(b"", now)
+
+    def give_up(self, now: float) -> None:
+        """The call is over: 487 to the side that asked (RFC 3261 15.1.2), CANCEL to the other."""
+        self._is_over = True
+        self.server.reject(487, b"", now)
+        if self.client is not None:
+            self.client.cancel(b"", now)
 
     def on_no_ack(self, _server: ServerTransaction, now: float) -> None:
         """The 2xx of a re-INVITE was never acknowledged: the session is to end (RFC 3261 14.2)."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .errors import MalformedError
 from .flow import Flow
 from .headers import split_list
 from .message import Request
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from .transaction import InviteClient
 
 MAX_FORWARDS = 70
+_ECHOED = (b"From", b"Call-ID", b"CSeq", b"To")
 
 
 def echo_of(request: Request, source: Flow) -> bytes:
@@ -22,28 +24,36 @@ def echo_of(request: Request, source: Flow) -> bytes:
     without its line end, so that a tag can follow.
 
     The topmost Via gets ``received`` (RFC 3261 18.2.1) and ``rport`` (RFC 3581 4) where they are due. A
-    Timestamp stays too, which 8.2.6.1 asks for in the 100.
+    Timestamp stays too, which 8.2.6.1 asks for in the 100. There must be a Via.
     """
     index = request.index
-    via = request.via
     if request.repeated(b"Via"):
         lines = request.lines(b"Via")
         rest = b"".join(line + b"\r\n" for line in lines[1:])
     else:
         rest = b""
     top = index[b"Via"]
-    if via.rport or via.host != source.host:
-        top = _mark_source(request, source)
+    try:
+        via = request.via
+        if via.rport or via.host != source.host:
+            top = _mark_source(request, source)
+    except MalformedError:
+        pass  # the request is refused for it; it goes back as it came
     stamp = b"Timestamp: %b\r\n" % index[b"Timestamp"] if b"Timestamp" in index else b""
-    return b"Via: %b\r\n%b%bFrom: %b\r\nCall-ID: %b\r\nCSeq: %b\r\nTo: %b" % (
-        top,
-        rest,
-        stamp,
-        index.get(b"From", b""),
-        index.get(b"Call-ID", b""),
-        index.get(b"CSeq", b""),
-        index.get(b"To", b""),
-    )
+    try:
+        return b"Via: %b\r\n%b%bFrom: %b\r\nCall-ID: %b\r\nCSeq: %b\r\nTo: %b" % (
+            top,
+            rest,
+            stamp,
+            index[b"From"],
+            index[b"Call-ID"],
+            index[b"CSeq"],
+            index[b"To"],
+        )
+    except KeyError:
+        # A request that lacks some of them is refused, with those that are there.
+        there = [b"%b: %b" % (key, index[key]) for key in _ECHOED if key in index]
+        return b"".join([b"Via: %b\r\n" % top, rest, stamp, b"\r\n".join(there)]).removesuffix(b"\r\n")
 
 
 def _mark_source(request: Request, source: Flow) -> bytes:

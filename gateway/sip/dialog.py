@@ -49,10 +49,12 @@ class Dialog:
     """One dialog, or the half of one.
 
     ``local`` and ``remote`` are whole From/To values with their tags; ``target`` is the remote target URI;
-    ``route`` is b"" or one Route line; ``twin`` is whatever the owner pairs it with.
+    ``route`` is b"" or one Route line; ``twin`` is whatever the owner pairs it with. Behind a strict router,
+    ``target`` is that router and the remote target stands last in the Route.
     """
 
     __slots__ = (
+        "_strict",
         "call_id",
         "confirmed",
         "flow",
@@ -88,6 +90,7 @@ class Dialog:
         self.target = target
         self.flow = flow
         self.route = b""
+        self._strict: list[bytes] | None = None  # the routers that follow a strict one
         self.seq = 0
         self.remote_seq = -1
         self.confirmed = False
@@ -105,9 +108,10 @@ class Dialog:
         """Make the dialog that our answer to ``request`` opens (RFC 3261 12.1.1). Raises MalformedError."""
         remote = request.need(b"From")
         local = b"%b;tag=%b" % (request.need(b"To"), local_tag)
-        target = contact_uri(request.index[b"Contact"]) if b"Contact" in request.index else b""
-        tag = parse_name_addr(remote).tag
-        dialog = cls(user, request.call_id, local, local_tag, remote, tag, target, flow)
+        sender = request.sender
+        # Without a Contact (against RFC 3261 8.1.1.8), where the request came from is the best guess.
+        target = _target_of(request, b"sip:%b:%d" % (flow.host, flow.peer[1]))
+        dialog = cls(user, request.call_id, local, local_tag, remote, sender.tag, target, flow)
         dialog.remote_seq = request.cseq[0]
         if b"Record-Route" in request.index:
             dialog._set_route(parse_addresses_raw(request.values(b"Record-Route")))
@@ -118,8 +122,8 @@ class Dialog:
         """Make the dialog that a response to our INVITE opens (RFC 3261 12.1.2). Raises MalformedError."""
         assert self.user is not None, "a half dialog has its owner until it is dropped"
         remote = response.need(b"To")
-        target = contact_uri(response.index[b"Contact"]) if b"Contact" in response.index else self.target
-        tag = parse_name_addr(remote).tag
+        target = _target_of(response, self.target)
+        tag = response.to_tag
         dialog = Dialog(self.user, self.call_id, self.local, self.local_tag, remote, tag, target, self.flow)
         dialog.seq = self.seq
         if b"Record-Route" in response.index:
@@ -129,13 +133,13 @@ class Dialog:
 
     def retarget(self, message: Request | Response, flows: Flows) -> None:
         """Refresh the remote target from a target refresh request or its 2xx (RFC 3261 12.2)."""
-        contact = message.index.get(b"Contact")
-        if contact is None:
+        target = _target_of(message, b"")
+        if not target:
             return
-        try:
-            self.target = contact_uri(contact)
-        except MalformedError:
-            return  # keep the target that works
+        if self._strict is None:
+            self.target = target
+        else:
+            self._route_strictly(target)
         self.aim(flows)
 
     def aim(self, flows: Flows) -> None:
@@ -157,7 +161,7 @@ class Dialog:
 
     def _first_hop(self) -> bytes:
         """The URI that the next request goes to: the first loose router's, else the Request-URI's."""
-        if self.route:
+        if self.route and self._strict is None:
             first = parse_name_addr(split_list(self.route[6:].strip())[0]).uri
             if _parsed(first).param(b"lr") is not None:
                 return first
@@ -184,9 +188,34 @@ class Dialog:
             return
         first = parse_name_addr(values[0]).uri
         if parse_uri(first).param(b"lr") is None:
-            values = [*values[1:], b"<%b>" % self.target]
+            self._strict = values[1:]
+            self._route_strictly(self.target)
             self.target = first
-        self.route = b"Route: %b\r\n" % b", ".join(values)
+        else:
+            self.route = b"Route: %b\r\n" % b", ".join(values)
+
+    def _route_strictly(self, target: bytes) -> None:
+        """Put the remote target behind the routers that follow a strict one."""
+        assert self._strict is not None
+        self.route = b"Route: %b\r\n" % b", ".join([*self._strict, b"<%b>" % target])
+
+
+def _target_of(message: Request | Response, otherwise: bytes) -> bytes:
+    """Return the URI in Contact; where it is missing or cannot be read, the target that is known to work."""
+    contact = message.index.get(b"Contact")
+    if contact is None:
+        return otherwise
+    try:
+        return contact_uri(contact)
+    except MalformedError:
+        return otherwise
+
+
+def check_route(request: Request) -> None:
+    """Make sure that a dialog's route set can be made of an INVITE. Raises MalformedError."""
+    if b"Record-Route" in request.index:
+        for value in parse_addresses_raw(request.values(b"Record-Route")):
+            parse_uri(parse_name_addr(value).uri)
 
 
 def parse_addresses_raw(values: list[bytes]) -> list[bytes]:

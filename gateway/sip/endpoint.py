@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from .build import echo_of, request_bytes, response_bytes
-from .dialog import Dialog
+from .dialog import Dialog, check_route
 from .errors import MalformedError
 from .flow import Flow, Flows
-from .headers import Via, parse_name_addr, split_list
+from .headers import Via
 from .message import METHODS, MalformedMessageError, Request, Response, parse
 from .phrases import phrase_for
 from .timers import Timers
@@ -78,7 +78,7 @@ class Endpoint:
         self._out: list[tuple[bytes, Flow]] = []
         self._on_bug = on_bug
         self._max_transactions = max_transactions
-        self._own_names = {local.sent_by for local in flows.locals} | {
+        self._own_names = {local.sent_by.lower() for local in flows.locals} | {
             f"{local.host}:{local.port}".encode() for local in flows.locals
         }
 
@@ -90,18 +90,19 @@ class Endpoint:
             try:
                 self._receive_one(data, flow, now)
             except Exception as bug:
-                if self._on_bug is None:
-                    raise
-                self._on_bug(bug)
+                self._report(bug)
 
     def tick(self, now: float) -> None:
         """Fire every timer that is due."""
-        self.timers.fire(now)
+        self.timers.fire(now, self._on_bug)
 
     def flow_lost(self, flow: Flow, now: float) -> None:
         """Tell the client transactions on a flow that it is broken (RFC 3261 17.1.4)."""
         for transaction in [tx for tx in self.clients.values() if tx.flow is flow]:
-            transaction.transport_failed(now)
+            try:
+                transaction.transport_failed(now)
+            except Exception as bug:
+                self._report(bug)
 
     def drain(self) -> list[tuple[bytes, Flow]]:
         """Return what must go on the wire, in order, and forget it."""
@@ -180,6 +181,11 @@ class Endpoint:
             dialog.twin.twin = None
             dialog.twin = None
 
+    def _report(self, bug: Exception) -> None:
+        if self._on_bug is None:
+            raise bug
+        self._on_bug(bug)
+
     # -- receiving --------------------------------------------------------------------------------------
 
     def _receive_one(self, data: bytes, flow: Flow, now: float) -> None:
@@ -210,6 +216,8 @@ class Endpoint:
         if transaction is None:
             self.dropped["stray response"] += 1
             return
+        if method == b"INVITE" and 100 < response.status < 300:
+            response.check()
         transaction.receive(response, now)
 
     def _request(self, request: Request, flow: Flow, now: float) -> None:
@@ -227,6 +235,8 @@ class Endpoint:
             transaction.feed(transaction.REQUEST, request, now)
             return
         uri = request.check()
+        if method == b"INVITE":
+            check_route(request)
         to_tag = request.to_tag
         dialog = self.dialogs.get((to_tag, request.from_tag)) if to_tag else None
         if dialog is not None and dialog.call_id != request.call_id:
@@ -237,6 +247,25 @@ class Endpoint:
             return
         assert self.core is not None, "the endpoint serves a core"
         transaction = self._new_server(request, key, flow, via, bool(to_tag))
+        try:
+            self._serve(transaction, dialog, request, uri, flow, now)
+        except MalformedError as error:
+            # In a header that only the user of this method reads, such as RAck.
+            self.malformed[error.why] += 1
+            transaction.reject(error.status, self.new_token(), now)
+
+    def _serve(
+        self,
+        transaction: ServerTransaction,
+        dialog: Dialog | None,
+        request: Request,
+        uri: Uri,
+        flow: Flow,
+        now: float,
+    ) -> None:
+        """Give a new request to whoever answers it. Raises MalformedError."""
+        method = request.method
+        to_tag = request.to_tag
         if method == b"CANCEL":
             self._cancel(transaction, request, now)
         elif dialog is not None:
@@ -266,18 +295,22 @@ class Endpoint:
                 return 483
         return 0
 
-    def _new_server(
-        self, request: Request, key: bytes, source: Flow, via: Via, tagged: bool
-    ) -> ServerTransaction:
-        """Make the server transaction; responses go where RFC 3261 18.2.2 and RFC 3581 4 say.
+    def _reply_flow(self, via: Via, source: Flow) -> Flow:
+        """Return where responses go (RFC 3261 18.2.2, RFC 3581 4).
 
         A ``maddr`` is not followed: it would let a source aim our answers at third parties.
         """
-        flow = source
-        if not source.local.reliable and not via.rport:
-            port = via.port or 5060
-            if port != source.peer[1]:
-                flow = self.flows.get(source.local, (source.peer[0], port))
+        if via.rport or source.local.reliable:
+            return source
+        port = via.port or 5060
+        if port == source.peer[1]:
+            return source
+        return self.flows.get(source.local, (source.peer[0], port))
+
+    def _new_server(
+        self, request: Request, key: bytes, source: Flow, via: Via, tagged: bool
+    ) -> ServerTransaction:
+        flow = self._reply_flow(via, source)
         kind = InviteServer if request.method == b"INVITE" else NonInviteServer
         transaction = kind(self, key, flow, request, source, tagged)
         self.servers[key] = transaction
@@ -328,14 +361,17 @@ class Endpoint:
 
     def _is_own(self, uri: Uri) -> bool:
         """Whether a URI names the gateway itself, and nobody behind it."""
-        return not uri.user and b"%b:%d" % (uri.host.strip(b"[]"), uri.port or 5060) in self._own_names
+        if uri.user:
+            return False
+        return b"%b:%d" % (uri.host.strip(b"[]").lower(), uri.port or 5060) in self._own_names
 
     def _serve_own(self, transaction: ServerTransaction, request: Request, now: float) -> None:
         """Answer a request for the gateway itself (RFC 3261 8.2.1, 11.2)."""
         tag = self.new_token()
         if request.method == b"OPTIONS":
             if b"Require" in request.index:
-                transaction.reject(420, tag, now, b"Unsupported: %b\r\n" % request.need(b"Require"))
+                wanted = b", ".join(request.values(b"Require"))
+                transaction.reject(420, tag, now, b"Unsupported: %b\r\n" % wanted)
             else:
                 transaction.reject(200, tag, now, b"Allow: %b\r\nAccept: */*\r\n" % ALLOW)
         elif request.method in METHODS:
@@ -347,30 +383,23 @@ class Endpoint:
         """Answer without keeping state (RFC 3261 8.2.7), wherever an answer is possible at all."""
         if request.method == b"ACK":
             return
+        if b"Via" not in request.index:
+            self.dropped["no Via to answer by"] += 1
+            return
+        echo = echo_of(request, flow)
         try:
-            via = request.via
-            echo = echo_of(request, flow)
-            port = via.port or 5060
-            tagged = b"To" in request.index and bool(parse_name_addr(request.need(b"To")).tag)
+            target = self._reply_flow(request.via, flow)
         except MalformedError:
-            # The Via or the To cannot be read: answer to where the request came from, with its own lines.
-            index = request.index
-            copied = [key for key in (b"Via", b"From", b"Call-ID", b"CSeq") if key in index]
-            echo = b"".join(b"%b: %b\r\n" % (key, index[key]) for key in copied)
-            echo += b"To: %b" % index.get(b"To", b"")
-            port, tagged = flow.peer[1], True
-            if b"Via" not in index:
-                self.dropped["no Via to answer by"] += 1
-                return
-        else:
-            if via.rport or flow.local.reliable:
-                port = flow.peer[1]
-        target = flow if port == flow.peer[1] else self.flows.get(flow.local, (flow.peer[0], port))
+            target = flow
+        try:
+            tagged = bool(request.to_tag)
+        except MalformedError:
+            tagged = True  # nothing can be added to what cannot be read
         # The same request always gets the same tag, as 8.2.7 asks, without our keeping any.
         tag = b"" if tagged else b"%x" % (hash(echo) & 0xFFFFFFFFFFFF)
         lines = b""
         if status == 420:
-            lines = b"Unsupported: %b\r\n" % b", ".join(split_list(request.need(b"Proxy-Require")))
+            lines = b"Unsupported: %b\r\n" % b", ".join(request.values(b"Proxy-Require"))
         elif status == 503:
             lines = b"Retry-After: 5\r\n"
         self.send(response_bytes(status, phrase_for(status), echo, tag, lines, b""), target)

@@ -187,6 +187,12 @@ class _Message:
         """Tell whether the header stands on more than one line."""
         return self._more is not None and key in self._more
 
+    def _check_routes(self) -> None:
+        """Make sure that a route set can be made of Record-Route (RFC 3261 12.1). Raises MalformedError."""
+        for value in self.values(b"Record-Route"):
+            for item in split_list(value):
+                parse_uri(parse_name_addr(item).uri)
+
 
 class Request(_Message):
     """A request. ``method`` keeps its case: methods are case-sensitive (RFC 3261 7.1)."""
@@ -234,6 +240,8 @@ class Request(_Message):
         if b"Contact" in self.index:
             for value in self.values(b"Contact"):
                 check_contact(value)
+        if b"Record-Route" in self.index:
+            self._check_routes()
         uri = parse_uri(self.uri)
         if uri.headers:
             raise MalformedError("headers in the Request-URI")
@@ -261,6 +269,12 @@ class Response(_Message):
         self._more = more
         self.body = body
         self._via = self._cseq = self._sender = self._receiver = None
+
+    def check(self) -> None:
+        """Make sure that a dialog can be made of this response (RFC 3261 12.1.2). Raises MalformedError."""
+        _ = self.receiver
+        if b"Record-Route" in self.index:
+            self._check_routes()
 
 
 @lru_cache(maxsize=4096)
@@ -363,13 +377,18 @@ def _split_unusual(data: bytes) -> tuple[list[bytes], bytes]:
 def _salvage(lines: list[bytes]) -> Request | None:
     """Read what is there of a request that was cut off, so that it can be answered."""
     index: dict[bytes, bytes] = {}
+    more: dict[bytes, list[bytes]] = {}
     rows: list[Row] = []
     for line in lines[1:MAX_HEADERS]:
         name, colon, value = line.partition(b":")
         if colon and is_token(name.rstrip()):
-            index.setdefault(header_key(name), value.strip())
-            rows.append((header_key(name), line))
-    message = _start(lines[0], rows, index, None)
+            key = header_key(name)
+            if key in index:
+                more.setdefault(key, []).append(value.strip())
+            else:
+                index[key] = value.strip()
+            rows.append((key, line))
+    message = _start(lines[0], rows, index, more)
     return message if isinstance(message, Request) else None
 
 

@@ -55,9 +55,35 @@ def test_the_location_of_the_original_cause_stays() -> None:
     assert told(TO_404, known)[1][0].endswith(";location=RLN")
 
 
+@pytest.mark.parametrize("location", ["", '"a b"', '"LN;cause=21"'])
+def test_a_location_that_is_no_token_goes(location: str) -> None:
+    known = facts("603 Decline", f"Reason: Q.850;cause=21;location={location}")
+    assert told(TO_404, known)[1][0] == 'Reason: Q.850;cause=1;text="Unallocated (unassigned) number"'
+
+
+def test_a_value_too_long_for_a_line_of_its_own_goes() -> None:
+    fits, too_long = ("X;a=" + "y" * (length - 4) for length in (4096, 4097))
+    headers = told(TO_404, facts("603 Decline", f"Reason:{fits}", f"Reason:{too_long}"))[1]
+    assert f"Reason: {fits}" in headers
+    assert not any(too_long in line for line in headers)
+
+
+@pytest.mark.parametrize("location", ["", '"a b"', '"LN;cause=21"'])
+def test_a_location_that_is_no_token_goes(location: str) -> None:
+    known = facts("603 Decline", f"Reason: Q.850;cause=21;location={location}")
+    assert told(TO_404, known)[1][0] == 'Reason: Q.850;cause=1;text="Unallocated (unassigned) number"'
+
+
+def test_a_value_too_long_for_a_line_of_its_own_goes() -> None:
+    fits, too_long = ("X;a=" + "y" * (length - 4) for length in (4096, 4097))
+    headers = told(TO_404, facts("603 Decline", f"Reason:{fits}", f"Reason:{too_long}"))[1]
+    assert f"Reason: {fits}" in headers
+    assert not any(too_long in line for line in headers)
+
+
 def test_a_cause_that_agrees_already_stays_byte_for_byte() -> None:
     reason = 'Reason: q.850 ; cause=1 ;text="unbekannt, leider";location=LN'
-    assert told(TO_404, facts("603 Decline", reason))[1][0] == reason.replace("Reason: ", "Reason: ")
+    assert told(TO_404, facts("603 Decline", reason))[1][0] == reason
 
 
 def test_there_is_one_value_a_protocol_and_other_protocols_pass() -> None:

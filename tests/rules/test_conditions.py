@@ -129,6 +129,18 @@ def test_headers_of_the_response(when: str, expected: bool) -> None:
     assert matches(when, "603 Decline", SERVER, "X-Error: 32203") is expected
 
 
+def test_only_the_first_lines_of_a_header_are_searched() -> None:
+    lines = [f"X-A: {number}" for number in range(5)]
+    assert matches("when.header.X-A = '3'", "603 Decline", *lines)
+    assert not matches("when.header.X-A = '4'", "603 Decline", *lines)
+
+
+def test_only_the_first_lines_of_a_header_are_searched() -> None:
+    lines = [f"X-A: {number}" for number in range(5)]
+    assert matches("when.header.X-A = '3'", "603 Decline", *lines)
+    assert not matches("when.header.X-A = '4'", "603 Decline", *lines)
+
+
 def test_server_may_call_itself_user_agent() -> None:
     assert matches("when.server = 'yealink'", "603 Decline", "User-Agent: Yealink SIP-T46G")
 
@@ -195,8 +207,10 @@ def test_times(comparison: str, inside: list[float], outside: list[float]) -> No
     ("when", "value", "expected"),
     [
         ("true", "60", True), ("true", None, False), ("false", None, True), ("false", "60", False),
-        ("'<60'", "59", True), ("'<60'", "60", False), ("'>=1h'", "3600", True), ("'10..20'", "20;duration=3", True),
-        ("'10..20'", "21 (busy)", False), ("'<60'", None, False), ("'<60'", "soon", False), ("true", "soon", True),
+        ("'<60'", "59", True), ("'<60'", "60", False), ("'>=1h'", "3600", True),
+        ("'10..20'", "20;duration=3", True),
+        ("'10..20'", "21 (busy)", False), ("'<60'", None, False), ("'<60'", "soon", False),
+        ("true", "soon", True),
     ],
 )  # fmt: skip
 def test_retry_after(when: str, value: str | None, expected: bool) -> None:

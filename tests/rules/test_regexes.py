@@ -11,7 +11,8 @@ from gateway.rules.regexes import compile_search
 @pytest.mark.parametrize(
     "text",
     [
-        "unallocated|not in service", ".*number.*", "^(a|b)(c|d)?$", r"\bno such \w+ \w+", "(ab){2,}", r"(\d{3})+",
+        "unallocated|not in service", ".*number.*", "^(a|b)(c|d)?$", r"\bno such \w+ \w+", "(ab){2,}",
+        r"(\d{3})+",
         r"(\d{1,3}\.){1,4}", "x{0,500}", "(?:a+|b+|c+|d+)", "(?i)x", "a+b+", "(?!.*spam).*number", "[^,]*,",
         "(?P<x>a)(?P=x)", "(?>a+)b",
     ],

@@ -110,14 +110,15 @@ class TestLint:
     def test_a_rule_behind_one_that_matches_all_it_does_never_matches(self) -> None:
         assert self.found(
             '[[rule]]\nname = "all"\nwhen.status = "6xx"\nwhen.from = "carrier"\nthen.pass = true\n'
-            '[[rule]]\nname = "one"\nwhen.status = 603\nwhen.from = "carrier"\nwhen.q850 = 1\nthen.label = "x"\n'
+            '[[rule]]\nname = "one"\nwhen.status = 603\nwhen.from = "carrier"\nwhen.q850 = 1\n'
+            'then.label = "x"\n'
             '[[rule]]\nname = "two"\nwhen.status = 603\nthen.label = "x"\n'
             '[[rule]]\nname = "three"\nwhen.status = 603\nwhen.method = "MESSAGE"\nthen.label = "x"\n'
         ) == [
             (
                 "warning",
-                'rules.toml:7: rule[one]: the rule never matches, because "all" matches everything that it does; '
-                "move it up, or remove it",
+                'rules.toml:7: rule[one]: the rule never matches, because "all" matches everything that '
+                "it does; move it up, or remove it",
             )
         ]
 
@@ -132,8 +133,8 @@ class TestLint:
         assert self.found('[[rule]]\nname = "a"\nwhen.status = [487, 608]\nthen.status = 404\n') == [
             (
                 "warning",
-                "rules.toml:4: rule[a].when.status: no rule is ever asked about these statuses, because guards "
-                "protect them; remove the rule",
+                "rules.toml:4: rule[a].when.status: no rule is ever asked about these statuses, because "
+                "guards protect them; remove the rule",
             )
         ]
 

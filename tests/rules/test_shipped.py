@@ -1,4 +1,4 @@
-"""The shipped rules against what carriers and PBXes really say: who said what, and what the other side is told."""
+"""The shipped rules against what carriers and PBXes really say: who said what, what others are told."""
 
 from __future__ import annotations
 

@@ -123,7 +123,9 @@ class InviteClient(ClientTransaction):
         self._report(response, now)
 
     def _fail(self, response: Response, now: float) -> None:
-        ack = hop_request(b"ACK", self, response.index.get(b"To", b"").strip(), b"")
+        assert self.dialog is not None
+        to = response.index.get(b"To") or self.dialog.remote
+        ack = hop_request(b"ACK", self, to, b"")
         self.wire.send(ack, self.flow)
         self._linger(max(_LEAST_D, 64 * self.wire.timing.t1), now)  # timer D
         self._report_last(response, now)
