@@ -136,6 +136,10 @@ class Net:
         (record,) = self.records
         return record
 
+    def peer(self, address: Address, user: str) -> Peer:
+        """A further user agent; what was sent to its address before is lost."""
+        return Peer(self, address, user)
+
     def attach(self, address: Address, receive: Callable[[bytes, Address], None]) -> None:
         """Have what is sent to an address handed to `receive`."""
         self._peers[address] = receive

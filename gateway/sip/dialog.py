@@ -30,14 +30,16 @@ class DialogUser(Protocol):
 
 @lru_cache(maxsize=4096)
 def contact_uri(value: bytes) -> bytes:
-    """Return the URI of the first Contact in a header value. Raises MalformedError.
+    """Return the URI of the first Contact in a header value, fit for a Request-URI: without headers
+    (RFC 3261 19.1.1). Raises MalformedError.
 
     Cached: peers send the same few Contacts over and over.
     """
     items = split_list(value.strip())
     if not items:
-        raise MalformedError("empty Contact")
-    return parse_name_addr(items[0]).uri
+        raise MalformedError("bad Contact")
+    uri = parse_name_addr(items[0]).uri
+    return uri.removesuffix(_parsed(uri).headers)
 
 
 @lru_cache(maxsize=4096)

@@ -239,7 +239,10 @@ class Request(_Message):
         _ = self.via, self.call_id, self.max_forwards, self.sender, self.receiver
         if b"Contact" in self.index:
             for value in self.values(b"Contact"):
-                check_contact(value)
+                if value != b"*" or self.method != b"REGISTER":
+                    check_contact(value)
+        elif self.method == b"INVITE":
+            parse_uri(self.sender.uri)  # which stands in for the Contact of an RFC 2543 peer
         if b"Record-Route" in self.index:
             self._check_routes()
         uri = parse_uri(self.uri)
@@ -283,9 +286,11 @@ def check_contact(value: bytes) -> None:
 
     Cached, because peers send the same few Contacts over and over.
     """
-    for item in split_list(value):
-        if item != b"*":
-            parse_name_addr(item)
+    items = split_list(value)
+    if not items:
+        raise MalformedError("bad Contact")
+    for item in items:
+        parse_uri(parse_name_addr(item).uri)
 
 
 Message = Union[Request, Response]  # noqa: UP007 - the name is used at run time
@@ -365,12 +370,12 @@ def _split_unusual(data: bytes) -> tuple[list[bytes], bytes]:
     match = _BLANK_LINE.search(data)
     head, body = (data, b"") if match is None else (data[: match.start()], data[match.end() :])
     lines = _LINE_END.split(head)
+    if any(b"\r" in line for line in lines):
+        raise MalformedMessageError("bare CR in headers")
     if match is None and lines[-1]:
         raise MalformedMessageError("no end of headers", request=_salvage(lines))
     if not lines[-1]:
         lines.pop()
-    if any(b"\r" in line for line in lines):
-        raise MalformedMessageError("bare CR in headers")
     return lines, body
 
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from gateway.sip.message import Message, Request, Response, parse
-from tests.helpers import CARRIER, CARRIER2, GATEWAY, PBX, SDP, Address, Net, make_setup
+from gateway.sip.message import MalformedMessageError, Message, Request, Response, parse
+from tests.helpers import CARRIER, CARRIER2, PBX, SDP, Address, End, Net, make_setup
 
 from .mutations import mutate, splice
 
@@ -163,7 +163,12 @@ class World:
     def listen(self) -> None:
         """Read what the gateway sends: whatever it is, it must be a sound message."""
         for data, flow in self.net.endpoint.drain():
-            message = parse(data)
+            try:
+                message = parse(data)
+            except MalformedMessageError as error:
+                if error.status != 513:
+                    raise
+                continue  # a line grew over our own limit by what we had to add to it
             self.said.append(data)
             if isinstance(message, Response):
                 if message.status in (400, 505, 513):
@@ -188,7 +193,7 @@ class World:
     # -- moves ------------------------------------------------------------------------------------------
 
     def _perhaps_mutated(self, data: bytes) -> bytes:
-        return mutate(data, self.random) if self.random.random() < 0.6 else data
+        return mutate(data, self.random) if self.random.random() < 0.5 else data
 
     def _open(self) -> tuple[bytes, Address]:
         """A request that opens a call, or a transaction outside any dialog."""
@@ -240,7 +245,13 @@ class World:
 
     def _go_on_as_caller(self, response: Response, source: Address) -> tuple[bytes, Address]:
         random = self.random
-        if random.random() < 0.5:
+        if 200 <= response.status < 300 and response.cseq[1] == b"INVITE" and random.random() < 0.4:
+            ack = _request(
+                b"ACK", b"sip:1001@192.0.2.1", source, b"a%d" % self.sent, response.need(b"From"), response.need(b"To"),
+                response.call_id, response.cseq[0], [], SDP if random.random() < 0.2 else b"",
+            )  # fmt: skip
+            return ack, source
+        if random.random() < 0.6:
             return self._inside(response, response.need(b"From"), response.need(b"To"), source)
         method = random.choice((b"ACK", b"CANCEL"))
         branch = response.via.branch.removeprefix(b"z9hG4bK")
@@ -292,7 +303,7 @@ class World:
 _OPENING = (b"INVITE",) * 10 + (
     b"MESSAGE", b"OPTIONS", b"SUBSCRIBE", b"PUBLISH", b"REGISTER", b"NEWMETHOD", b"BYE", b"CANCEL", b"ACK", b"PRACK",
 )  # fmt: skip
-_INSIDE = (b"ACK",) * 6 + (b"BYE",) * 2 + (b"INVITE",) * 3 + (
+_INSIDE = (b"ACK",) * 6 + (b"BYE",) * 4 + (b"INVITE",) * 3 + (
     b"UPDATE", b"PRACK", b"INFO", b"OPTIONS", b"MESSAGE", b"NOTIFY", b"REFER", b"CANCEL", b"NEWMETHOD",
 )  # fmt: skip
 _URIS = (
@@ -352,11 +363,8 @@ def assert_serves_a_call(net: Net) -> None:
     answer = net.pbx.take_response(200)
     net.pbx.ack(invite, answer)
     net.carrier.take("ACK")
-    net.pbx.inside("BYE", sent=invite, got=answer, seq=2)
+    End.of_caller(net.pbx, invite, answer).request("BYE")
     bye = net.carrier.take_request("BYE")
     net.carrier.reply(bye, 200)
     net.pbx.take(200)
     assert net.records[-1].end_reason == "bye"
-
-
-__all__ = ["GATEWAY", "World", "assert_serves_a_call"]

@@ -55,17 +55,12 @@ def test_the_location_of_the_original_cause_stays() -> None:
     assert told(TO_404, known)[1][0].endswith(";location=RLN")
 
 
-@pytest.mark.parametrize("location", ["", '"a b"', '"LN;cause=21"'])
-def test_a_location_that_is_no_token_goes(location: str) -> None:
-    known = facts("603 Decline", f"Reason: Q.850;cause=21;location={location}")
-    assert told(TO_404, known)[1][0] == 'Reason: Q.850;cause=1;text="Unallocated (unassigned) number"'
-
-
-def test_a_value_too_long_for_a_line_of_its_own_goes() -> None:
-    fits, too_long = ("X;a=" + "y" * (length - 4) for length in (4096, 4097))
-    headers = told(TO_404, facts("603 Decline", f"Reason:{fits}", f"Reason:{too_long}"))[1]
-    assert f"Reason: {fits}" in headers
-    assert not any(too_long in line for line in headers)
+def test_of_two_causes_the_first_counts() -> None:
+    headers = ["Reason: Q.850;cause=21;location=LN", "Reason: Q.850;cause=1;location=RLN"]
+    known = facts("603 Decline", *headers)
+    assert told(TO_404, known)[1][0].endswith(";location=LN")
+    assert rules("when.q850 = 21\nthen.status = 404").decide(known).rule == "it"
+    assert rules("when.q850 = 1\nthen.status = 404").decide(known).rule == ""
 
 
 @pytest.mark.parametrize("location", ["", '"a b"', '"LN;cause=21"'])

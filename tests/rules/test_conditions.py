@@ -135,12 +135,6 @@ def test_only_the_first_lines_of_a_header_are_searched() -> None:
     assert not matches("when.header.X-A = '4'", "603 Decline", *lines)
 
 
-def test_only_the_first_lines_of_a_header_are_searched() -> None:
-    lines = [f"X-A: {number}" for number in range(5)]
-    assert matches("when.header.X-A = '3'", "603 Decline", *lines)
-    assert not matches("when.header.X-A = '4'", "603 Decline", *lines)
-
-
 def test_server_may_call_itself_user_agent() -> None:
     assert matches("when.server = 'yealink'", "603 Decline", "User-Agent: Yealink SIP-T46G")
 

@@ -26,7 +26,10 @@ TRUNKS = st.builds(
     st.dictionaries(st.sampled_from([404, 486, 603]), st.integers(1, 127), max_size=1),
 )
 STATUSES = st.one_of(
-    st.sampled_from([603, 603, 603, 607, 608, 486, 404, 487, 401, 480, 500]), st.integers(100, 699)
+    st.sampled_from([603, 603, 603, 607, 608, 486, 404, 480, 500]),
+    st.sampled_from([603, 603, 607, 486, 600]),
+    st.integers(400, 699),
+    st.integers(100, 699),
 )
 PHRASES = st.one_of(
     st.sampled_from([b"Decline", b"Network Blocked", b"number not in service", b"", "größer".encode()]),
@@ -102,11 +105,12 @@ def _inline(value: Any) -> str:
 def rule_files(draw: st.DrawFn) -> RuleSet:
     text = ""
     for number in range(draw(st.integers(1, 4))):
-        when = dict(list(draw(_some(WHEN)).items())[:3])
+        keys = draw(st.lists(st.sampled_from(list(WHEN)), max_size=2, unique=True))
+        when = {key: draw(WHEN[key]) for key in keys}
         then = draw(_some(THEN)) | {"label": "l"}
-        if draw(st.integers(0, 5)) == 0:
+        if draw(st.sampled_from([False] * 7 + [True])):
             then = {"pass": True}
-        mode = draw(st.sampled_from(["enforce", "enforce", "shadow", "off"]))
+        mode = draw(st.sampled_from(["enforce", "enforce", "enforce", "shadow", "off"]))
         text += (
             f'[[rule]]\nname = "r{number}"\nmode = "{mode}"\nwhen = {_inline(when)}\nthen = {_inline(then)}\n'
         )
@@ -128,7 +132,7 @@ def known_facts(draw: st.DrawFn) -> Facts:
         rang=draw(st.booleans()),
         after=draw(st.sampled_from([None, 0.2, 3.0])),
         local=draw(st.booleans()),
-        in_dialog=draw(st.integers(0, 9)) == 0,
+        in_dialog=draw(st.sampled_from([False] * 19 + [True])),
     )
 
 

@@ -429,10 +429,28 @@ def test_check_refuses_what_makes_a_request_ambiguous_or_unreadable(line: bytes,
     assert caught.value.status == 400
 
 
-def test_check_passes_headers_that_may_be_repeated_and_a_contact_star() -> None:
-    request(
-        invite(b"Via: SIP/2.0/TCP x\r\nContact: *\r\nContact: <sip:a>, sip:b\r\nRoute: <sip:r>\r\n")
-    ).check()
+def test_check_passes_headers_that_may_be_repeated() -> None:
+    request(invite(b"Via: SIP/2.0/TCP x\r\nContact: <sip:a>, sip:b\r\nRoute: <sip:r>\r\n")).check()
+
+
+def test_check_passes_a_contact_star_in_register_alone() -> None:
+    """RFC 3261 10.2.2: it means every registration, which nothing else can mean."""
+    star = invite(b"Contact: *\r\n", start=b"REGISTER sip:b@example.com SIP/2.0")
+    request(star.replace(b"1 INVITE", b"1 REGISTER")).check()
+    with pytest.raises(MalformedError):
+        request(invite(b"Contact: *\r\n")).check()
+
+
+@pytest.mark.parametrize("contact", [b"", b",", b"<sip:>", b"<sip:a@b:99999>", b"<sip:a>, <sip:b@>"])
+def test_check_refuses_a_contact_that_no_request_could_be_sent_to(contact: bytes) -> None:
+    with pytest.raises(MalformedError):
+        request(invite(b"Contact: %b\r\n" % contact)).check()
+
+
+@pytest.mark.parametrize("route", [b"<", b"<sip:a@b:99999>", b"<sip:a;lr>, sip:"])
+def test_check_refuses_a_record_route_that_makes_no_route_set(route: bytes) -> None:
+    with pytest.raises(MalformedError):
+        request(invite(b"Record-Route: <sip:ok;lr>\r\nRecord-Route: %b\r\n" % route)).check()
 
 
 def test_check_refuses_a_cseq_of_another_method() -> None:
