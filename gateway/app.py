@@ -113,9 +113,8 @@ class Gateway:
         except SettingsErrors as errors:
             _log_errors(errors, "the rules in force stay as they are")
             return
-        if rules.version_hash != setup.rules.version_hash:
-            self.b2bua.reload(replace(setup, rules=rules))
-            log.info("rules %s are in force", rules.version_hash)
+        self.b2bua.reload(replace(setup, rules=rules))
+        log.info("rules %s are in force", rules.version_hash)
 
     async def reload(self) -> None:
         """Read configuration and rules anew (SIGHUP). Listeners, ledger and timers stay as they were."""

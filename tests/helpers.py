@@ -354,6 +354,12 @@ class Peer:
         assert isinstance(message, Response)
         return message
 
+    def forget(self) -> None:
+        """Pass over what has come."""
+        self.net.run()
+        self.inbox.clear()
+        self.raw.clear()
+
     def nothing(self) -> None:
         """Nothing has come."""
         self.net.run()

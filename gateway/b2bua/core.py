@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.routing.route import Plan, Routes
 from gateway.routing.trunk import Trunk, TrunkTable
@@ -27,6 +28,8 @@ from .leg import outgoing_ends, target_uri
 from .policy import PolicyTable
 from .record import CallRecord, RecordSink
 from .relay import Relay, back_lines
+
+_REMEMBERED_LENGTH = 128  # bytes of a URI that are worth remembering
 
 
 @dataclass(slots=True, frozen=True)
@@ -280,7 +283,15 @@ class _OutsideRelay(Relay):
 
 
 def _number(uri: bytes) -> str:
+    """Return the number or user of a URI, "" when it cannot be read."""
+    return _remembered_number(uri) if len(uri) <= _REMEMBERED_LENGTH else _read_number(uri)
+
+
+def _read_number(uri: bytes) -> str:
     try:
         return parse_uri(uri).number.decode("utf-8", "replace")
     except MalformedError:
         return ""
+
+
+_remembered_number = lru_cache(maxsize=8192)(_read_number)  # the same callers call again

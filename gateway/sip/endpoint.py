@@ -8,6 +8,7 @@ are absorbed by their transactions. Everything else goes up to the :class:`Core`
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -37,6 +38,11 @@ from .uri import Uri
 ALLOW = b"INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE, SUBSCRIBE, NOTIFY, REFER, PUBLISH"
 _SCHEMES = (b"sip", b"tel")
 _CANCEL_SUFFIX = b" CANCEL"
+_KEEPALIVE = b"\r\n\0 "
+_ACK_VIA = re.compile(
+    rb"ACK [^\s]+ SIP/2\.0\r\nVia: SIP/2\.0/UDP ([\w.\-]+|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})"
+    rb";branch=(z9hG4bK[\w.\-]+)[;,\r]"
+)
 
 
 class Core(Protocol):
@@ -189,9 +195,11 @@ class Endpoint:
     # -- receiving --------------------------------------------------------------------------------------
 
     def _receive_one(self, data: bytes, flow: Flow, now: float) -> None:
-        if not data.strip(b"\r\n\0 "):
-            return  # a keepalive (RFC 5626 3.5.1), and what NAT helpers send for one
+        if data[:1] in _KEEPALIVE and not data.strip(_KEEPALIVE):
+            return  # RFC 5626 3.5.1, and what NAT helpers send for it
         try:
+            if data[:4] == b"ACK " and self._ends_transaction(data, now):
+                return
             message = parse(data)
             if isinstance(message, Response):
                 self._response(message, now)
@@ -206,9 +214,23 @@ class Endpoint:
             if isinstance(message, Request):
                 self._refuse(message, flow, error.status)
 
+    def _ends_transaction(self, data: bytes, now: float) -> bool:
+        """Take an ACK that belongs to an INVITE we refused, found by its topmost Via alone: such an ACK says
+        nothing more, and every rejected call has one (RFC 3261 17.2.3). False leaves it to be read in full.
+        """
+        match = _ACK_VIA.match(data)
+        if match is None:
+            return False
+        host, port, branch = match.groups()
+        transaction = self.servers.get(b"%b %b:%b INVITE" % (branch, host, port))
+        if not isinstance(transaction, InviteServer) or transaction.is_accepted:
+            return False
+        transaction.feed(InviteServerInput.ACK, None, now)
+        return True
+
     def _response(self, response: Response, now: float) -> None:
         """Match a response to its client transaction (RFC 3261 17.1.3)."""
-        branch = response.via.branch
+        branch = response.branch
         transaction = self.clients.get(branch)
         method = response.cseq[1]
         if transaction is not None and transaction.method != method:

@@ -198,9 +198,11 @@ def parse_name_addr(value: bytes) -> NameAddr:
 
 def without_tag(value: bytes) -> bytes:
     """Return a From or To value as it came but for its tag parameter. Raises MalformedError."""
-    fast = _ADDR_FAST.fullmatch(value)
-    if fast is not None:
-        return value if fast[3] is None else value[: fast.start(3) - 5]
+    bare, tagged, tag = value.rpartition(b">;tag=")
+    if tagged and tag.isalnum():
+        return bare + b">"
+    if value[-1:] == b">":
+        return value
     match = _NAME_ADDR.fullmatch(value) or _ADDR_SPEC.fullmatch(value)
     if match is None:
         raise MalformedError("bad name-addr")

@@ -79,6 +79,7 @@ METHODS = frozenset(
     b"INVITE ACK BYE CANCEL OPTIONS REGISTER PRACK SUBSCRIBE NOTIFY PUBLISH INFO REFER MESSAGE UPDATE".split()
 )
 _STATUSES = {b"%d" % status: status for status in range(100, 700)}
+_BRANCH = re.compile(rb"[^,;]*;branch=([\w.\-]+)(?=;|$)")  # where we put it, so where it comes back
 _VERSION = re.compile(rb"SIP/[0-9]+\.[0-9]+", re.IGNORECASE)
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
@@ -104,12 +105,13 @@ def unfold(value: bytes) -> bytes:
 class _Message:
     """What requests and responses share: header rows, their index, and the body."""
 
-    __slots__ = ("_cseq", "_more", "_receiver", "_sender", "_via", "body", "index", "rows")
+    __slots__ = ("_cseq", "_more", "_receiver", "_sender", "_via", "body", "call_id", "index", "rows")
 
     # Set by the two kinds themselves: super().__init__ would cost every message a tenth of its parsing.
     rows: list[Row]
     index: dict[bytes, bytes]
     body: bytes
+    call_id: bytes  # b"" when it is missing
     _more: dict[bytes, list[bytes]] | None
     _via: Via | None
     _cseq: tuple[int, bytes] | None
@@ -153,11 +155,6 @@ class _Message:
         if self._cseq is None:
             self._cseq = parse_cseq(self.need(b"CSeq"))
         return self._cseq
-
-    @property
-    def call_id(self) -> bytes:
-        """The Call-ID. Raises MalformedError when it is missing."""
-        return self.need(b"Call-ID")
 
     @property
     def sender(self) -> NameAddr:
@@ -214,6 +211,7 @@ class Request(_Message):
         self.index = index
         self._more = more
         self.body = body
+        self.call_id = index.get(b"Call-ID", b"")
         self._via = self._cseq = self._sender = self._receiver = None
 
     @property
@@ -236,7 +234,9 @@ class Request(_Message):
                     raise MalformedError(f"{key.decode()} is repeated")
         if self.cseq[1] != self.method:
             raise MalformedError("CSeq names another method")
-        _ = self.via, self.call_id, self.max_forwards, self.sender, self.receiver
+        if not self.call_id:
+            raise MalformedError("Call-ID is missing")
+        _ = self.via, self.max_forwards, self.sender, self.receiver
         if b"Contact" in self.index:
             for value in self.values(b"Contact"):
                 if value != b"*" or self.method != b"REGISTER":
@@ -271,7 +271,17 @@ class Response(_Message):
         self.index = index
         self._more = more
         self.body = body
+        self.call_id = index.get(b"Call-ID", b"")
         self._via = self._cseq = self._sender = self._receiver = None
+
+    @property
+    def branch(self) -> bytes:
+        """The branch of the topmost Via, which is all that finds a response's transaction.
+
+        Raises MalformedError.
+        """
+        match = _BRANCH.match(self.index.get(b"Via", b""))
+        return self.via.branch if match is None else match[1]
 
     def check(self) -> None:
         """Make sure that a dialog can be made of this response (RFC 3261 12.1.2). Raises MalformedError."""

@@ -155,11 +155,10 @@ def test_a_reinvite_that_nobody_answers_gets_408_and_the_call_goes_on(asking: st
     one, other = pair(net, asking)
     sent = one.request("INVITE", body=SDP)
     one.peer.take(100)
-    net.run(33)
+    net.run(32.1)
     one.peer.take(408)
     reject_ack(one, sent.via.branch, sent.cseq[0])
-    other.peer.inbox.clear()
-    other.peer.raw.clear()
+    other.peer.forget()
     hang_up(one, other)  # what RFC 3261 12.2.1.2 asks of the one that asked
     net.assert_all_freed()
 
@@ -172,7 +171,7 @@ def test_a_reinvite_that_rings_for_ever_is_cancelled_3261_16_8(asking: str) -> N
     one.peer.take(100)
     got = other.peer.take_request("INVITE")
     other.peer.reply(got, 100)
-    net.run(181)
+    net.run(180.1)
     other.peer.reply(other.peer.take_request("CANCEL"), 200)
     other.peer.reply(got, 487)
     other.peer.take("ACK")
@@ -418,8 +417,7 @@ def test_an_update_that_nobody_answers_blocks_no_later_one(asking: str) -> None:
     one.request("UPDATE", body=SDP)
     net.run(33)
     one.peer.nothing()  # RFC 4320: no 408
-    other.peer.inbox.clear()
-    other.peer.raw.clear()
+    other.peer.forget()
     one.request("UPDATE", body=SDP)
     other.peer.reply(other.peer.take_request("UPDATE"), 200)
     one.peer.take(200)

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from random import Random
 
 SCRAPS = (
-    b"\r\n", b"\r\n\r\n", b"\r", b"\n", b"\n ", b"\x00", b'"', b"<", b">", b";", b",", b":", b"\\", b" ", b"\t",
-    b"=", b"%", b"%00", b"@", b"[", b"]", b"[::", b"\xff\xfe", b"\xc3\xa9", b"*", b"?", b"sip:", b";tag=", b";lr",
-    b"\r\nVia: ", b"\r\nl: 5\r\n", b"\r\nTo: x\r\n", b"\r\nRequire: 100rel", b"\r\nRecord-Route: <sip:h;lr>,<",
+    b"\r\n", b"\r\n\r\n", b"\r", b"\n", b"\n ", b"\x00", b'"', b"<", b">", b";", b",", b":", b"\\", b" ",
+    b"\t",
+    b"=", b"%", b"%00", b"@", b"[", b"]", b"[::", b"\xff\xfe", b"\xc3\xa9", b"*", b"?", b"sip:", b";tag=",
+    b";lr",
+    b"\r\nVia: ", b"\r\nl: 5\r\n", b"\r\nTo: x\r\n", b"\r\nRequire: 100rel",
+    b"\r\nRecord-Route: <sip:h;lr>,<",
     b"\r\nContact: *", b"\r\nRAck: 1 1", b"\r\nProxy-Require: x", b"\r\nReason: Q.850;cause=1",
     b'\r\nReason: SIP;cause=603;text="v=analytics1;url=https://a"', b"\r\nRetry-After: 99999999999",
 )  # fmt: skip
@@ -21,16 +24,21 @@ NUMBERS = (
     b"99999999999999999999999999", b"9" * 400, b"1e9", b"0x10", b"\xd9\xa1", b"1_000",
 )  # fmt: skip
 VALUES = (
-    b"", b" ", b",", b";", b"*", b"<>", b"<sip:>", b"sip:", b"sip:@", b"sip:a@", b"<sip:a@b", b'"', b'"\\', b'"" <sip:a@b>',
+    b"", b" ", b",", b";", b"*", b"<>", b"<sip:>", b"sip:", b"sip:@", b"sip:a@", b"<sip:a@b", b'"', b'"\\',
+    b'"" <sip:a@b>',
     b"sip:a@[::1]", b"sip:a@[::1", b"sip:a@b:99999", b"<tel:+1;phone-context=x>", b"<sip:a@b;lr>, <sip:c@d>",
     b"\xff\xff", b"\x00", b"a" * 9000, b"," * 300, b";x" * 300, b'"' * 301, b"<" * 300, b"\\" * 301,
-    b"SIP/2.0/UDP", b"SIP/2.0/UDP h;branch=", b"SIP/2.0/UDP h;branch=z9hG4bK", b"SIP/2.0/UDP [::1]:5060;branch=z9hG4bK1",
-    b"SIP/2.0/UDP 192.0.2.2:0;branch=z9hG4bKzero;rport=x;received=::", b"SIP / 2.0 / TCP h : 1 ; branch = z9hG4bKx",
+    b"SIP/2.0/UDP", b"SIP/2.0/UDP h;branch=", b"SIP/2.0/UDP h;branch=z9hG4bK",
+    b"SIP/2.0/UDP [::1]:5060;branch=z9hG4bK1",
+    b"SIP/2.0/UDP 192.0.2.2:0;branch=z9hG4bKzero;rport=x;received=::",
+    b"SIP / 2.0 / TCP h : 1 ; branch = z9hG4bKx",
     b"1 INVITE", b"1 BYE", b"1 1 INVITE", b"2147483647 INVITE",
 )  # fmt: skip
 NAMES = (
-    b"Via", b"v", b"From", b"f", b"To", b"t", b"Call-ID", b"i", b"CSeq", b"Contact", b"m", b"Max-Forwards", b"Route",
-    b"Record-Route", b"Content-Length", b"l", b"RAck", b"RSeq", b"Require", b"Proxy-Require", b"Reason", b"Retry-After",
+    b"Via", b"v", b"From", b"f", b"To", b"t", b"Call-ID", b"i", b"CSeq", b"Contact", b"m", b"Max-Forwards",
+    b"Route",
+    b"Record-Route", b"Content-Length", b"l", b"RAck", b"RSeq", b"Require", b"Proxy-Require", b"Reason",
+    b"Retry-After",
     b"Timestamp", b"Warning", b"P-Asserted-Identity", b"Privacy", b"Date", b"X-Any", b"", b"\xff", b"a b",
 )  # fmt: skip
 
@@ -143,7 +151,10 @@ MUTATIONS: tuple[Callable[[bytes, Random], bytes], ...] = (
     flip, flip, flip_bit, insert, insert, cut, truncate, number, number, bare_lf, nothing,
     *map(
         _with_lines,
-        (_drop_line, _double_line, _shuffle_lines, _spoil_value, _spoil_value, _rename, _add_line, _fold, _many_lines),
+        (
+            _drop_line, _double_line, _shuffle_lines, _spoil_value, _spoil_value, _rename, _add_line,
+            _fold, _many_lines,
+        ),
     ),
 )  # fmt: skip
 

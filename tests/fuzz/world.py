@@ -1,10 +1,10 @@
 """A hostile world around the gateway: peers that answer, call, and lie.
 
-`World` keeps what the gateway has sent lately, and what it was sent, and makes the next datagram out of it: a
-request that opens something, a response to a request of the gateway's (whose branch is really the gateway's, so
-that it reaches a transaction), a further request in one of its dialogs, a message of the torture corpus, or an
-echo of the gateway's own words. Most of them are then mutated. Time passes between them, so that timers fire in
-every state that the peers leave the gateway in.
+`World` keeps what the gateway has sent lately, and what it was sent, and makes the next datagram out of it:
+a request that opens something, a response to a request of the gateway's (whose branch is really the
+gateway's, so that it reaches a transaction), a further request in one of its dialogs, a message of the
+torture corpus, or an echo of the gateway's own words. About half of them are then mutated. Time passes
+between them, so that timers fire in every state that the peers leave the gateway in.
 """
 
 from __future__ import annotations
@@ -180,6 +180,12 @@ class World:
                     message.check()
                 self.requests.append((message, flow.peer))
 
+    def alive(self) -> int:
+        """How much the gateway keeps: calls, dialogs, transactions and timers."""
+        endpoint = self.net.endpoint
+        transactions = len(endpoint.servers) + len(endpoint.clients)
+        return len(self.net.core.calls) + len(endpoint.dialogs) + transactions + len(endpoint.timers)
+
     def rest(self, seconds: float) -> None:
         """Let time pass in silence."""
         end = self.now + seconds
@@ -203,10 +209,17 @@ class World:
         method = random.choice(_OPENING)
         uri = random.choice(_URIS)
         data = _request(
-            method, uri, source, b"%d" % self._serial, b"<sip:p@192.0.2.2>;tag=p%d" % self._serial, b"<%b>" % uri,
-            b"call%d" % self._serial, random.randrange(1, 100), random.choice(_EXTRAS),
+            method,
+            uri,
+            source,
+            b"%d" % self._serial,
+            b"<sip:p@192.0.2.2>;tag=p%d" % self._serial,
+            b"<%b>" % uri,
+            b"call%d" % self._serial,
+            random.randrange(1, 100),
+            random.choice(_EXTRAS),
             SDP if random.random() < 0.5 else b"",
-        )  # fmt: skip
+        )
         self.opened.append((data, source))
         return self._perhaps_mutated(data), source
 
@@ -221,7 +234,12 @@ class World:
         to = request.need(b"To")
         if b"tag=" not in to and status > 100 and random.random() < 0.95:
             to += b";tag=f%d" % random.choice((1, 1, 1, 2, self._serial))
-        lines = [b"SIP/2.0 %d %b" % (status, phrase), *request.lines(b"Via"), b"From: " + request.need(b"From"), b"To: " + to]
+        lines = [
+            b"SIP/2.0 %d %b" % (status, phrase),
+            *request.lines(b"Via"),
+            b"From: " + request.need(b"From"),
+            b"To: " + to,
+        ]
         lines += [b"Call-ID: " + request.call_id, b"CSeq: " + request.need(b"CSeq")]
         if random.random() < 0.8:
             lines.append(b"Contact: <sip:c@%b:%d>" % (source[0].encode(), source[1]))
@@ -247,18 +265,34 @@ class World:
         random = self.random
         if 200 <= response.status < 300 and response.cseq[1] == b"INVITE" and random.random() < 0.4:
             ack = _request(
-                b"ACK", b"sip:1001@192.0.2.1", source, b"a%d" % self.sent, response.need(b"From"), response.need(b"To"),
-                response.call_id, response.cseq[0], [], SDP if random.random() < 0.2 else b"",
-            )  # fmt: skip
+                b"ACK",
+                b"sip:1001@192.0.2.1",
+                source,
+                b"a%d" % self.sent,
+                response.need(b"From"),
+                response.need(b"To"),
+                response.call_id,
+                response.cseq[0],
+                [],
+                SDP if random.random() < 0.2 else b"",
+            )
             return ack, source
         if random.random() < 0.6:
             return self._inside(response, response.need(b"From"), response.need(b"To"), source)
         method = random.choice((b"ACK", b"CANCEL"))
         branch = response.via.branch.removeprefix(b"z9hG4bK")
         data = _request(
-            method, b"sip:1001@192.0.2.1", source, branch, response.need(b"From"), response.need(b"To"),
-            response.call_id, response.cseq[0], random.choice(_EXTRAS), b"",
-        )  # fmt: skip
+            method,
+            b"sip:1001@192.0.2.1",
+            source,
+            branch,
+            response.need(b"From"),
+            response.need(b"To"),
+            response.call_id,
+            response.cseq[0],
+            random.choice(_EXTRAS),
+            b"",
+        )
         return self._perhaps_mutated(data), source
 
     def _inside(self, seen: Message, from_: bytes, to: bytes, source: Address) -> tuple[bytes, Address]:
@@ -268,9 +302,17 @@ class World:
         number = seen.cseq[0] if method == b"ACK" else random.choice((1, seen.cseq[0] + 1, self._serial))
         body = SDP if random.random() < 0.3 else b""
         data = _request(
-            method, b"sip:gw@192.0.2.1", source, b"i%d" % self._serial, from_, to, seen.call_id, number,
-            random.choice(_EXTRAS), body,
-        )  # fmt: skip
+            method,
+            b"sip:gw@192.0.2.1",
+            source,
+            b"i%d" % self._serial,
+            from_,
+            to,
+            seen.call_id,
+            number,
+            random.choice(_EXTRAS),
+            body,
+        )
         self.opened.append((data, source))
         return self._perhaps_mutated(data), source
 
@@ -301,17 +343,21 @@ class World:
 
 
 _OPENING = (b"INVITE",) * 10 + (
-    b"MESSAGE", b"OPTIONS", b"SUBSCRIBE", b"PUBLISH", b"REGISTER", b"NEWMETHOD", b"BYE", b"CANCEL", b"ACK", b"PRACK",
+    b"MESSAGE", b"OPTIONS", b"SUBSCRIBE", b"PUBLISH", b"REGISTER", b"NEWMETHOD", b"BYE", b"CANCEL", b"ACK",
+    b"PRACK",
 )  # fmt: skip
 _INSIDE = (b"ACK",) * 6 + (b"BYE",) * 4 + (b"INVITE",) * 3 + (
     b"UPDATE", b"PRACK", b"INFO", b"OPTIONS", b"MESSAGE", b"NOTIFY", b"REFER", b"CANCEL", b"NEWMETHOD",
 )  # fmt: skip
 _URIS = (
-    b"sip:1001@192.0.2.1", b"sip:1001@192.0.2.1", b"sip:1001@192.0.2.1;user=phone", b"sip:9911@192.0.2.1", b"tel:+1-201-555",
-    b"sips:1001@192.0.2.1", b"sip:192.0.2.1", b"sip:192.0.2.1:5060", b"http://x", b"sip:%00@h", b"sip:a@[2001:db8::1]:5060",
+    b"sip:1001@192.0.2.1", b"sip:1001@192.0.2.1", b"sip:1001@192.0.2.1;user=phone", b"sip:9911@192.0.2.1",
+    b"tel:+1-201-555",
+    b"sips:1001@192.0.2.1", b"sip:192.0.2.1", b"sip:192.0.2.1:5060", b"http://x", b"sip:%00@h",
+    b"sip:a@[2001:db8::1]:5060",
 )  # fmt: skip
 _STATUSES = (
-    100, 180, 180, 183, 183, 199, 200, 200, 200, 200, 200, 202, 299, 300, 302, 400, 401, 404, 407, 408, 480, 486, 486, 487,
+    100, 180, 180, 183, 183, 199, 200, 200, 200, 200, 200, 202, 299, 300, 302, 400, 401, 404, 407, 408,
+    480, 486, 486, 487,
     491, 500, 503, 600, 603, 603, 603, 607, 608, 699,
 )  # fmt: skip
 _EXTRAS: tuple[list[bytes], ...] = (
@@ -329,13 +375,22 @@ _EXTRAS: tuple[list[bytes], ...] = (
 
 
 def _request(
-    method: bytes, uri: bytes, source: Address, branch: bytes, from_: bytes, to: bytes, call_id: bytes, number: int,
-    extras: list[bytes], body: bytes,
-) -> bytes:  # fmt: skip
+    method: bytes,
+    uri: bytes,
+    source: Address,
+    branch: bytes,
+    from_: bytes,
+    to: bytes,
+    call_id: bytes,
+    number: int,
+    extras: list[bytes],
+    body: bytes,
+) -> bytes:
     host = b"[%b]" % source[0].encode() if ":" in source[0] else source[0].encode()
     lines = [
         b"%b %b SIP/2.0" % (method, uri),
-        b"Via: SIP/2.0/UDP %b:%d;branch=z9hG4bK%b%b" % (host, source[1], branch, b";rport" if len(branch) % 2 else b""),
+        b"Via: SIP/2.0/UDP %b:%d;branch=z9hG4bK%b%b"
+        % (host, source[1], branch, b";rport" if len(branch) % 2 else b""),
         b"From: " + from_,
         b"To: " + to,
         b"Call-ID: " + call_id,

@@ -93,15 +93,16 @@ class Transaction:
     REPEAT: ClassVar[IntEnum]  # the input that the repeating clock makes
     DEADLINE: ClassVar[Mapping[IntEnum, IntEnum]]  # the input that the ending clock makes, by state
 
-    def __init__(self, wire: Wire, key: bytes, flow: Flow, state: IntEnum) -> None:
-        self.wire = wire
-        self.key = key
-        self.flow = flow
-        self.state = state
-        self.last = b""
-        self._again_at = OFF
-        self._again_every = 0.0
-        self._until = OFF
+    # Set by the client's and the server's __init__: two are made for every call, and a chain of
+    # constructors would cost as much as the tables do.
+    wire: Wire
+    key: bytes
+    flow: Flow
+    state: IntEnum
+    last: bytes
+    _again_at: float
+    _again_every: float
+    _until: float
 
     def feed(self, given: IntEnum, message: Any, now: float) -> None:
         """Take one step of the table. Raises ImpossibleInputError on a cell that is not there."""

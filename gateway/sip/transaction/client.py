@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from gateway.sip.flow import Flow
 from gateway.sip.message import Response
 
-from .base import Action, ClientUser, Transaction, Wire, compile_table
+from .base import OFF, Action, ClientUser, Transaction, Wire, compile_table
 
 
 class ClientTransaction(Transaction):
@@ -22,12 +22,18 @@ class ClientTransaction(Transaction):
     _SUCCESS: ClassVar[IntEnum]
     _FAILURE: ClassVar[IntEnum]
 
-    def __init__(
-        self, wire: Wire, key: bytes, flow: Flow, state: IntEnum, method: bytes, user: ClientUser | None
-    ) -> None:
-        super().__init__(wire, key, flow, state)
+    FIRST: ClassVar[IntEnum]
+
+    def __init__(self, wire: Wire, key: bytes, flow: Flow, method: bytes, user: ClientUser | None) -> None:
+        self.wire = wire
+        self.key = key
+        self.flow = flow
         self.method = method
         self.user = user
+        self.state = self.FIRST
+        self.last = b""
+        self._again_at = self._until = OFF
+        self._again_every = 0.0
 
     def receive(self, response: Response, now: float) -> None:
         """Take a response that the endpoint has matched to this transaction (RFC 3261 17.1.3)."""
@@ -88,6 +94,7 @@ class NonInviteClient(ClientTransaction):
     """RFC 3261 17.1.2, figure 6."""
 
     __slots__ = ()
+    FIRST = State.TRYING
     REPEAT = Input.TIMER_E
     DEADLINE: ClassVar[Mapping[IntEnum, IntEnum]] = {
         State.TRYING: Input.TIMER_F,
@@ -97,9 +104,6 @@ class NonInviteClient(ClientTransaction):
     _PROVISIONAL = Input.PROVISIONAL
     _SUCCESS = Input.FINAL
     _FAILURE = Input.FINAL
-
-    def __init__(self, wire: Wire, key: bytes, flow: Flow, method: bytes, user: ClientUser | None) -> None:
-        super().__init__(wire, key, flow, State.TRYING, method, user)
 
     def start(self, data: bytes, now: float) -> None:
         """Send the request and start timers E and F (17.1.2.2)."""

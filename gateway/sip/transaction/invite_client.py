@@ -56,6 +56,7 @@ class InviteClient(ClientTransaction):
 
     __slots__ = ("_cancel_lines", "cancelled", "dialog", "seq", "uri")
     wire: CancelWire
+    FIRST = State.CALLING
     REPEAT = Input.TIMER_A
     DEADLINE: ClassVar[Mapping[IntEnum, IntEnum]] = {
         State.CALLING: Input.TIMER_B,
@@ -70,7 +71,7 @@ class InviteClient(ClientTransaction):
     def __init__(
         self, wire: CancelWire, key: bytes, flow: Flow, user: ClientUser | None, dialog: Dialog, seq: int
     ) -> None:
-        super().__init__(wire, key, flow, State.CALLING, b"INVITE", user)
+        super().__init__(wire, key, flow, b"INVITE", user)
         self.dialog: Dialog | None = dialog
         self.uri = dialog.target
         self.seq = seq

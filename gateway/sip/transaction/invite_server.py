@@ -10,10 +10,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any, ClassVar
 
-from gateway.sip.flow import Flow
-from gateway.sip.message import Request
-
-from .base import OFF, Action, Transaction, Wire, compile_table
+from .base import OFF, Action, Transaction, compile_table
 from .server import ServerTransaction
 
 
@@ -47,6 +44,7 @@ class InviteServer(ServerTransaction):
     """RFC 6026 figure 7."""
 
     __slots__ = ()
+    FIRST = State.PROCEEDING
     REPEAT = Input.TIMER_G
     DEADLINE: ClassVar[Mapping[IntEnum, IntEnum]] = {
         State.COMPLETED: Input.TIMER_H,
@@ -58,11 +56,6 @@ class InviteServer(ServerTransaction):
     _SUCCESS = Input.SUCCESS
     _FAILURE = Input.FAILURE
     _TERMINATED = State.TERMINATED
-
-    def __init__(
-        self, wire: Wire, key: bytes, flow: Flow, request: Request, source: Flow, tagged: bool
-    ) -> None:
-        super().__init__(wire, key, flow, State.PROCEEDING, request, source, tagged)
 
     @property
     def awaits_final(self) -> bool:

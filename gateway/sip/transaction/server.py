@@ -11,7 +11,7 @@ from gateway.sip.flow import Flow
 from gateway.sip.message import Request
 from gateway.sip.phrases import phrase_for
 
-from .base import Action, ServerUser, Transaction, Wire, compile_table
+from .base import OFF, Action, ServerUser, Transaction, Wire, compile_table
 
 
 class ServerTransaction(Transaction):
@@ -25,14 +25,21 @@ class ServerTransaction(Transaction):
     _FAILURE: ClassVar[IntEnum]
     _TERMINATED: ClassVar[IntEnum]
     REQUEST: ClassVar[IntEnum]
+    FIRST: ClassVar[IntEnum]
 
     def __init__(
-        self, wire: Wire, key: bytes, flow: Flow, state: IntEnum, request: Request, source: Flow, tagged: bool
+        self, wire: Wire, key: bytes, flow: Flow, request: Request, source: Flow, tagged: bool
     ) -> None:
         """``flow`` is where responses go, ``source`` where the request came from; ``tagged`` tells that its
         To has a tag already.
         """
-        super().__init__(wire, key, flow, state)
+        self.wire = wire
+        self.key = key
+        self.flow = flow
+        self.state = self.FIRST
+        self.last = b""
+        self._again_at = self._until = OFF
+        self._again_every = 0.0
         self.method = request.method
         self.request: Request | None = request
         self.echo = echo_of(request, source)
@@ -103,6 +110,7 @@ class NonInviteServer(ServerTransaction):
     """RFC 3261 17.2.2, figure 8."""
 
     __slots__ = ()
+    FIRST = State.TRYING
     REPEAT = Input.TIMER_J  # nothing repeats by itself; the name only finds the input table
     DEADLINE: ClassVar[Mapping[IntEnum, IntEnum]] = {State.COMPLETED: Input.TIMER_J}
     REQUEST = Input.REQUEST
@@ -110,11 +118,6 @@ class NonInviteServer(ServerTransaction):
     _SUCCESS = Input.FINAL
     _FAILURE = Input.FINAL
     _TERMINATED = State.TERMINATED
-
-    def __init__(
-        self, wire: Wire, key: bytes, flow: Flow, request: Request, source: Flow, tagged: bool
-    ) -> None:
-        super().__init__(wire, key, flow, State.TRYING, request, source, tagged)
 
     def _complete(self, data: bytes, now: float) -> None:
         self._finish(data, now)

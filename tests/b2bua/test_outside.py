@@ -1,0 +1,299 @@
+"""Requests outside any dialog: relayed, answered for the gateway itself, or refused (RFC 3261 8.2, RFC 4320)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.helpers import CONFIG, Net, text
+
+METHODS = ["MESSAGE", "SUBSCRIBE", "OPTIONS", "PUBLISH", "NOTIFY", "INFO", "REFER", "FOO"]
+UNWANTED = """
+version = 1
+[[rule]]
+name = "messages-only"
+when.method = "MESSAGE"
+when.status = 603
+then.status = 404
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_request_and_its_answer_cross_the_gateway(method: str) -> None:
+    net = Net()
+    sent = net.pbx.request(method, headers="Event: presence\nX-Own: forth", body=b"\x00hello", seq=31)
+    net.pbx.nothing()  # the answer comes from the other side
+    got = net.carrier.take_request(method)
+    assert got.uri == b"sip:1001@192.0.2.3:5060"
+    assert (got.body, text(got, b"x-own"), text(got, b"Event")) == (b"\x00hello", "forth", "presence")
+    assert got.call_id != sent.call_id
+    assert (got.from_tag != sent.from_tag, got.cseq) == (True, (1, method.encode()))
+    assert (got.max_forwards, text(got, b"Contact")) == (69, "<sip:192.0.2.1:5060>")
+    assert b"X-CID" not in got.index
+    net.carrier.reply(got, 202, "Noted", headers="Expires: 600\nSIP-ETag: x1", body=b"bye")
+    response = net.pbx.take_response(202)
+    assert (response.phrase, response.body, text(response, b"Expires")) == (b"Noted", b"bye", "600")
+    assert text(response, b"SIP-ETag") == "x1"
+    assert response.to_tag
+    assert not net.endpoint.dialogs
+    net.assert_all_freed()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_request_that_comes_again_is_relayed_once_and_its_answer_repeated(method: str) -> None:
+    net = Net()
+    sent = net.pbx.request(method)
+    got = net.carrier.take_request(method)
+    net.pbx.again(sent)
+    net.carrier.nothing()
+    net.carrier.reply(got, 200)
+    first = net.pbx.take_response(200)
+    net.pbx.again(sent)
+    assert net.pbx.take_response(200).rows == first.rows
+    net.carrier.nothing()
+    net.assert_all_freed()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_silence_is_passed_on_as_silence_and_never_as_408_4320_4_1(method: str) -> None:
+    net = Net()
+    net.pbx.request(method)
+    net.run(33)
+    assert {message.method.decode() for message in net.carrier.inbox} == {method}
+    assert len(net.carrier.inbox) == 11  # timer E: after 0.5, 1.5, 3.5 s and then every 4 s
+    net.pbx.nothing()
+    assert (len(net.endpoint.servers), len(net.endpoint.clients)) == (0, 0)
+    net.assert_all_freed()
+
+
+def test_a_provisional_answer_is_passed_unless_it_is_100() -> None:
+    net = Net()
+    net.pbx.request("MESSAGE")
+    got = net.carrier.take_request("MESSAGE")
+    net.carrier.reply(got, 100)
+    net.pbx.nothing()
+    net.carrier.reply(got, 183)
+    net.pbx.take(183)
+    net.carrier.reply(got, 200)
+    net.pbx.take(200)
+    net.assert_all_freed()
+
+
+def test_rules_see_the_method() -> None:
+    net = Net(rules=UNWANTED)
+    net.pbx.request("MESSAGE", body=b"hi")
+    net.carrier.reply(net.carrier.take_request("MESSAGE"), 603)
+    response = net.pbx.take_response(404)
+    assert response.lines(b"Reason")[0].startswith(b"Reason: Q.850;cause=1;")
+    assert net.core.rewrites == {("messages-only", "carrier", "pbx", 603, 404): 1}
+    net.pbx.request("SUBSCRIBE")
+    net.carrier.reply(net.carrier.take_request("SUBSCRIBE"), 603)
+    net.pbx.take(603)
+    net.assert_all_freed()
+
+
+def test_rules_are_for_invites_unless_they_name_a_method() -> None:
+    net = Net()
+    net.pbx.request("MESSAGE")
+    net.carrier.reply(net.carrier.take_request("MESSAGE"), 603, headers="Reason: Q.850;cause=1")
+    net.pbx.take(603)
+    net.assert_all_freed()
+
+
+def test_607_from_a_message_is_translated_by_what_the_peer_supports_8197_3() -> None:
+    net = Net()
+    net.pbx.request("MESSAGE")
+    net.carrier.reply(net.carrier.take_request("MESSAGE"), 607, "Unwanted", body=b"no!")
+    response = net.pbx.take_response(603)
+    assert b'Reason: SIP;cause=607;text="Unwanted"' in response.lines(b"Reason")
+    assert response.body == b"no!"
+    assert net.core.guards == {"unwanted-607": 1}
+    net.assert_all_freed()
+    net = Net(CONFIG.replace('kind = "pbx"', 'kind = "pbx"\nsupports = ["607"]'))
+    net.pbx.request("MESSAGE")
+    net.carrier.reply(net.carrier.take_request("MESSAGE"), 607)
+    net.pbx.take(607)
+    net.assert_all_freed()
+
+
+def test_a_302_to_a_message_keeps_its_contact() -> None:
+    net = Net()
+    net.pbx.request("MESSAGE")
+    net.carrier.reply(net.carrier.take_request("MESSAGE"), 302, headers="Contact: <sip:new@198.51.100.7>")
+    assert text(net.pbx.take_response(302), b"Contact") == "<sip:new@198.51.100.7>"
+    net.assert_all_freed()
+
+
+def test_register_keeps_its_contacts_both_ways() -> None:
+    net = Net()
+    net.pbx.request(
+        "REGISTER", uri="sip:reg@192.0.2.1", contact=False, headers="Contact: <sip:phone@192.0.2.77>;expires=60"
+    )
+    got = net.carrier.take_request("REGISTER")
+    assert got.lines(b"Contact") == [b"Contact: <sip:phone@192.0.2.77>;expires=60"]
+    net.carrier.reply(
+        got, 200, contact=False, headers="Contact: <sip:phone@192.0.2.77>;expires=55\nFeature-Caps: *;+sip.607"
+    )
+    response = net.pbx.take_response(200)
+    assert response.lines(b"Contact") == [b"Contact: <sip:phone@192.0.2.77>;expires=55"]
+    assert text(response, b"Feature-Caps") == "*;+sip.607"
+    net.assert_all_freed()
+
+
+def test_a_late_answer_to_a_relayed_request_is_dropped() -> None:
+    net = Net()
+    net.pbx.request("MESSAGE")
+    got = net.carrier.take_request("MESSAGE")
+    net.run(33)
+    net.carrier.reply(got, 200)
+    net.pbx.nothing()
+    assert net.endpoint.dropped["stray response"] == 1
+    net.assert_all_freed()
+
+
+# -- for the gateway itself --------------------------------------------------------------------------------
+
+
+def test_options_to_the_gateway_says_what_it_can_3261_11_2() -> None:
+    net = Net()
+    net.pbx.request("OPTIONS", uri="sip:192.0.2.1", to="<sip:192.0.2.1>")
+    response = net.pbx.take_response(200)
+    allowed = text(response, b"Allow").split(", ")
+    for method in "INVITE ACK CANCEL BYE OPTIONS PRACK UPDATE INFO MESSAGE SUBSCRIBE NOTIFY REFER".split():
+        assert method in allowed
+    assert response.to_tag
+    net.carrier.nothing()
+    net.assert_all_freed()
+
+
+def test_options_to_the_gateway_may_have_no_hops_left_3261_11() -> None:
+    net = Net()
+    net.pbx.request("OPTIONS", uri="sip:192.0.2.1:5060", max_forwards=0)
+    net.pbx.take(200)
+    net.pbx.request("OPTIONS", uri="sip:1001@192.0.2.1:5060", max_forwards=0)
+    net.pbx.take(483)
+    net.assert_all_freed()
+
+
+@pytest.mark.parametrize(
+    ("method", "status"), [("INVITE", 405), ("MESSAGE", 405), ("REGISTER", 405), ("FOO", 501)]
+)
+def test_other_methods_to_the_gateway_itself_are_refused_with_allow_3261_8_2_1(method: str, status: int) -> None:
+    net = Net()
+    net.pbx.request(method, uri="sip:192.0.2.1")
+    assert b"Allow" in net.pbx.take_response(status).index
+    net.carrier.nothing()
+    net.assert_all_freed()
+
+
+def test_options_that_require_an_extension_get_420_3261_8_2_2_3() -> None:
+    net = Net()
+    net.pbx.request("OPTIONS", uri="sip:192.0.2.1", headers="Require: teleport")
+    assert text(net.pbx.take_response(420), b"Unsupported") == "teleport"
+    net.assert_all_freed()
+
+
+# -- refused at the door -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "MESSAGE", "CANCEL", "BYE", "REGISTER"])
+def test_an_unknown_source_gets_403_and_costs_no_state(method: str) -> None:
+    net = Net()
+    stranger = net.peer(("203.0.113.66", 5060), "stranger")
+    sent = stranger.request(method)
+    response = stranger.take_response(403)
+    assert not net.endpoint.servers
+    assert not net.core.calls
+    stranger.again(sent)
+    assert stranger.take_response(403).to_tag == response.to_tag  # RFC 3261 8.2.7: the same tag again
+    assert net.endpoint.dropped["unknown source"] == 2
+    net.carrier.nothing()
+    net.assert_all_freed()
+
+
+def test_an_ack_from_an_unknown_source_gets_nothing() -> None:
+    net = Net()
+    stranger = net.peer(("203.0.113.66", 5060), "stranger")
+    stranger.request("ACK")
+    stranger.request("ACK", to="<sip:1001@192.0.2.1>;tag=x")
+    stranger.nothing()
+    net.assert_all_freed()
+
+
+def test_no_hops_left_is_483() -> None:
+    net = Net()
+    net.pbx.invite(max_forwards=0)
+    net.pbx.take(483)
+    net.carrier.nothing()
+    net.pbx.invite(max_forwards=1)
+    net.pbx.take(100)
+    offer = net.carrier.take_request("INVITE")
+    assert offer.max_forwards == 0
+    net.carrier.reply(offer, 486)
+    net.pbx.take(486)
+    net.assert_all_freed()
+
+
+def test_a_request_that_arrives_by_two_ways_is_482_the_second_time_3261_8_2_2_2() -> None:
+    net = Net()
+    for method in ("INVITE", "MESSAGE"):
+        same = {"call_id": f"{method}-forked", "from_": "<sip:pbx@192.0.2.2>;tag=f"}
+        net.pbx.request(method, **same)
+        if method == "INVITE":
+            net.pbx.take(100)
+        got = net.carrier.take_request(method)
+        net.pbx.request(method, **same)  # another branch, so no retransmission
+        net.pbx.take(482)
+        net.carrier.nothing()
+        net.carrier.reply(got, 486)
+        net.pbx.take(486)
+        net.run(60)
+        net.pbx.forget()
+    net.assert_all_freed()
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"uri": "http://example.com"}, 416),
+        ({"uri": "sips:1001@192.0.2.1"}, 416),
+        ({"headers": "Proxy-Require: gin"}, 420),
+        ({"uri": "sip:1001@192.0.2.1?X=y"}, 400),
+    ],
+)
+def test_what_cannot_be_served_is_said_so(change: dict[str, str], status: int) -> None:
+    net = Net()
+    net.pbx.invite(**change)
+    net.pbx.take(status)
+    net.carrier.nothing()
+    net.assert_all_freed()
+
+
+def test_a_tel_uri_is_called_as_a_sip_uri_with_user_phone_3261_19_1_6() -> None:
+    net = Net()
+    net.pbx.invite(uri="tel:+49-30-1234;phone-context=example.com")
+    net.pbx.take(100)
+    offer = net.carrier.take_request("INVITE")
+    assert offer.uri == b"sip:+49-30-1234;phone-context=example.com@192.0.2.3:5060;user=phone"
+    net.carrier.reply(offer, 486)
+    net.pbx.take(486)
+    assert net.only_record.called == "+49301234"
+    net.assert_all_freed()
+
+
+def test_the_user_part_passes_byte_for_byte_and_parameters_of_the_hop_do_not() -> None:
+    net = Net()
+    net.pbx.invite(uri="sip:%2B1%20x;npdi;rn=+1:pw@192.0.2.1:5060;transport=udp;lr;user=phone;x=%41;maddr=1.2.3.4")
+    net.pbx.take(100)
+    offer = net.carrier.take_request("INVITE")
+    assert offer.uri == b"sip:%2B1%20x;npdi;rn=+1:pw@192.0.2.3:5060;user=phone;x=%41"
+    net.carrier.reply(offer, 486)
+    net.pbx.take(486)
+    net.assert_all_freed()
+
+
+def test_keepalives_and_noise_are_dropped_without_an_answer() -> None:
+    net = Net()
+    for data in (b"", b"\r\n\r\n", b"\0", b"\x16\x03\x01 tls?", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100):
+        net.pbx.send(data)
+    net.pbx.nothing()
+    net.assert_all_freed()
