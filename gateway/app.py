@@ -88,7 +88,7 @@ class Gateway:
                     nursery.start_soon(self.udp.pump, local, self.endpoint, self.flows)
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self._watch_rules)
-                nursery.start_soon(self._heed_signals)
+                await nursery.start(self._heed_signals)
                 print(f"ready sip={','.join(map(_shown, self.locals))} console=off", flush=True)
                 await self._stopping.wait()
                 await self._drain()
@@ -155,6 +155,8 @@ class Gateway:
     async def _tick(self) -> None:
         while True:
             await trio.sleep(TICK)
+            # What has arrived comes before what is due: after a stall, the answer may already be waiting.
+            self.udp.take(self.endpoint, self.flows)
             self.endpoint.tick(self._clock())
             self.udp.flush(self.endpoint)
 
@@ -172,8 +174,9 @@ class Gateway:
         ):
             await self.reload_rules()
 
-    async def _heed_signals(self) -> None:
+    async def _heed_signals(self, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            task_status.started()
             async for number in signals:
                 if number == signal.SIGHUP:
                     await self.reload()

@@ -8,6 +8,8 @@ from cyclopts import App
 
 from gateway import __version__
 from gateway.commands.calls import calls
+from gateway.commands.check import check
+from gateway.commands.demo import demo
 from gateway.commands.doctor import doctor
 from gateway.commands.explain import explain
 from gateway.commands.run import run
@@ -17,7 +19,7 @@ app = App(
     help="A SIP back-to-back user agent that makes call rejections tell the truth, by rule and on evidence.",
     version=__version__,
 )
-for command in (run, explain, calls, doctor):
+for command in (run, check, explain, calls, demo, doctor):
     app.command(command)
 
 

@@ -109,7 +109,13 @@ class Weather:
 class Net:
     """The wire, the clock, and the gateway on it."""
 
-    def __init__(self, config: str = CONFIG, rules: str = RULES, weather: Weather | None = None) -> None:
+    def __init__(
+        self,
+        config: str = CONFIG,
+        rules: str = RULES,
+        weather: Weather | None = None,
+        max_calls: int = 200_000,
+    ) -> None:
         self.now = 1_000_000.0
         self.weather = weather or Weather()
         self.records: list[CallRecord] = []
@@ -120,7 +126,7 @@ class Net:
         self.local = Local("udp", *GATEWAY)
         self.flows = Flows([self.local])
         self.endpoint = Endpoint(self.flows, lambda: b"t%d" % next(self._tokens))
-        self.core = B2bua(self.endpoint, make_setup(config, rules), (self,))
+        self.core = B2bua(self.endpoint, make_setup(config, rules), (self,), max_calls)
         self.sent_by_gateway = 0
         self.pbx = Peer(self, PBX, "pbx")
         self.carrier = Peer(self, CARRIER, "carrier")

@@ -145,7 +145,10 @@ class Call:
             self._watch(now)
             return
         self._deadline = math.inf
-        if self.state in (State.CALLING, State.RINGING):
+        if self.state == State.ENDING:
+            self._deadline = now + _TIMER_STEP  # should the BYE be challenged, the call stands again
+            self._watch(now)
+        elif self.state in (State.CALLING, State.RINGING):
             self.feed(Event.RING_TIMEOUT, None, now)
         elif self.state in (State.ANSWERED, State.TALKING):
             self.feed(Event.TOO_LONG, None, now)

@@ -197,7 +197,7 @@ class B2bua:
             return
         relay = _OutsideRelay(self, transaction, request, record, trunk, hop.trunk, now)
         half = Dialog(
-            _NO_USER,
+            None,
             self.endpoint.new_token() + b"@" + flow.local.host.encode(),
             *outgoing_ends(request, self.endpoint.new_token()),
             b"",
@@ -222,21 +222,6 @@ class B2bua:
                 decision.status,
             )
             self.rewrites[key] += 1
-
-
-class _NoUser:
-    """Owner of the half dialog of a relayed transaction, which never becomes a dialog of ours."""
-
-    def on_request(
-        self, dialog: Dialog, transaction: ServerTransaction, request: Request, now: float
-    ) -> None:
-        """Never called: the half is not open."""
-
-    def on_ack(self, dialog: Dialog, request: Request, now: float) -> None:
-        """Never called: the half is not open."""
-
-
-_NO_USER = _NoUser()
 
 
 class _OutsideRelay(Relay):

@@ -167,13 +167,13 @@ class CallerLeg(Leg):
 class CalleeLeg(Leg):
     """The side that is called: we send it an INVITE, watch what comes back, and clean up behind ourselves."""
 
-    __slots__ = ("_answered", "_half", "_invite", "_late_acks", "invited_at", "rang_at")
+    __slots__ = ("_answered_tag", "_half", "_invite", "_late_acks", "invited_at", "rang_at")
 
     def __init__(self, call: Call, trunk: Trunk, endpoint: Endpoint) -> None:
         super().__init__(call, trunk, endpoint)
         self._half: Dialog | None = None
         self._invite: InviteClient | None = None
-        self._answered: Dialog | None = None
+        self._answered_tag: bytes | None = None
         self._late_acks: dict[bytes, tuple[bytes, Flow]] = _NONE_LATE  # by To tag
         self.invited_at = 0.0
         self.rang_at = 0.0
@@ -193,7 +193,7 @@ class CalleeLeg(Leg):
     ) -> None:
         """Send the INVITE: the caller's, as this leg says it."""
         half = Dialog(
-            self,
+            None,  # no request comes to a half; each dialog forked from it gets this leg
             self.endpoint.new_token() + b"@" + flow.local.host.encode(),
             *outgoing_ends(request, self.endpoint.new_token()),
             b"",
@@ -249,7 +249,7 @@ class CalleeLeg(Leg):
                 if len(self.dialogs) >= MAX_EARLY_DIALOGS:
                     self.endpoint.dropped["too many early dialogs"] += 1
                     return
-                dialog = self._fork(response)
+                dialog = self._fork(response, self)
                 self.add(dialog)
         call.feed(Event.PROGRESS, Progress(response, dialog), now)
 
@@ -258,25 +258,22 @@ class CalleeLeg(Leg):
         fork, or one after we gave up, is acknowledged and hung up (RFC 3261 13.2.2.4).
         """
         tag = response.to_tag
-        answered = self._answered
         if tag in self._late_acks:
             self.endpoint.send(*self._late_acks[tag])
             return
-        if answered is not None and answered.remote_tag == tag:
-            self._acknowledge_again(answered)
-            return
         dialog = self._find(tag)
+        if tag == self._answered_tag:
+            self._acknowledge_again(dialog)
+            return
+        if self._answered_tag is not None or self.call is None:
+            self._hang_up_late(dialog or self._fork(response, None), invite.seq, now)
+            return
+        self._answered_tag = tag
         if dialog is None:
-            dialog = self._fork(response)
+            dialog = self._fork(response, self)
+            self.add(dialog)
         elif b"Contact" in response.index:
             dialog.retarget(response, self.endpoint.flows)
-        if answered is None:
-            self._answered = dialog
-        if answered is not None or self.call is None:
-            self._hang_up_late(dialog, invite.seq, now)
-            return
-        if dialog not in self.dialogs:
-            self.add(dialog)
         self.confirm(dialog)
         self.call.feed(Event.ANSWERED, Answered(response, dialog, invite.seq), now)
 
@@ -289,8 +286,8 @@ class CalleeLeg(Leg):
         self._late_acks = {**self._late_acks, dialog.remote_tag: (ack, dialog.flow)}
         self.endpoint.request(b"BYE", dialog, b"", b"", None, now, 70)
 
-    def _acknowledge_again(self, answered: Dialog) -> None:
-        if answered.twin is not None and isinstance(answered.twin.user, CallerLeg):
+    def _acknowledge_again(self, answered: Dialog | None) -> None:
+        if answered is not None and answered.twin is not None and isinstance(answered.twin.user, CallerLeg):
             caller = answered.twin.user
             answer = caller.answers.get(caller.invite_seq)
             if answer is not None:
@@ -302,9 +299,9 @@ class CalleeLeg(Leg):
                 return dialog
         return None
 
-    def _fork(self, response: Response) -> Dialog:
+    def _fork(self, response: Response, user: CalleeLeg | None) -> Dialog:
         assert self._half is not None, "a response follows an INVITE"
-        return self._half.fork(response, self.endpoint.flows)
+        return self._half.fork(response, user, self.endpoint.flows)
 
 
 def outgoing_ends(request: Request, tag: bytes) -> tuple[bytes, bytes, bytes]:

@@ -74,7 +74,7 @@ class Dialog:
 
     def __init__(
         self,
-        user: DialogUser,
+        user: DialogUser | None,
         call_id: bytes,
         local: bytes,
         local_tag: bytes,
@@ -83,7 +83,7 @@ class Dialog:
         target: bytes,
         flow: Flow,
     ) -> None:
-        self.user: DialogUser | None = user
+        self.user = user
         self.call_id = call_id
         self.local = local
         self.local_tag = local_tag
@@ -120,13 +120,12 @@ class Dialog:
         dialog.aim(flows)
         return dialog
 
-    def fork(self, response: Response, flows: Flows) -> Dialog:
+    def fork(self, response: Response, user: DialogUser | None, flows: Flows) -> Dialog:
         """Make the dialog that a response to our INVITE opens (RFC 3261 12.1.2). Raises MalformedError."""
-        assert self.user is not None, "a half dialog has its owner until it is dropped"
         remote = response.need(b"To")
         target = _target_of(response, self.target)
         tag = response.to_tag
-        dialog = Dialog(self.user, self.call_id, self.local, self.local_tag, remote, tag, target, self.flow)
+        dialog = Dialog(user, self.call_id, self.local, self.local_tag, remote, tag, target, self.flow)
         dialog.seq = self.seq
         if b"Record-Route" in response.index:
             dialog._set_route(parse_addresses_raw(response.values(b"Record-Route"))[::-1])
@@ -188,11 +187,11 @@ class Dialog:
         """
         if not values:
             return
-        first = parse_name_addr(values[0]).uri
-        if parse_uri(first).param(b"lr") is None:
+        first = _parsed(parse_name_addr(values[0]).uri)
+        if first.param(b"lr") is None:
             self._strict = values[1:]
             self._route_strictly(self.target)
-            self.target = first
+            self.target = first.raw.removesuffix(first.headers)
         else:
             self.route = b"Route: %b\r\n" % b", ".join(values)
 
@@ -211,13 +210,6 @@ def _target_of(message: Request | Response, otherwise: bytes) -> bytes:
         return contact_uri(contact)
     except MalformedError:
         return otherwise
-
-
-def check_route(request: Request) -> None:
-    """Make sure that a dialog's route set can be made of an INVITE. Raises MalformedError."""
-    if b"Record-Route" in request.index:
-        for value in parse_addresses_raw(request.values(b"Record-Route")):
-            parse_uri(parse_name_addr(value).uri)
 
 
 def parse_addresses_raw(values: list[bytes]) -> list[bytes]:

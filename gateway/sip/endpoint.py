@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from .build import echo_of, request_bytes, response_bytes
-from .dialog import Dialog, check_route
+from .dialog import Dialog
 from .errors import MalformedError
 from .flow import Flow, Flows
 from .headers import Via
@@ -257,8 +257,6 @@ class Endpoint:
             transaction.feed(transaction.REQUEST, request, now)
             return
         uri = request.check()
-        if method == b"INVITE":
-            check_route(request)
         to_tag = request.to_tag
         dialog = self.dialogs.get((to_tag, request.from_tag)) if to_tag else None
         if dialog is not None and dialog.call_id != request.call_id:

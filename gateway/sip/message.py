@@ -241,8 +241,6 @@ class Request(_Message):
             for value in self.values(b"Contact"):
                 if value != b"*" or self.method != b"REGISTER":
                     check_contact(value)
-        elif self.method == b"INVITE":
-            parse_uri(self.sender.uri)  # which stands in for the Contact of an RFC 2543 peer
         if b"Record-Route" in self.index:
             self._check_routes()
         uri = parse_uri(self.uri)

@@ -5,7 +5,8 @@ full batch it yields, so that a flood on one socket leaves timers, the ledger an
 
 A wake-up through trio costs as much as handling a message, so under load the pump makes each of them
 fetch many, as network cards do with their interrupts: while messages keep coming it naps a millisecond and
-looks again. An idle gateway answers at once; a busy one adds half a millisecond and saves a third of its work.
+looks again. An idle gateway answers at once; a busy one adds half a millisecond and saves a third of its
+work.
 """
 
 from __future__ import annotations
@@ -92,6 +93,13 @@ class UdpTransport:
                 else:
                     break
                 last = now = clock()
+
+    def take(self, endpoint: Endpoint, flows: Flows) -> None:
+        """Receive at most a batch from each socket, now."""
+        for local, sock in self._sockets.items():
+            batch = _read(sock, local, flows)
+            if batch:
+                endpoint.receive(batch, self._clock())
 
     def flush(self, endpoint: Endpoint) -> None:
         """Send everything that the endpoint has for the wire."""

@@ -22,9 +22,10 @@ from gateway.sip.transaction import (
     NonInviteServer,
     Timing,
     Transaction,
+    invite_client,
+    invite_server,
 )
 from gateway.sip.transaction import client as non_invite_client
-from gateway.sip.transaction import invite_client, invite_server
 from gateway.sip.transaction import server as non_invite_server
 
 UDP = Local("udp", "192.0.2.1", 5060)
@@ -127,8 +128,14 @@ class Lone:
         """An INVITE of ours that has just been sent."""
         dialog = Dialog(
             self,  # type: ignore[arg-type]
-            b"two", b"<sip:a@192.0.2.1>;tag=ours", b"ours", b"<sip:b@192.0.2.3>", b"", b"sip:b@192.0.2.3", self.flow,
-        )  # fmt: skip
+            b"two",
+            b"<sip:a@192.0.2.1>;tag=ours",
+            b"ours",
+            b"<sip:b@192.0.2.3>",
+            b"",
+            b"sip:b@192.0.2.3",
+            self.flow,
+        )
         dialog.route = b"Route: <sip:192.0.2.9;lr>\r\n"
         self.watch(InviteClient, self, dialog, 1)
         self.transaction.start(b"INVITE of ours", self.now)

@@ -1,8 +1,8 @@
 """The four transactions, cell by cell: each state with each input.
 
-The tables below are written from the RFCs (3261 17, figures 5, 6, 7 and 8, with RFC 6026 7 and 8 in place of
-the INVITE figures), not from the code: what a step leads to, what goes on the wire, what the user is told, and
-which clocks run afterwards. What is not in a table cannot happen, and is loud.
+The tables below are written from the RFCs (3261 17, figures 5, 6, 7 and 8, with RFC 6026 7 and 8 in place
+of the INVITE figures), not from the code: what a step leads to, what goes on the wire, what the user is told,
+and which clocks run afterwards. What is not in a table cannot happen, and is loud.
 
 Clocks: ``A+2T1`` fires for the first time two T1 after the step; ``B=64T1`` fires 64 T1 after the state was
 entered, because the step left it alone. ``again`` on the wire is what was sent last, byte for byte.
@@ -91,7 +91,7 @@ CONFIRMED   ACK              CONFIRMED   -      -                   I=T4        
 CONFIRMED   TIMER_I          TERMINATED  -      -                   -              # 17.2.1
 CONFIRMED   TRANSPORT_ERROR  CONFIRMED   -      -                   I=T4           # nothing is sent any more
 ACCEPTED    REQUEST          ACCEPTED    -      -                   G=T1 L=64T1    # RFC 6026 7.1
-ACCEPTED    ACK              ACCEPTED    -      -                   G=T1 L=64T1    # RFC 6026 7.1: the dialog's
+ACCEPTED    ACK              ACCEPTED    -      -                   G=T1 L=64T1    # the dialog has it
 ACCEPTED    PROVISIONAL      ACCEPTED    -      -                   G=T1 L=64T1    # RFC 6026 7.1
 ACCEPTED    SUCCESS          ACCEPTED    -      -                   G=T1 L=64T1    # one answer a leg
 ACCEPTED    FAILURE          ACCEPTED    -      -                   G=T1 L=64T1    # RFC 6026 7.1
