@@ -72,9 +72,7 @@ when.q850 = [1, 2, 3, 26]
 then.status = 404
 """
 
-SDP = (
-    b"v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
-)
+SDP = b"v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
 
 Address = tuple[str, int]
 
@@ -127,7 +125,7 @@ class Net:
         self.flows = Flows([self.local])
         self.endpoint = Endpoint(self.flows, lambda: b"t%d" % next(self._tokens))
         self.core = B2bua(self.endpoint, make_setup(config, rules), (self,), max_calls)
-        self.sent_by_gateway = 0
+        self.stations: dict[Address, Endpoint] = {GATEWAY: self.endpoint}
         self.pbx = Peer(self, PBX, "pbx")
         self.carrier = Peer(self, CARRIER, "carrier")
         self.backup = Peer(self, CARRIER2, "backup")
@@ -160,12 +158,16 @@ class Net:
         end = self.now + seconds
         while True:
             self._flush()
-            due = self.endpoint.timers.next_due()
-            nearest = min(math.inf if due is None else due, self._flight[0][0] if self._flight else math.inf)
+            due = [endpoint.timers.next_due() for endpoint in self.stations.values()]
+            nearest = min([math.inf if at is None else at for at in due])
+            if self._flight:
+                nearest = min(nearest, self._flight[0][0])
             if nearest > end:
                 break
             self.now = max(self.now, nearest)
-            self.endpoint.tick(self.now)
+            for endpoint in self.stations.values():
+                endpoint.tick(self.now)
+            self._flush()
             while self._flight and self._flight[0][0] <= self.now:
                 _, _, data, source, destination = heapq.heappop(self._flight)
                 self._deliver(data, source, destination)
@@ -173,15 +175,17 @@ class Net:
         self.now = end
 
     def _deliver(self, data: bytes, source: Address, destination: Address) -> None:
-        if destination == GATEWAY:
-            self.endpoint.receive([(data, self.flows.get(self.local, source))], self.now)
+        endpoint = self.stations.get(destination)
+        if endpoint is not None:
+            (local,) = endpoint.flows.locals
+            endpoint.receive([(data, endpoint.flows.get(local, source))], self.now)
         elif destination in self._peers:
             self._peers[destination](data, source)
 
     def _flush(self) -> None:
-        for data, flow in self.endpoint.drain():
-            self.sent_by_gateway += 1
-            self.transmit(data, GATEWAY, flow.peer)
+        for address, endpoint in self.stations.items():
+            for data, flow in endpoint.drain():
+                self.transmit(data, address, flow.peer)
 
     def assert_all_freed(self) -> None:
         """Nothing of any call is left once its timers have run out."""
@@ -387,9 +391,7 @@ class End:
     def of_caller(cls, peer: Peer, invite: Request, response: Response) -> End:
         """The dialog that a response to our INVITE opened."""
         local, remote = text(invite, b"From"), text(response, b"To")
-        return cls(
-            peer, invite.call_id.decode(), local, remote, target_of(response).decode(), invite.cseq[0]
-        )
+        return cls(peer, invite.call_id.decode(), local, remote, target_of(response).decode(), invite.cseq[0])
 
     @classmethod
     def of_callee(cls, peer: Peer, invite: Request, tag: str = "") -> End:

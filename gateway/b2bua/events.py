@@ -6,9 +6,10 @@ call decides comes back to a leg as a method call.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from gateway.sip.dialog import Dialog
 from gateway.sip.message import Request, Response
@@ -48,16 +49,14 @@ class Event(IntEnum):
     TOO_LONG = 12  # max_duration
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(msgspec.Struct, eq=False):
     """A provisional response on the callee's leg and its early dialog (None without a To tag)."""
 
     response: Response
     dialog: Dialog | None
 
 
-@dataclass(slots=True)
-class Answered:
+class Answered(msgspec.Struct, eq=False):
     """A 2xx on the callee's leg, the dialog it confirms, and the CSeq number of its INVITE."""
 
     response: Response
@@ -65,16 +64,14 @@ class Answered:
     seq: int
 
 
-@dataclass(slots=True)
-class Rejected:
+class Rejected(msgspec.Struct, eq=False):
     """A final rejection on the callee's leg. ``local`` tells that the gateway made it: nobody answered."""
 
     response: Response
     local: bool
 
 
-@dataclass(slots=True)
-class Bye:
+class Bye(msgspec.Struct, eq=False):
     """A BYE that came on ``leg``."""
 
     leg: Leg

@@ -5,15 +5,14 @@ Both are decided on the original response; what a rule makes of it is a separate
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from gateway.routing.trunk import Trunk
 from gateway.rules.decision import Decision
 from gateway.sip.message import Response, Row
 
 
-@dataclass(slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, eq=False):
     """One target's rejection and what is to become of it: the decision, the header rows to emit, and the
     Q.850 cause in them (0 for none).
     """

@@ -6,12 +6,12 @@ Times are seconds since the epoch, taken from the ``now`` that the core was give
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(slots=True)
-class CallRecord:
+
+class CallRecord(msgspec.Struct):
     """One call, from its INVITE to its end.
 
     The *original triple* (``original_status``, ``original_phrase``, ``original_q850``) is what the far end,

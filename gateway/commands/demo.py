@@ -48,7 +48,7 @@ def demo(*, json: JsonOption = False) -> int:
 
 def _print_table(rows: list[Row]) -> None:
     out = console()
-    between = " " if out.width >= _ONE_LINE else "\n"
+    between, colon = (" ", ": ") if out.width >= _ONE_LINE else ("\n", "\n")
     table = columns("", "call", "far end said", "caller got", "decided by, and why")
     for column in table.columns[:4]:
         column.no_wrap = True
@@ -59,7 +59,7 @@ def _print_table(rows: list[Row]) -> None:
             cell(row.scene.title, f"{gets.who} → {' → '.join(one.who for one in says)}", between=between),
             cell(*chain.from_iterable(map(_shown, row.said)), between=between),
             cell(*(_shown(row.got) if row.got else "-"), between=between, style=_style(row)),
-            Text.assemble(cell(row.decided_by or "no rule", style="cyan"), between, cell(row.why)),
+            Text.assemble(cell(row.decided_by or "no rule", style="cyan"), colon, cell(row.why)),
         )
     out.print(table)
     wrong = [row for row in rows if row.wrong]

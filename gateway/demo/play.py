@@ -191,9 +191,9 @@ class _Court:
             for says in played.row.said[:-1]
             if self._trunks[says.who].hunts_on(says.status)
         ]
-        told += ["answered"] if record.answered_at else []
-        told.append(f"ended by the {record.ended_by} ({record.end_reason})")
-        return ", ".join(told)
+        answered = "answered, " if record.answered_at else ""
+        told.append(f"{answered}ended by the {record.ended_by} ({record.end_reason})")
+        return "; ".join(told)
 
 
 def _decided_by(rule: str, guard: str) -> str:

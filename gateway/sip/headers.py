@@ -14,6 +14,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import msgspec
+
 from .errors import MalformedError
 
 TOKEN = rb"[A-Za-z0-9\-.!%*_+`'~]+"
@@ -101,8 +103,7 @@ _VIA = re.compile(
 COOKIE = b"z9hG4bK"
 
 
-@dataclass(slots=True)
-class Via:
+class Via(msgspec.Struct):
     """The topmost Via of a message. ``port`` is 0 when sent-by names none; ``rport`` is true when the
     sender asked for symmetric response routing (RFC 3581 3).
     """
@@ -159,8 +160,7 @@ _NAME_ADDR = re.compile(
 _ADDR_SPEC = re.compile(rb"\s*([A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\",;?]+)\s*(.*)", re.DOTALL)
 
 
-@dataclass(slots=True)
-class NameAddr:
+class NameAddr(msgspec.Struct):
     """A name-addr or addr-spec with header parameters. ``display`` is as written, quotes included."""
 
     display: bytes

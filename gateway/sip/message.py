@@ -194,7 +194,7 @@ class _Message:
 class Request(_Message):
     """A request. ``method`` keeps its case: methods are case-sensitive (RFC 3261 7.1)."""
 
-    __slots__ = ("method", "uri")
+    __slots__ = ("_hops", "method", "uri")
 
     def __init__(
         self,
@@ -207,6 +207,7 @@ class Request(_Message):
     ) -> None:
         self.method = method
         self.uri = uri
+        self._hops = -1
         self.rows = rows
         self.index = index
         self._more = more
@@ -220,8 +221,10 @@ class Request(_Message):
 
         Raises MalformedError.
         """
-        value = self.index.get(b"Max-Forwards")
-        return 70 if value is None else parse_max_forwards(value)
+        if self._hops < 0:
+            value = self.index.get(b"Max-Forwards")
+            self._hops = 70 if value is None else parse_max_forwards(value)
+        return self._hops
 
     def check(self) -> Uri:
         """Make sure that a transaction and a dialog can be built on this request; return its URI, parsed.
@@ -339,7 +342,7 @@ def parse(data: bytes) -> Message:
     for line in lines:
         name, colon, value = line.partition(b":")
         key = _KEYS.get(name)
-        if key is None or (long and len(line) > MAX_LINE):
+        if key is None or not colon or (long and len(line) > MAX_LINE):
             if line[:1] in (b" ", b"\t") and rows:
                 broken = _continue_line(rows, index, more, line) or broken
                 continue

@@ -9,7 +9,6 @@ Setting a timer costs a dictionary look-up and an append, however many are waiti
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -32,7 +31,7 @@ class Timers:
 
     def at(self, when: float, target: Timed) -> None:
         """Have ``target.on_timer`` called once ``when`` (seconds) has come."""
-        slot = math.floor(when * SLOTS_PER_SECOND) + 1  # strictly later, or rounding could lose the timer
+        slot = int(when * SLOTS_PER_SECOND) + 1  # strictly later, or rounding could lose the timer
         waiting = self._slots.get(slot)
         if waiting is None:
             self._slots[slot] = [target]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from .errors import MalformedError
 
@@ -23,8 +24,7 @@ _VISUAL_SEPARATORS = re.compile(rb"[-.() ]")
 _PHONE = re.compile(rb"\+?\(?[0-9*#][0-9*#().\- ]*")
 
 
-@dataclass(slots=True)
-class Uri:
+class Uri(msgspec.Struct):
     """A URI in parts. ``host`` keeps the brackets of an IPv6 reference; ``params`` and ``headers`` keep
     their leading ``;`` and ``?``. For schemes other than sip, sips and tel only ``scheme`` and ``raw`` count.
     """

@@ -1,4 +1,4 @@
-"""The 2xx and its ACK: repeated until acknowledged, acknowledged again, or given up (RFC 3261 13, RFC 6026)."""
+"""The 2xx and its ACK: repeated until it comes, passed once, given up (RFC 3261 13, RFC 6026)."""
 
 from __future__ import annotations
 

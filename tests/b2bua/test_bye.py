@@ -1,4 +1,4 @@
-"""How calls end: BYE from either side, at bad moments, refused, challenged, or never answered (RFC 3261 15)."""
+"""How calls end: BYE from either side, at bad moments, challenged, or never answered (RFC 3261 15)."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 
 from gateway.b2bua.policy import OWNED
-from gateway.sip.message import Message, Response, header_key
+from gateway.sip.message import Message, Response
 from tests.helpers import CONFIG, End, Net, establish, hang_up, make_setup, text
 from tests.sip.strategies import Draft, drafts
 
@@ -82,7 +82,9 @@ def test_responses_pass_their_headers_byte_for_byte_and_in_order() -> None:
 
 def test_what_a_leg_owns_is_written_anew() -> None:
     net = Net()
-    invite = net.pbx.invite(headers="Via: SIP/2.0/UDP 10.9.9.9;branch=z9hG4bKbehind\nRoute: <sip:192.0.2.1;lr>")
+    invite = net.pbx.invite(
+        headers="Via: SIP/2.0/UDP 10.9.9.9;branch=z9hG4bKbehind\nRoute: <sip:192.0.2.1;lr>"
+    )
     net.pbx.take(100)
     offer = net.carrier.take_request("INVITE")
     assert [line.partition(b";")[0] for line in offer.lines(b"Via")] == [b"Via: SIP/2.0/UDP 192.0.2.1:5060"]
@@ -92,7 +94,10 @@ def test_what_a_leg_owns_is_written_anew() -> None:
         assert len(offer.lines(key)) <= 1
     net.carrier.reply(offer, 200, headers="Record-Route: <sip:10.8.8.8;lr>")
     answer = net.pbx.take_response(200)
-    assert answer.lines(b"Via") == [b"Via: " + invite.via.raw, b"Via: SIP/2.0/UDP 10.9.9.9;branch=z9hG4bKbehind"]
+    assert answer.lines(b"Via") == [
+        b"Via: " + invite.via.raw,
+        b"Via: SIP/2.0/UDP 10.9.9.9;branch=z9hG4bKbehind",
+    ]
     assert answer.lines(b"Contact") == [b"Contact: <sip:192.0.2.1:5060>"]
     assert b"Record-Route" not in answer.index  # of the other leg
     assert (answer.call_id, answer.cseq, answer.from_tag) == (invite.call_id, invite.cseq, invite.from_tag)
@@ -117,6 +122,7 @@ def test_from_and_to_keep_all_but_their_tags() -> None:
 
 
 # -- trust, hide, set, X-CID -------------------------------------------------------------------------------
+
 
 def untrusted(host: str) -> str:
     """The configuration with the trunk at this address not trusted."""
@@ -149,7 +155,8 @@ def test_asserted_identities_pass_between_trusted_trunks_only_3325() -> None:
 def test_a_trunk_hides_and_sets_headers_on_what_is_sent_to_it() -> None:
     config = CONFIG.replace(
         'name = "carrier"\n',
-        'name = "carrier"\nhide = ["User-Agent", "x-secret", "s"]\nset = {X-Account = "4711", Organization = "We"}\n',
+        'name = "carrier"\nhide = ["User-Agent", "x-secret", "s"]\n'
+        'set = {X-Account = "4711", Organization = "We"}\n',
     )
     net = Net(config)
     headers = "User-Agent: pbx/1\nX-Secret: 1\nX-SECRET: 2\nSubject: s\nX-Account: forged\nX-Kept: yes"
@@ -267,10 +274,3 @@ def rebuild_head(offer: Message, status: int) -> list[bytes]:
     copied = [line for key, line in offer.rows if key in (b"Via", b"From", b"Call-ID", b"CSeq")]
     to = b"To: " + offer.need(b"To") + b";tag=callee"
     return [b"SIP/2.0 %d Refused" % status, *copied, to]
-
-
-def test_the_list_of_owned_headers_is_what_the_documentation_says() -> None:
-    assert OWNED == {
-        header_key(name)
-        for name in b"Via From To Call-ID CSeq Contact Route Record-Route Max-Forwards Content-Length X-CID".split()
-    }

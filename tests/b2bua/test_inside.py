@@ -9,7 +9,9 @@ from tests.helpers import SDP, End, Net, establish, hang_up, text
 
 
 @pytest.mark.parametrize("asking", ["caller", "callee"])
-@pytest.mark.parametrize("method", ["INFO", "OPTIONS", "MESSAGE", "NOTIFY", "REFER", "SUBSCRIBE", "PRACK", "FOO"])
+@pytest.mark.parametrize(
+    "method", ["INFO", "OPTIONS", "MESSAGE", "NOTIFY", "REFER", "SUBSCRIBE", "PRACK", "FOO"]
+)
 def test_any_method_passes_with_its_headers_body_and_answer(method: str, asking: str) -> None:
     net = Net()
     caller, callee = establish(net)

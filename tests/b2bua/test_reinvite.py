@@ -1,4 +1,4 @@
-"""Re-INVITE and UPDATE, either way: their ACK, CANCEL, glare, and what becomes of the target (RFC 3261 14)."""
+"""Re-INVITE and UPDATE, either way: ACK, CANCEL, glare, and what becomes of the target (RFC 3261 14)."""
 
 from __future__ import annotations
 

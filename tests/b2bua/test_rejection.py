@@ -1,4 +1,4 @@
-"""Final rejections: our own ACK to the callee, the rules' answer to the caller, each repeated as it should be."""
+"""Final rejections: our own ACK to the callee, the rules' answer to the caller, each repeated as due."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def reject(net: Net, status: int, phrase: str | None = None, headers: str = "", 
     net.carrier.take("ACK")
 
 
-@pytest.mark.parametrize("status", [300, 302, 305, 400, 401, 404, 407, 486, 488, 500, 503, 599, 600, 603, 699])
+@pytest.mark.parametrize(
+    "status", [300, 302, 305, 400, 401, 404, 407, 486, 488, 500, 503, 599, 600, 603, 699]
+)
 def test_a_rejection_without_a_rule_passes_as_it_came(status: int) -> None:
     net = Net()
     reject(net, status, "In their own words", "X-Why: because\nServer: carrier/1", b"<why/>")
@@ -190,7 +192,7 @@ def test_a_rejection_after_ringing_keeps_the_tag_of_the_early_dialog() -> None:
 
 
 def test_a_rejection_without_a_phrase_or_with_a_strange_one_passes() -> None:
-    for phrase in ("", "Nö ☎ ; , \" <", "x" * 500):
+    for phrase in ("", 'Nö ☎ ; , " <', "x" * 500):
         net = Net()
         reject(net, 480, phrase)
         assert net.pbx.take_response(480).phrase == phrase.encode()

@@ -227,3 +227,19 @@ def test_a_challenged_bye_that_never_comes_again_cannot_outlive_max_duration() -
     net.run(3)
     assert net.only_record.end_reason == "max_duration"
     net.assert_all_freed()
+
+
+def test_a_transport_that_breaks_is_503_and_hunted_over_3261_8_1_3_1() -> None:
+    net = Net(HUNTING)
+    net.pbx.invite()
+    net.pbx.take(100)
+    net.carrier.reply(net.carrier.take_request("INVITE"), 180)
+    net.pbx.take(180)
+    net.endpoint.flow_lost(net.flows.get(net.local, net.carrier.address), net.now)
+    offer = net.backup.take_request("INVITE")
+    net.endpoint.flow_lost(net.flows.get(net.local, net.backup.address), net.now)
+    net.pbx.take(503)
+    assert (net.only_record.origin, net.only_record.original_status) == ("local", 503)
+    net.backup.reply(offer, 200, body=SDP)  # too late: its transaction is gone
+    net.pbx.nothing()
+    net.assert_all_freed()

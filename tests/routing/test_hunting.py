@@ -85,9 +85,7 @@ def test_what_speaks_for_all_or_to_the_caller_ends_the_hunt(status: int) -> None
 
 
 def test_a_trunk_may_stop_on_and_advance_on_other_statuses() -> None:
-    config = HUNTING.replace(
-        'name = "carrier"', 'name = "carrier"\nstop_on = [486]\nadvance_on = [603, 484]'
-    )
+    config = HUNTING.replace('name = "carrier"', 'name = "carrier"\nstop_on = [486]\nadvance_on = [603, 484]')
     for status, hunts in ((486, False), (603, True), (484, True), (503, True)):
         net = Net(config, NO_RULES)
         _invite, offer = begin(net)
@@ -319,7 +317,9 @@ def routed(net: Net, **invite: str) -> Peer:
     return called
 
 
-NUMBERS = HUNTING[: HUNTING.index("[[route]]")] + """
+NUMBERS = (
+    HUNTING[: HUNTING.index("[[route]]")]
+    + """
 [[route]]
 from = ["pbx"]
 to = ["backup"]
@@ -333,6 +333,7 @@ from = ["pbx"]
 to = ["carrier"]
 called.prefix = "+49"
 """
+)
 
 
 def test_routes_are_chosen_by_the_called_and_the_calling_number() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.sip.message import Request, parse
+from gateway.sip.transaction import InviteServer, NonInviteServer
 
 from .lone import TCP, Lone, request, response
 
@@ -186,7 +187,7 @@ def test_a_100_has_no_tag_and_keeps_the_timestamp() -> None:
     """RFC 3261 8.2.6.1, 8.2.6.2."""
     lone = Lone()
     lone.watch(
-        type(Lone().invite_server().transaction).__base__,
+        InviteServer,
         request(lines=b"Timestamp: 54\r\n"),
         lone.flow,
         False,
@@ -199,8 +200,7 @@ def test_a_100_has_no_tag_and_keeps_the_timestamp() -> None:
 
 def test_a_request_inside_a_dialog_is_answered_with_the_tag_it_has() -> None:
     lone = Lone()
-    kind = type(Lone().non_invite_server().transaction).__base__
-    lone.watch(kind, request(b"INFO", to_tag=b"theirs"), lone.flow, True)
+    lone.watch(NonInviteServer, request(b"INFO", to_tag=b"theirs"), lone.flow, True)
     lone.transaction.respond(200, b"OK", b"mine", b"", b"", lone.now)
     assert parse(lone.sent[0]).get(b"To") == b"<sip:b@192.0.2.1>;tag=theirs"
 

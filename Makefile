@@ -1,0 +1,67 @@
+# Everything here does its own set-up from a fresh checkout: .venv, the package, and what else a target needs.
+# `make help` lists the targets; PYTHON=/path/to/python3 chooses another Python, ARGS="..." passes arguments on.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test bench lint style types layers dependencies peers clean
+.NOTPARALLEL:
+
+PYTHON ?=
+ARGS ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-13s %s\n' "$$name" "$$text"; \
+	done
+
+demo: .venv/installed  ## play real calls through the gateway, and check each
+	@$(BIN)/gateway demo $(ARGS)
+
+run: .venv/installed  ## serve with the embedded default until Ctrl-C
+	@$(BIN)/gateway run $(ARGS)
+
+test: .venv/installed-test peers  ## run the whole test suite
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/installed-test peers  ## measure the hot path, and calls against Kamailio (five minutes)
+	@$(BIN)/python bench/hotpath.py
+	@$(BIN)/python bench/cps.py --seconds 10 --repeats 2
+
+lint: style types layers dependencies  ## all checks that run nothing
+
+style: .venv/installed-test  ## ruff
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+
+types: .venv/installed-test  ## mypy, strict
+	@$(BIN)/mypy --no-error-summary
+
+layers: .venv/installed-test  ## imports go one way
+	@$(BIN)/lint-imports --no-logo
+
+dependencies: .venv/installed-test  ## what is imported is declared, and the other way round
+	@$(BIN)/deptry .
+
+peers:  ## install SIPp and Kamailio for the system tests, where apt-get and root are at hand
+	@tools/install-peers
+
+clean:  ## remove .venv, caches, and what the gateway and the benchmarks wrote
+	rm -rf .venv var build dist *.egg-info .*_cache .hypothesis bench/.*_cache
+	find bench/results -mindepth 1 ! -name .gitkeep -delete
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# .venv is made once. When pyproject.toml has changed, the package is installed into it again.
+.venv/bin/python:
+	@python="$(PYTHON)"; python="$${python:-$$(tools/choose-python)}" && echo "making .venv with $$python" && \
+		"$$python" -m venv --clear .venv
+
+.venv/installed: .venv/bin/python pyproject.toml
+	@echo "installing the gateway into .venv"
+	@$(PIP) install --editable .
+	@touch $@
+
+.venv/installed-test: .venv/bin/python pyproject.toml
+	@echo "installing the gateway and its test tools into .venv"
+	@$(PIP) install --editable '.[test]'
+	@touch .venv/installed $@
