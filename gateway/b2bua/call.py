@@ -223,7 +223,10 @@ class Call:
         lines = back_lines(policy, emitted, self.caller.invite)
         self.caller.reject(decision.status, decision.phrase, lines, emitted.body, now)
         self.core.note(self.record, verdict)
-        self._finish("gateway" if verdict.local else "callee", "rejected", now)
+        if verdict.local:
+            self._finish("gateway", "unreachable" if original.status == 503 else "no answer", now)
+        else:
+            self._finish("callee", "rejected", now)
 
     def _cancelled(self, request: Request, now: float) -> None:
         """The caller gave up: 487 to it, CANCEL to the callee with the caller's Reason."""

@@ -63,10 +63,11 @@ class Policy:
 
 
 class PolicyTable:
-    """The policies in use, made on first need."""
+    """The policies in use, made on first need. Trunks count by identity: after a reload, calls that began
+    under the old settings keep them.
+    """
 
     def __init__(self) -> None:
-        # By the trunks themselves: after a reload, a call that goes on has trunks of the same names.
         self._table: dict[tuple[Trunk, Trunk], Policy] = {}
 
     def between(self, source: Trunk, target: Trunk) -> Policy:

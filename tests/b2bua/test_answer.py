@@ -35,6 +35,24 @@ def test_the_2xx_is_repeated_until_its_ack_comes_3261_13_3_1_4() -> None:
     net.assert_all_freed()
 
 
+def test_the_contact_of_the_2xx_takes_the_place_of_that_of_the_18x_3261_13_2_2_4() -> None:
+    net = Net()
+    invite = net.pbx.invite()
+    net.pbx.take(100)
+    offer = net.carrier.take_request("INVITE")
+    net.carrier.reply(offer, 180)
+    net.pbx.take(180)
+    net.carrier.reply(offer, 200, contact=False, headers="Contact: <sip:desk@192.0.2.7:5066>", body=SDP)
+    desk = net.peer(("192.0.2.7", 5066), "desk")
+    answer = net.pbx.take_response(200)
+    net.pbx.ack(invite, answer)
+    assert desk.take_request("ACK").uri == b"sip:desk@192.0.2.7:5066"
+    End.of_caller(net.pbx, invite, answer).request("BYE", contact=False)
+    desk.reply(desk.take_request("BYE"), 200)
+    net.pbx.take(200)
+    net.assert_all_freed()
+
+
 def test_an_answer_may_be_any_2xx() -> None:
     net = Net()
     invite = net.pbx.invite()

@@ -86,6 +86,18 @@ def test_the_reason_of_the_cancel_is_copied_3326() -> None:
     net.assert_all_freed()
 
 
+def test_what_speaks_of_one_hop_or_of_a_body_stays_behind_3261_9_1() -> None:
+    net = Net()
+    invite, offer = begin(net)
+    net.carrier.reply(offer, 100)
+    net.pbx.cancel(invite, headers="Require: x\nContent-Type: text/plain")
+    cancelled(net, invite)
+    cancel = terminate(net, offer)
+    assert not {b"Require", b"Content-Type"} & cancel.index.keys()
+    assert cancel.body == b""
+    net.assert_all_freed()
+
+
 def test_607_in_the_reason_of_a_cancel_reaches_the_other_branches_8197_3() -> None:
     net = Net()
     invite, offer = begin(net)

@@ -1,8 +1,9 @@
 """Calls in every order of events: whatever the two peers do within the rules, each call ends as it must.
 
-A hypothesis state machine plays caller and callee: it answers, rings, cancels, acknowledges, hangs up, repeats
-and loses messages, in any order that SIP allows, while time passes. Invariants: the caller gets exactly one
-final response to its INVITE (however often it is repeated), and once all timers have run nothing is left.
+A hypothesis state machine plays caller and callee: they ring, answer, cancel, acknowledge, ask inside the
+dialog, hang up, repeat themselves and fall silent, in any order, while time passes. Invariants: the caller
+gets exactly one final response to its INVITE (however often it comes), the call leaves one record, and once
+all timers have run nothing is left.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Calls(RuleBasedStateMachine):
     @initialize(offer=st.booleans())
     def call(self, offer: bool) -> None:
         """The caller sends its INVITE."""
+        self.began = self.net.now
         self.invite = self.net.pbx.invite(SDP if offer else b"")
         self.read()
 
@@ -66,13 +68,18 @@ class Calls(RuleBasedStateMachine):
         if isinstance(message, Request):
             if message.method == b"INVITE" and self.offered is None:
                 self.offered = message
-            elif message.method not in (b"ACK", b"INVITE"):
-                self.pending.append((peer, message))
-            elif message.method == b"INVITE" and message.cseq != self.offered.cseq:  # type: ignore[union-attr]
+            elif message.method != b"ACK" and not self._is_the_offer_again(message):
                 self.pending.append((peer, message))
         elif peer is self.net.pbx and message.cseq == self.invite.cseq and message.status >= 200:
             self.finals.add((message.status, message.to_tag.decode()))
             self.answer = message
+
+    def _is_the_offer_again(self, request: Request) -> bool:
+        return (
+            self.offered is not None
+            and request.via.branch == self.offered.via.branch
+            and request.method == b"INVITE"
+        )
 
     # -- what the callee does ---------------------------------------------------------------------------
 
@@ -99,6 +106,8 @@ class Calls(RuleBasedStateMachine):
 
     # -- what the caller does ---------------------------------------------------------------------------
 
+    # Who has acknowledged the answer has it, and after 32 s timer B has ended the INVITE (17.1.1.2).
+    @precondition(lambda self: not self.acked and self.net.now < self.began + 30)
     @rule()
     def repeat_invite(self) -> None:
         self.net.pbx.again(self.invite)
