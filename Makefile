@@ -47,8 +47,7 @@ peers:  ## install SIPp and Kamailio for the system tests, where apt-get and roo
 	@tools/install-peers
 
 clean:  ## remove .venv, caches, and what the gateway and the benchmarks wrote
-	rm -rf .venv var build dist *.egg-info .*_cache .hypothesis bench/.*_cache
-	find bench/results -mindepth 1 ! -name .gitkeep -delete
+	rm -rf .venv var build dist *.egg-info .*_cache .hypothesis bench/.*_cache bench/results/*
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # .venv is made once. When pyproject.toml has changed, the package is installed into it again.

@@ -45,7 +45,7 @@ class CallRecord(msgspec.Struct):
     label: str = ""  # the rule's label
     attempts: int = 0  # targets tried
     ended_by: str = ""  # "caller" | "callee" | "gateway"
-    end_reason: str = ""  # "rejected", "cancelled", "bye", "no answer", "unreachable", "no route", "no ACK", ...
+    end_reason: str = ""  # "rejected", "cancelled", "bye", "no answer", "unreachable", "no ACK" ...
 
 
 class RecordSink(Protocol):

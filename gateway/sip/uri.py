@@ -19,6 +19,7 @@ _SIP_URI = re.compile(
     rb"((?:\?[^\s<>\"]*)?)"
 )
 _SCHEME = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*):[^\s<>\"]+")
+_TEL = re.compile(rb"([0-9A-Fa-f*#+().\-]+)((?:;[^@?]*)?)")  # RFC 3966 3; an @ would become a sip URI's
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _VISUAL_SEPARATORS = re.compile(rb"[-.() ]")
 _PHONE = re.compile(rb"\+?\(?[0-9*#][0-9*#().\- ]*")
@@ -105,6 +106,8 @@ def parse_uri(raw: bytes) -> Uri:
     if scheme in (b"sip", b"sips"):
         raise MalformedError("bad SIP URI")
     if scheme == b"tel":
-        subscriber, semicolon, params = raw[4:].partition(b";")
-        return Uri(raw, scheme, subscriber, params=semicolon + params)
+        tel = _TEL.fullmatch(raw, 4)
+        if tel is None:
+            raise MalformedError("bad tel URI")
+        return Uri(raw, scheme, tel[1], params=tel[2])
     return Uri(raw, scheme)

@@ -23,7 +23,7 @@ def test_a_silent_callee_is_408_after_64_t1_3261_17_1_1_2() -> None:
     net.pbx.ack(invite, response)
     record = net.only_record
     assert (record.original_status, record.emitted_status, record.origin) == (408, 408, "local")
-    assert (record.ended_by, record.end_reason) == ("gateway", "rejected")
+    assert (record.ended_by, record.end_reason) == ("gateway", "no answer")
     net.assert_all_freed()
 
 

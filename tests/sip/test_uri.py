@@ -85,6 +85,9 @@ def test_schemes_ignore_case() -> None:
         b"1sip:h",
         b"tel:",
         b"tel: 1",
+        b"tel:;x=1",
+        b"tel:+1@example.com",
+        b"tel:+1;x=@example.com",
     ],
 )
 def test_what_is_no_uri(raw: bytes) -> None:
