@@ -63,7 +63,9 @@ ACK = (
 ANSWER = (
     b"SIP/2.0 %b\r\n%b\r\n%b\r\n%b;tag=uas%d\r\n%b\r\n%b\r\nContact: <sip:127.0.0.1:5080;transport=UDP>\r\n%b"
 )
-_LINES = re.compile(rb"(Via:[^\r]*)\r\n(?:[^\r]*\r\n)*?(From:[^\r]*)\r\n(To:[^\r]*)\r\n(Call-ID:[^\r]*)\r\n(CSeq:[^\r]*)\r\n")
+_LINES = re.compile(
+    rb"(Via:[^\r]*)\r\n(?:[^\r]*\r\n)*?(From:[^\r]*)\r\n(To:[^\r]*)\r\n(Call-ID:[^\r]*)\r\n(CSeq:[^\r]*)\r\n"
+)
 _TAG = re.compile(rb"\r\nTo:[^\r]*;tag=([^\r]*)")
 
 

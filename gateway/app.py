@@ -26,6 +26,7 @@ from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flows, Local, is_address
 from gateway.sip.transaction import Timing
 from gateway.transport.udp import UdpTransport
+from gateway.unserved import unserved
 
 log = logging.getLogger("gateway")
 
@@ -136,7 +137,6 @@ class Gateway:
         for index, address in enumerate(settings.listen):
             name = f"{address.transport}:{address.host}:{address.port}"
             if address.transport != "udp":
-                log.warning("%s is not served: this version speaks SIP over UDP only", name)
                 continue
             try:
                 bound.append(self.udp.bind(address.host, address.port, settings.advertise))
@@ -170,7 +170,13 @@ class Gateway:
             return Path(changed).name == path.name
 
         async for _ in watchfiles.awatch(
-            path.parent, watch_filter=is_rules, debounce=200, step=50, recursive=False, raise_interrupt=False
+            path.parent,
+            watch_filter=is_rules,
+            debounce=200,
+            step=50,
+            recursive=False,
+            raise_interrupt=False,
+            stop_event=self._stopping,
         ):
             await self.reload_rules()
 
@@ -229,8 +235,12 @@ def _log_errors(errors: SettingsErrors, consequence: str) -> None:
 def serve(path: Path | None) -> int:
     """Load, run, and return the exit code: 0, or 2 when the configuration is bad."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
     try:
-        gateway = Gateway(load(path), path)
+        config = load(path)
+        for sentence in unserved(config):
+            log.warning("%s", sentence)
+        gateway = Gateway(config, path)
     except SettingsErrors as errors:
         for error in errors.errors:
             print(error, file=sys.stderr)

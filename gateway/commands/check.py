@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from gateway.config import Config, SettingsError, SettingsErrors, load
 from gateway.rules import RuleSet, lint, load_rules
+from gateway.unserved import unserved
 
 from .output import (
     CLEAN,
@@ -59,7 +60,8 @@ def check(
         errors += found.errors
     findings = lint(ruleset) if ruleset is not None else []
     warnings = [finding.text for finding in findings if finding.level == "warning"]
-    notes = [finding.text for finding in findings if finding.level == "note"]
+    notes = [] if settings is None else unserved(settings)
+    notes += [finding.text for finding in findings if finding.level == "note"]
     if json:
         print_json({
             "errors": list(map(_as_dict, errors)),

@@ -7,6 +7,7 @@ which rule or guard decided, and why, in the gateway's own words.
 
 from __future__ import annotations
 
+import signal
 from dataclasses import asdict
 from itertools import chain
 from typing import Any
@@ -33,17 +34,38 @@ def demo(*, json: JsonOption = False) -> int:
     could not be started.
     """
     try:
-        rows = trio.run(play)
+        rows = trio.run(_play_unless_stopped)
     except GatewayProcessError as error:
         complain(error)
         return FAILED
-    except KeyboardInterrupt:
+    if rows is None:
         return _INTERRUPTED
     if json:
         print_json(list(map(_as_dict, rows)))
     else:
         _print_table(rows)
     return _WRONG if any(row.wrong for row in rows) else CLEAN
+
+
+async def _play_unless_stopped() -> list[Row] | None:
+    """Play the calls; None when a signal stopped us, and the gateway with us. Raises GatewayProcessError."""
+    rows = failure = None
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def heed_signals() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(heed_signals)
+            try:
+                rows = await play()
+            except GatewayProcessError as error:
+                failure = error  # raised below: a nursery would wrap it in a group
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return rows
 
 
 def _print_table(rows: list[Row]) -> None:

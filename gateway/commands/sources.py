@@ -1,4 +1,4 @@
-"""Which rules a command works with."""
+"""Which rules the commands work with, found in the way `gateway run` finds them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gateway.rules.configured import configured_rules
 
 
 def read_rules(path: Path | None, config: Config) -> RuleSet:
-    """Return the rules at `path`, or else those that `config` means. Raises SettingsErrors.
+    """Return the rules at `path`, or those that `config` means. Raises SettingsErrors.
 
     The two trunks of the embedded default are no measure for the names in a rule file that was given alone.
     """

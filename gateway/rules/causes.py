@@ -1,7 +1,7 @@
-"""Q.850 causes: their names, and the tables between them and SIP statuses (RFC 3398 7.2.4.1, 8.2.6.1).
+"""Q.850 causes: their names, and the cause that each SIP status stands for (RFC 3398 8.2.6.1).
 
 A peer such as FreeSWITCH or AudioCodes lets the Q.850 cause override the status, so whoever rewrites one must
-rewrite the other. Carriers differ from the tables; a trunk's `q850` setting overrides them for that trunk.
+rewrite the other. Carriers differ from the table; a trunk's `q850` setting overrides them for that trunk.
 """
 
 from __future__ import annotations
@@ -58,28 +58,11 @@ SIP_TO_CAUSE: dict[int, int] = {
 """The cause a status stands for. 487 has none, and 488 and 606 have one by their Warning only: those, and
 statuses that no table knows, leave without a Q.850 value rather than with one that contradicts them."""
 
-CAUSE_TO_SIP: dict[int, int] = {
-    1: 404, 2: 404, 3: 404, 17: 486, 18: 408, 19: 480, 20: 480, 21: 403, 22: 410, 23: 410, 26: 404, 27: 502,
-    28: 484, 29: 501, 31: 480, 34: 503, 38: 503, 41: 503, 42: 503, 47: 503, 55: 403, 57: 403, 58: 503,
-    65: 488, 70: 488, 79: 501, 87: 403, 88: 503, 102: 504, 111: 500, 127: 500,
-}  # fmt: skip
-"""The status a cause stands for."""
-
 
 def cause_for(status: int, overrides: Mapping[int, int]) -> int:
     """Return the Q.850 cause that agrees with `status` towards a trunk with these overrides; 0 for none."""
     cause = overrides.get(status)
     return SIP_TO_CAUSE.get(status, 0) if cause is None else cause
-
-
-def status_for(cause: int, location: bytes = b"") -> int:
-    """Return the SIP status a cause stands for, 500 when no table knows it (RFC 3398 section 8.2.6.1).
-
-    Cause 21 is 603 when the user said it (location U), else 403.
-    """
-    if cause == 21 and location == b"U":
-        return 603
-    return CAUSE_TO_SIP.get(cause, 500)
 
 
 def cause_name(cause: int) -> str:

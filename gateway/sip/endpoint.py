@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Protocol
+from zlib import crc32
 
 from .build import echo_of, request_bytes, response_bytes
 from .dialog import Dialog
@@ -416,7 +417,7 @@ class Endpoint:
         except MalformedError:
             tagged = True  # nothing can be added to what cannot be read
         # The same request always gets the same tag, as 8.2.7 asks, without our keeping any.
-        tag = b"" if tagged else b"%x" % (hash(echo) & 0xFFFFFFFFFFFF)
+        tag = b"" if tagged else b"%08x" % crc32(echo)
         lines = b""
         if status == 420:
             lines = b"Unsupported: %b\r\n" % b", ".join(request.values(b"Proxy-Require"))

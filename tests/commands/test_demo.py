@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from dataclasses import replace
@@ -178,6 +179,26 @@ def test_a_gateway_that_does_not_start_is_told_in_one_sentence(
     assert place.out == ""
     assert place.err.startswith("the gateway did not start: ")
     assert place.err.count("\n") == 1
+
+
+def test_a_signal_stops_it_with_the_gateway(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM, while the gateway serves, leaves no gateway behind."""
+    served: list[int] = []
+
+    async def play_for_ever() -> list[Row]:
+        path = place.path / "gateway.toml"
+        path.write_text(gateway_process.config_text({"pbx": 5070, "carrier": 5080, "backup": 5081}))
+        async with gateway_process.running_gateway(path) as port:
+            served.append(port)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await trio.sleep_forever()
+        return []
+
+    monkeypatch.setattr(command, "play", play_for_ever)
+    assert place.run(demo) == 130
+    assert len(served) == 1
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 # -- the phones ----------------------------------------------------------------------------------------------

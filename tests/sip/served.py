@@ -120,7 +120,7 @@ class Served:
     def open_dialog(self) -> Dialog:
         """A dialog between ``theirs`` and ``ours`` with Call-ID ``inside``; the peer's CSeq stands at 1."""
         dialog = Dialog(
-            self,  # type: ignore[arg-type]
+            self,
             b"inside",
             b"<sip:b@192.0.2.1>;tag=ours",
             b"ours",
@@ -136,7 +136,7 @@ class Served:
     def send_invite(self) -> tuple[InviteClient, Request]:
         """An INVITE of ours in a dialog, and what went on the wire."""
         dialog = self.open_dialog()
-        transaction = self.endpoint.request(b"INVITE", dialog, b"", b"", self, self.now, 70)  # type: ignore[arg-type]
+        transaction = self.endpoint.request(b"INVITE", dialog, b"", b"", self, self.now, 70)
         [request] = self.drain()
         assert isinstance(transaction, InviteClient)
         assert isinstance(request, Request)

@@ -193,7 +193,7 @@ def test_a_malformed_request_is_refused_statelessly_and_counted(
 @pytest.mark.parametrize("left_out", ["from_", "to", "call_id", "cseq"])
 def test_a_request_that_lacks_something_gets_a_400_with_the_rest(served: Served, left_out: str) -> None:
     """RFC 4475 3.3.1: only what was there goes back; no header is made up or left empty."""
-    answer = served.answer(message(**{left_out: b"-"}))  # type: ignore[arg-type]
+    answer = served.answer(message(**{left_out: b"-"}))
     assert answer.status == 400
     key = {"from_": b"From", "to": b"To", "call_id": b"Call-ID", "cseq": b"CSeq"}[left_out]
     kept = {b"Via", b"From", b"To", b"Call-ID", b"CSeq", b"Content-Length"} - {key}
@@ -206,7 +206,7 @@ def test_a_request_that_lacks_something_gets_a_400_with_the_rest(served: Served,
     [("to", b'"unbalanced <sip:b@h>'), ("from_", b"<sip:a@h"), ("cseq", b"x"), ("via", b"SIP/2.0/UDP ?")],
 )
 def test_what_cannot_be_read_goes_back_as_it_came(served: Served, key: str, value: bytes) -> None:
-    answer = served.answer(message(**{key: value}), ("192.0.2.2", 40001))  # type: ignore[arg-type]
+    answer = served.answer(message(**{key: value}), ("192.0.2.2", 40001))
     assert answer.status == 400
     name = {"to": b"To", "from_": b"From", "cseq": b"CSeq", "via": b"Via"}[key]
     assert answer.lines(name)[0].startswith(b"%b: %b" % (name, value))
@@ -336,14 +336,14 @@ def test_a_bug_while_a_flow_breaks_is_told_and_the_other_requests_end() -> None:
     bugs: list[Exception] = []
 
     class FaultyUser(Served):
-        def on_no_response(self, *args: object) -> None:
-            super().on_no_response(*args)
+        def on_no_response(self, transaction: object, status: int, now: float) -> None:
+            super().on_no_response(transaction, status, now)
             raise ZeroDivisionError
 
     served = FaultyUser(on_bug=bugs.append)
     dialog: Dialog = served.open_dialog()
     for _ in range(2):
-        served.endpoint.request(b"INFO", dialog, b"", b"", served, served.now, 70)  # type: ignore[arg-type]
+        served.endpoint.request(b"INFO", dialog, b"", b"", served, served.now, 70)
     served.endpoint.flow_lost(dialog.flow, served.now)
     assert (served.silences, len(bugs)) == ([503, 503], 2)
 

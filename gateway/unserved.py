@@ -1,0 +1,53 @@
+"""What a configuration asks for that this version reads and checks but does not do yet.
+
+The names are fixed, so that a configuration written today serves tomorrow; but nobody should believe that a
+limit or a listener works when it does not. `gateway run` and `gateway check` say each of these once.
+"""
+
+from __future__ import annotations
+
+from gateway.config import Config
+
+_TRUNK_KEYS = (
+    "max_calls",
+    "max_cps",
+    "options_ping",
+    "username",
+    "register",
+    "tls_ca",
+    "tls_cert",
+    "tls_key",
+    "tls_verify",
+    "session_timer",
+)
+
+
+def unserved(config: Config) -> list[str]:
+    """Return a sentence, `file:line: key: ...`, for each setting in the file that has no effect yet.
+
+    The embedded default is not complained about: the line `ready` tells what is served.
+    """
+    if config.is_embedded:
+        return []
+    data = config.source.data
+    paths: list[tuple[str | int, ...]] = [
+        ("gateway", "listen", index)
+        for index, address in enumerate(config.gateway.listen)
+        if address.transport != "udp" and "listen" in data.get("gateway", {})
+    ]
+    if config.gateway.workers != 1:
+        paths.append(("gateway", "workers"))
+    if data.get("console", {}).get("listen"):
+        paths.append(("console", "listen"))
+    paths += [("telemetry", key) for key in ("otlp", "hep") if data.get("telemetry", {}).get(key)]
+    for index, trunk in enumerate(data.get("trunk", [])):
+        paths += [("trunk", index, key) for key in _TRUNK_KEYS if trunk.get(key) not in (None, "off", False)]
+        if trunk.get("transport", "udp") != "udp":
+            paths.append(("trunk", index, "transport"))
+    paths += [
+        ("route", index, "strategy")
+        for index, route in enumerate(config.routes)
+        if route.strategy == "parallel"
+    ]
+    remedy = "this version carries calls as if it were not there"
+    return [str(config.source.error(path, "this has no effect yet", remedy)) for path in paths]
