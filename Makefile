@@ -52,8 +52,10 @@ clean:  ## remove .venv, caches, and what the gateway and the benchmarks wrote
 
 # .venv is made once. When pyproject.toml has changed, the package is installed into it again.
 .venv/bin/python:
-	@python="$(PYTHON)"; python="$${python:-$$(tools/choose-python)}" && echo "making .venv with $$python" && \
-		"$$python" -m venv --clear .venv
+	@set -- $(PYTHON); [ -n "$$1" ] || set -- $$(tools/choose-python); [ -n "$$1" ] && echo "making .venv with $$1" && \
+		if [ -z "$$2" ]; then "$$1" -m venv --clear .venv; else \
+			"$$1" -m venv --clear --without-pip .venv && "$$2" -m pip --quiet --python .venv/bin/python install pip; \
+		fi
 
 .venv/installed: .venv/bin/python pyproject.toml
 	@echo "installing the gateway into .venv"

@@ -1,7 +1,7 @@
 """The whole engine without sockets: what a rejected and a full call cost from bytes in to bytes out.
 
-The messages are those of SIPp's built-in scenarios. Branches, tags and Call-IDs are cut out of what the engine
-sent, as a peer would, but by templates, so that the figures are the engine's and not the peers'.
+The messages are those of SIPp's built-in scenarios. Branches, tags and Call-IDs are cut out of what the
+engine sent, as a peer would, but by templates, so that the figures are the engine's and not the peers'.
 """
 
 from __future__ import annotations

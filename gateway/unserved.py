@@ -6,7 +6,7 @@ limit or a listener works when it does not. `gateway run` and `gateway check` sa
 
 from __future__ import annotations
 
-from gateway.config import Config
+from gateway.config import Config, SettingsError
 
 _TRUNK_KEYS = (
     "max_calls",
@@ -22,8 +22,8 @@ _TRUNK_KEYS = (
 )
 
 
-def unserved(config: Config) -> list[str]:
-    """Return a sentence, `file:line: key: ...`, for each setting in the file that has no effect yet.
+def unserved(config: Config) -> list[SettingsError]:
+    """Return each setting in the file that has no effect yet, said as one sentence.
 
     The embedded default is not complained about: the line `ready` tells what is served.
     """
@@ -50,4 +50,4 @@ def unserved(config: Config) -> list[str]:
         if route.strategy == "parallel"
     ]
     remedy = "this version carries calls as if it were not there"
-    return [str(config.source.error(path, "this has no effect yet", remedy)) for path in paths]
+    return [config.source.error(path, "this has no effect yet", remedy) for path in paths]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import asdict
 
 from gateway.b2bua.record import CallRecord
 from gateway.commands.calls import calls
