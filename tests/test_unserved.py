@@ -27,7 +27,9 @@ def test_the_embedded_default_and_a_plain_configuration_ask_for_nothing_in_vain(
 
 
 def test_each_setting_without_effect_is_said_with_its_line() -> None:
-    text = PLAIN + 'max_calls = 30\noptions_ping = "off"\n[[route]]\nto = ["carrier"]\nstrategy = "parallel"\n'
+    text = (
+        PLAIN + 'max_calls = 30\noptions_ping = "off"\n[[route]]\nto = ["carrier"]\nstrategy = "parallel"\n'
+    )
     text = '[gateway]\nlisten = ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]\nworkers = 2\n' + text
     said = sentences(text)
     tail = "this has no effect yet; this version carries calls as if it were not there"

@@ -85,9 +85,11 @@ class Endpoint:
         self._out: list[tuple[bytes, Flow]] = []
         self._on_bug = on_bug
         self._max_transactions = max_transactions
-        self._own_names = {local.sent_by.lower() for local in flows.locals} | {
+        shown = {local.sent_by for local in flows.locals}
+        self._own_names = {name.lower() for name in shown} | {
             f"{local.host}:{local.port}".encode() for local in flows.locals
         }
+        self._own_hosts = {name.rpartition(b":")[0].strip(b"[]") for name in self._own_names}
 
     # -- what the outside calls -------------------------------------------------------------------------
 
@@ -291,7 +293,7 @@ class Endpoint:
             self._cancel(transaction, request, now)
         elif dialog is not None:
             self._in_dialog(transaction, dialog, request, now)
-        elif not to_tag and self._is_own(uri):
+        elif not to_tag and self._is_own(uri, method):
             self._serve_own(transaction, request, now)
         elif not to_tag:
             self._outside_dialog(transaction, request, uri, flow, now)
@@ -312,7 +314,9 @@ class Endpoint:
                 return 416
             if b"Proxy-Require" in request.index:
                 return 420
-            if request.max_forwards == 0 and not (request.method == b"OPTIONS" and self._is_own(uri)):
+            if request.max_forwards == 0 and not (
+                request.method == b"OPTIONS" and self._is_own(uri, b"OPTIONS")
+            ):
                 return 483
         return 0
 
@@ -380,11 +384,18 @@ class Endpoint:
         assert self.core is not None, "the endpoint serves a core"
         self.core.on_request(transaction, request, uri, source, now)
 
-    def _is_own(self, uri: Uri) -> bool:
-        """Whether a URI names the gateway itself, and nobody behind it."""
+    def _is_own(self, uri: Uri, method: bytes) -> bool:
+        """Whether a URI names the gateway itself, and nobody behind it.
+
+        For OPTIONS the host is enough: who asks a host without a user wants to know whether we live, and
+        there are tools that lose the port.
+        """
         if uri.user:
             return False
-        return b"%b:%d" % (uri.host.strip(b"[]").lower(), uri.port or 5060) in self._own_names
+        host = uri.host.strip(b"[]").lower()
+        if method == b"OPTIONS" and host in self._own_hosts:
+            return True
+        return b"%b:%d" % (host, uri.port or 5060) in self._own_names
 
     def _serve_own(self, transaction: ServerTransaction, request: Request, now: float) -> None:
         """Answer a request for the gateway itself (RFC 3261 8.2.1, 11.2)."""
@@ -395,10 +406,10 @@ class Endpoint:
                 transaction.reject(420, tag, now, b"Unsupported: %b\r\n" % wanted)
             else:
                 transaction.reject(200, tag, now, b"Allow: %b\r\nAccept: */*\r\n" % ALLOW)
-        elif request.method in METHODS:
-            transaction.reject(405, tag, now, b"Allow: %b\r\n" % ALLOW)
         else:
-            transaction.reject(501, tag, now, b"Allow: %b\r\n" % ALLOW)
+            # At this URI only OPTIONS makes sense: nobody stands behind it to be called (RFC 3261 8.2.1).
+            status = 405 if request.method in METHODS else 501
+            transaction.reject(status, tag, now, b"Allow: OPTIONS\r\n")
 
     def _refuse(self, request: Request, flow: Flow, status: int) -> None:
         """Answer without keeping state (RFC 3261 8.2.7), wherever an answer is possible at all."""
