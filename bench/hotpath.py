@@ -9,6 +9,9 @@ A 603 is rewritten in three ways. "As text": status line and Reason are replaced
 to sipmessage, a library of typed messages, they are values that are read and put back. "By rule": the shipped
 rules decide what is written; there is nothing to compare that with.
 
+The engine's jobs are whole calls, bytes in to bytes out: every transaction, dialog and timer, the rules and
+the record, but no socket and no database (bench/engine.py).
+
     python bench/hotpath.py                  a table, and bench/results/hotpath.json
     python bench/hotpath.py --json FILE      the result elsewhere
 """
@@ -25,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import sipmessage
+from engine import FLOWS, Engine
 
 from gateway.rules import Facts, RuleSet, compile_rules, emit, shipped_rules
 from gateway.sip.message import Request, Response, Row, parse
@@ -276,6 +280,30 @@ def rule_jobs() -> list[Job]:
     return [Job(f"{count:,}", decider(rules_about_other_statuses(count))) for count in RULE_COUNTS]
 
 
+# -- Whole calls -------------------------------------------------------------------------------------------
+
+CALLS_A_TICK = 20
+
+
+def engine_jobs() -> list[Job]:
+    """One call of each flow through an engine of its own, with the ticker that frees what has lingered."""
+
+    def caller(flow: Callable[[Engine], int]) -> Callable[[], object]:
+        engine = Engine()
+        count = 0
+
+        def call() -> None:
+            nonlocal count
+            flow(engine)
+            count += 1
+            if count % CALLS_A_TICK == 0:
+                engine.pass_time(CALLS_A_TICK / 2000)
+
+        return call
+
+    return [Job(f"{name} call", caller(flow)) for name, flow in FLOWS.items()]
+
+
 # -- The report --------------------------------------------------------------------------------------------
 
 
@@ -307,14 +335,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", type=Path, default=RESULT, help="where to write the result [%(default)s]")
     options = parser.parse_args()
-    messages, rules = message_jobs(), rule_jobs()
-    measure([*messages, *rules])
+    messages, rules, calls = message_jobs(), rule_jobs(), engine_jobs()
+    measure([*messages, *rules, *calls])
     table("message", messages)
     table("deciding on a 603; rules about others", rules)
+    table("whole engine, 100 rules, no sockets", calls)
     document = {
         "machine": {"cores": os.cpu_count() or 0, "python": platform.python_version()},
         "messages": [row(job) for job in messages],
         "rules": [row(job) for job in rules],
+        "engine": [row(job) for job in calls],
     }
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -5,7 +5,8 @@ surrounding white space) and either returns a typed value or raises MalformedErr
 frequent headers is read by one regular expression; what that does not match goes through the full grammar.
 
 These expressions meet hostile bytes, so none may backtrack over a run twice: where white space, a token or a
-quoted string is followed by something optional, the quantifier is possessive (``*+``, ``++``).
+quoted string is followed by something optional, the quantifier is possessive (``*+``, ``++``). Only single
+classes are repeated so: Pythons before 3.11.5 get possessive groups wrong.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ import msgspec
 from .errors import MalformedError
 
 TOKEN = rb"[A-Za-z0-9\-.!%*_+`'~]+"
-_QUOTED = rb'"(?:[^"\\]|\\.)*+"'
+_QUOTED = rb'"[^"\\]*+(?:\\.[^"\\]*+)*"'
 _TOKEN_RE = re.compile(TOKEN)
 _PARAM = re.compile(
     rb"\s*+;\s*+(" + TOKEN + rb")(?:\s*+=\s*+(" + _QUOTED + rb"|[^\s;,\"<>]+|<[^<>]*>|(?=;|$)))?",
     re.DOTALL,
 )
-_LIST_ITEM = re.compile(rb'((?:[^",<]++|' + _QUOTED + rb"|<[^>]*+>)++)(?:,|$)", re.DOTALL)
+_LIST_PIECE = re.compile(rb'[^",<]++|' + _QUOTED + rb"|<[^>]*+>", re.DOTALL)
+_COMMA = ord(",")
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 Params = dict[bytes, bytes | None]
@@ -54,19 +56,18 @@ def split_list(value: bytes) -> list[bytes]:
     if b"," not in value:
         return [value] if value else []
     items = []
-    at = 0
+    begin = at = 0
     while at < len(value):
-        if value[at : at + 1] == b",":
-            at += 1
+        if value[at] == _COMMA:
+            items.append(value[begin:at].strip())
+            begin = at = at + 1
             continue
-        match = _LIST_ITEM.match(value, at)
-        if match is None:
+        piece = _LIST_PIECE.match(value, at)
+        if piece is None:
             raise MalformedError("unbalanced quotes or brackets in a list")
-        item = match[1].strip()
-        if item:
-            items.append(item)
-        at = match.end()
-    return items
+        at = piece.end()
+    items.append(value[begin:].strip())
+    return [item for item in items if item]
 
 
 def parse_params(text: bytes) -> Params:
@@ -155,7 +156,7 @@ def parse_via(value: bytes) -> Via:
 
 _ADDR_FAST = re.compile(rb'((?:"[^"\\<>]*" ?|[\w\-. ]*))<([^<>\s"]+)>(?:;tag=([\w.\-]+))?')
 _NAME_ADDR = re.compile(
-    rb"\s*+(" + _QUOTED + rb"|(?:" + TOKEN + rb"\s*+)*+)\s*+<([^<>\s\"]+)>\s*(.*)", re.DOTALL
+    rb"\s*+(" + _QUOTED + rb"|[A-Za-z0-9\-.!%*_+`'~\s]*+)\s*+<([^<>\s\"]+)>\s*(.*)", re.DOTALL
 )
 _ADDR_SPEC = re.compile(rb"\s*([A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\",;?]+)\s*(.*)", re.DOTALL)
 
