@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from cyclopts import App
@@ -25,4 +26,10 @@ for command in (run, check, explain, calls, demo, doctor):
 
 def main() -> None:
     """Run the command line and exit with the command's code."""
-    sys.exit(app())
+    try:
+        code = app()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
