@@ -76,7 +76,7 @@ DECLINE = (
 )
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, eq=False)
 class Trunk:
     """What rules see of a trunk."""
 

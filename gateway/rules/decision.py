@@ -13,6 +13,7 @@ from gateway.rules.causes import cause_for
 from gateway.rules.facts import Facts, q850_of
 from gateway.rules.guards import Ruling
 from gateway.rules.rule import COHERENT, KEEP, Actions, Rule
+from gateway.sip.message import Row
 from gateway.sip.phrases import phrase_for
 
 
@@ -46,6 +47,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """607 or 608 when the SIP Reason must say so, because the status no longer does; else 0."""
     actions: Actions | None = None
     """The actions of `rule`, for `emit`."""
+    reason_rows: tuple[Row, ...] | None = None
+    """The Reason rows that leave, where they have been worked out already (`emit.with_reason_rows`)."""
 
 
 def by_guard(ruling: Ruling, facts: Facts) -> Decision:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from msgspec.structs import replace
+
 from gateway.rules.causes import NAMES
 from gateway.rules.decision import Decision
 from gateway.rules.facts import Facts
@@ -43,12 +45,13 @@ def emit(decision: Decision, facts: Facts) -> list[Row]:
     replaced = decision.status != response.status
     keep_as = "reason" if actions is None else actions.original
     if decision.q850 != KEEP or decision.fact:
-        rows = _with_reasons(rows, _reasons(decision, facts, replaced and keep_as == "reason"))
+        said = decision.reason_rows
+        rows = _with_reasons(rows, _reason_rows(decision, facts) if said is None else said)
     elif replaced and keep_as == "reason" and not any(r.kind == b"SIP" for r in facts.reasons.values):
         rows = _after_reasons(rows, _reason_row(_sip_value(response.status, response.phrase[:_TEXT_LIMIT])))
     if replaced and keep_as == "header":
-        said = b"%d %b" % (response.status, _clean(response.phrase[:_TEXT_LIMIT]))
-        rows = _put(rows, (header_key(ORIGINAL_HEADER), ORIGINAL_HEADER + b": " + said.rstrip()))
+        original = b"%d %b" % (response.status, _clean(response.phrase[:_TEXT_LIMIT]))
+        rows = _put(rows, (header_key(ORIGINAL_HEADER), ORIGINAL_HEADER + b": " + original.rstrip()))
     if actions is not None and actions.edits_headers:
         if actions.retry_after is not None and actions.retry_after != REMOVE:
             rows = _put(rows, (b"Retry-After", b"Retry-After: %d" % actions.retry_after))
@@ -61,8 +64,18 @@ def emit(decision: Decision, facts: Facts) -> list[Row]:
     return rows
 
 
-def _reasons(decision: Decision, facts: Facts, keep_original: bool) -> list[bytes]:
-    """Return the Reason values to say, Q.850 first."""
+def with_reason_rows(decision: Decision, facts: Facts) -> Decision:
+    """Return the decision with the Reason rows that leave with it, for one that is used again and again."""
+    if decision.q850 == KEEP and not decision.fact:
+        return decision
+    return replace(decision, reason_rows=_reason_rows(decision, facts))
+
+
+def _reason_rows(decision: Decision, facts: Facts) -> tuple[Row, ...]:
+    """Return the Reason rows to say, Q.850 first."""
+    actions = decision.actions
+    replaced = decision.status != facts.response.status
+    keep_original = replaced and (actions is None or actions.original == "reason")
     q850 = sip = None
     others: list[bytes] = []
     for value in facts.reasons.values:
@@ -84,7 +97,7 @@ def _reasons(decision: Decision, facts: Facts, keep_original: bool) -> list[byte
         said.append(sip.raw)
     elif keep_original:
         said.append(_sip_value(facts.response.status, facts.response.phrase[:_TEXT_LIMIT]))
-    return [value for value in said + others if len(value) <= _VALUE_LIMIT]
+    return tuple(_reason_row(value) for value in said + others if len(value) <= _VALUE_LIMIT)
 
 
 def _q850_value(cause: int, original: Reason | None) -> bytes:
@@ -113,17 +126,10 @@ def _reason_row(value: bytes) -> Row:
     return b"Reason", b"Reason: " + value
 
 
-def _with_reasons(rows: list[Row], values: list[bytes]) -> list[Row]:
-    """Return the rows with these Reason values, where the first Reason stood, or else at the end."""
-    said: list[Row] | None = [(b"Reason", b"Reason: " + value) for value in values]
-    result: list[Row] = []
-    for row in rows:
-        if row[0] != b"Reason":
-            result.append(row)
-        elif said is not None:
-            result += said
-            said = None
-    return result if said is None else result + said
+def _with_reasons(rows: list[Row], said: tuple[Row, ...]) -> list[Row]:
+    """Return the rows with these Reason rows, where the first Reason stood, or else at the end."""
+    at = next((at for at, row in enumerate(rows) if row[0] == b"Reason"), len(rows))
+    return [*rows[:at], *said, *[row for row in rows[at:] if row[0] != b"Reason"]]
 
 
 def _after_reasons(rows: list[Row], row: Row) -> list[Row]:

@@ -26,7 +26,7 @@ _ANALYTICS = b"v=analytics1;"
 
 
 class TrunkView(Protocol):
-    """What rules see of a trunk; the trunks of routing satisfy it."""
+    """What rules see of a trunk; the trunks of routing satisfy it. Compared by identity."""
 
     @property
     def name(self) -> str:

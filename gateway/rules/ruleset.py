@@ -1,8 +1,10 @@
 """The rules of one file, ready to decide.
 
 `decide` looks up the rules that can match the status and asks them in the order of the file; a rule that
-cannot match the status costs nothing, however many there are. The decision to do nothing, by far the most
-frequent, is made once for each status and phrase, and shared.
+cannot match the status costs nothing, however many there are.
+
+A far end says the same few things over and over. Where all rules about a status look only at what the far end
+says in status, phrase and Reason, and at who talks to whom, the decision on such words is remembered by them.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ import hashlib
 from collections.abc import Iterable
 
 from gateway.rules.decision import Decision, by_guard, by_rule
+from gateway.rules.emit import with_reason_rows
 from gateway.rules.explain import Explanation, explain
-from gateway.rules.facts import Facts
+from gateway.rules.facts import Facts, TrunkView
 from gateway.rules.guards import GUARDED, is_near_miss, judge
 from gateway.rules.rule import Rule
 from gateway.toml_source import TomlSource
@@ -20,9 +23,16 @@ from gateway.toml_source import TomlSource
 FAILURES = range(400, 700)
 """The statuses that rules can speak of."""
 
-# Decisions kept to be shared: a phrase is text from the network, and must not fill the memory.
-_MOST_SHARED = 1024
-_LONGEST_SHARED = 64
+_WORDS = frozenset(
+    ("status", "phrase", "q850", "sip_cause", "reason_text", "location", "from", "to", "method", "origin")
+)
+"""The conditions that see nothing but what decisions are remembered by."""
+
+# It is text from the network that decisions are remembered by, and must not fill the memory.
+_MOST_REMEMBERED = 2048
+_LONGEST_REMEMBERED = 256
+
+_Words = tuple[int, bytes, bytes | None, TrunkView, TrunkView, bytes, bool, bool]
 
 
 class RuleSet:
@@ -38,12 +48,37 @@ class RuleSet:
             status: tuple(rule for rule in self.rules if rule.mode != "off" and status in rule.statuses)
             for status in FAILURES
         }
-        self._shared: dict[tuple[int, bytes], Decision] = {}
+        self._repeatable = frozenset(
+            status
+            for status, rules in self._by_status.items()
+            if all(condition.key in _WORDS for rule in rules for condition in rule.conditions)
+        )
+        self._remembered: dict[_Words, Decision] = {}
 
     def decide(self, facts: Facts) -> Decision:
         """Decide what to answer instead of the response. Never raises, whatever the response holds."""
         response = facts.response
-        status = response.status
+        status, phrase = response.status, response.phrase
+        reason = response.index.get(b"Reason")
+        if (
+            status not in self._repeatable
+            or len(phrase) > _LONGEST_REMEMBERED
+            or (reason is not None and (len(reason) > _LONGEST_REMEMBERED or response.repeated(b"Reason")))
+        ):
+            return self._decide(facts)
+        words = (
+            status, phrase, reason, facts.source, facts.target, facts.method, facts.local, facts.in_dialog,
+        )  # fmt: skip
+        decision = self._remembered.get(words)
+        if decision is None:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            decision = with_reason_rows(self._decide(facts), facts)
+            self._remembered[words] = decision
+        return decision
+
+    def _decide(self, facts: Facts) -> Decision:
+        status = facts.response.status
         near_miss = False
         if facts.in_dialog or status in GUARDED:
             ruling = judge(facts)
@@ -61,16 +96,8 @@ class RuleSet:
                 shadow = shadow or rule
         if shadow is not None or near_miss or status == 607:
             return by_rule(None, shadow, facts, near_miss)
-        return self._shared.get((status, response.phrase)) or self._pass(status, response.phrase)
+        return Decision(status, facts.response.phrase)
 
     def explain(self, facts: Facts) -> Explanation:
         """Say what `decide` decides about `facts`, and why nothing before it did."""
         return explain(self.rules, self.source.file, facts, self.decide(facts))
-
-    def _pass(self, status: int, phrase: bytes) -> Decision:
-        decision = Decision(status, phrase)
-        if len(phrase) <= _LONGEST_SHARED:
-            if len(self._shared) >= _MOST_SHARED:
-                self._shared.clear()
-            self._shared[status, phrase] = decision
-        return decision

@@ -17,7 +17,7 @@ LEG_HEADERS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FakeTrunk:
     name: str
     kind: str

@@ -208,4 +208,5 @@ def test_deciding_twice_is_deciding_once(ruleset: RuleSet, known: Facts) -> None
     emitted = emit(first, known)
     assert ruleset.decide(known) == first
     assert emit(first, known) == emitted
+    assert emit(ruleset._decide(known), known) == emitted  # remembered or not
     assert known.response.rows == rows

@@ -70,18 +70,33 @@ def test_a_shadow_rule_that_passes_would_have_said_what_came() -> None:
     assert (decision.shadow_rule, decision.shadow_status) == ("it", 603)
 
 
-def test_the_decision_to_do_nothing_is_shared() -> None:
-    ruleset = rules("when.status = 603\nthen.status = 404")
+def test_the_same_words_get_the_same_decision_without_asking_again() -> None:
+    ruleset = rules("when.status = 603\nwhen.q850 = 1\nthen.status = 404")
     assert ruleset.decide(facts("486 Busy Here")) is ruleset.decide(facts("486 Busy Here"))
     assert ruleset.decide(facts("486 Besetzt")).phrase == b"Besetzt"
+    again = facts("603 Decline", "Reason: Q.850;cause=1")
+    assert ruleset.decide(DEAD) is ruleset.decide(again)
+    assert emit(ruleset.decide(DEAD), again) == emit(ruleset._decide(again), again)
+    assert ruleset.decide(facts("603 Decline", "Reason: Q.850;cause=2")).rule == ""
+    assert ruleset.decide(facts("603 Decline", "Reason: Q.850;cause=2", "Reason: Q.850;cause=1")).rule == ""
 
 
-def test_hostile_phrases_do_not_fill_the_memory() -> None:
+def test_a_rule_that_looks_further_is_asked_each_time() -> None:
+    ruleset = rules("when.status = 603\nwhen.after = '<1s'\nthen.status = 404")
+    assert ruleset.decide(facts("603 Decline", after=0.5)).status == 404
+    assert ruleset.decide(facts("603 Decline", after=1.5)).status == 603
+    assert ruleset.decide(facts("486 Busy Here")) is ruleset.decide(facts("486 Busy Here"))
+
+
+def test_hostile_words_do_not_fill_the_memory() -> None:
     ruleset = rules("when.status = 603\nthen.status = 404")
     for number in range(5000):
         assert ruleset.decide(facts(f"486 {number}")).phrase == str(number).encode()
-    ruleset.decide(facts("486 " + "x" * 65))
-    assert len(ruleset._shared) <= 1024
+    assert len(ruleset._remembered) <= 2048
+    remembered = len(ruleset._remembered)
+    ruleset.decide(facts("486 " + "x" * 257))
+    ruleset.decide(facts("486 Busy", "Reason: SIP;text=" + "x" * 257))
+    assert len(ruleset._remembered) == remembered
 
 
 def test_a_rule_that_cannot_match_the_status_is_never_asked() -> None:
