@@ -25,6 +25,7 @@ from .events import Answered, Bye, Event, Progress, Rejected, State
 from .hunting import Verdict, advances, better
 from .inside import pass_inside
 from .leg import CalleeLeg, CallerLeg, Leg
+from .naming import rename_dialogs
 from .policy import Policy
 from .record import CallRecord
 from .relay import Answer, Relay, back_lines
@@ -172,7 +173,8 @@ class Call:
         if flow is None:
             callee.on_no_response(None, 503, now)
             return
-        lines = self.policy(self.caller, callee).lines(request.rows)
+        rows = rename_dialogs(request, self.endpoint, hop.trunk)
+        lines = self.policy(self.caller, callee).lines(rows)
         if hop.trunk.x_cid:
             lines += b"X-CID: %b\r\n" % request.call_id
         self._deadline = now + hop.trunk.ring_timeout

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import lru_cache
 
 from gateway.routing.route import Plan, Routes
 from gateway.routing.trunk import Trunk, TrunkTable
@@ -18,6 +17,7 @@ from gateway.sip.endpoint import Endpoint
 from gateway.sip.errors import MalformedError
 from gateway.sip.flow import Flow
 from gateway.sip.message import Request, Response
+from gateway.sip.remember import remembered
 from gateway.sip.transaction import InviteServer, ServerTransaction
 from gateway.sip.uri import Uri, parse_uri
 
@@ -25,11 +25,10 @@ from .call import Call
 from .events import Rejected
 from .hunting import Verdict
 from .leg import outgoing_ends, target_uri
+from .naming import rename_dialogs
 from .policy import PolicyTable
 from .record import CallRecord, RecordSink
 from .relay import Relay, back_lines
-
-_REMEMBERED_LENGTH = 128  # bytes of a URI that are worth remembering
 
 
 @dataclass(slots=True, frozen=True)
@@ -205,7 +204,7 @@ class B2bua:
             flow,
         )
         lines = relay.forth.lines if request.method != b"REGISTER" else relay.forth.lines_with_contact
-        relay.send(half, request, lines(request.rows), now)
+        relay.send(half, request, lines(rename_dialogs(request, self.endpoint, hop.trunk)), now)
 
     def _count(self, caller_trunk: str, verdict: Verdict) -> None:
         decision = verdict.decision
@@ -267,16 +266,10 @@ class _OutsideRelay(Relay):
         self.server.respond(decision.status, decision.phrase, tag, lines, response.body, now)
 
 
+@remembered
 def _number(uri: bytes) -> str:
     """Return the number or user of a URI, "" when it cannot be read."""
-    return _remembered_number(uri) if len(uri) <= _REMEMBERED_LENGTH else _read_number(uri)
-
-
-def _read_number(uri: bytes) -> str:
     try:
         return parse_uri(uri).number.decode("utf-8", "replace")
     except MalformedError:
         return ""
-
-
-_remembered_number = lru_cache(maxsize=8192)(_read_number)  # the same callers call again

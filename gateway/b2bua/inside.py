@@ -15,6 +15,7 @@ from gateway.sip.transaction import InviteServer, ServerTransaction
 
 from .events import State
 from .leg import CallerLeg, Leg
+from .naming import rename_dialogs
 from .relay import Answer, ReinviteRelay, Relay
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def pass_inside(
         return
     if request.method in _TARGET_REFRESH:
         dialog.retarget(request, call.endpoint.flows)
-    rows = request.rows
+    rows = rename_dialogs(request, call.endpoint, other.trunk)
     if request.method == b"PRACK" and b"RAck" in request.index:
         rows = _map_rack(call, leg, request)
     forth, back = call.policy(leg, other), call.policy(other, leg)

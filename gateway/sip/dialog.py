@@ -6,13 +6,13 @@ answers makes an early dialog of it by :meth:`Dialog.fork`. On the side that ans
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Protocol
 
 from .errors import MalformedError
 from .flow import Flow, Flows
 from .headers import parse_addresses, parse_name_addr, split_list
 from .message import Request, Response
+from .remember import remembered
 from .uri import Uri, parse_uri
 
 MAX_SEQ = 2**31
@@ -28,12 +28,10 @@ class DialogUser(Protocol):
         """Take the ACK for a 2xx."""
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def contact_uri(value: bytes) -> bytes:
     """Return the URI of the first Contact in a header value, fit for a Request-URI: without headers
     (RFC 3261 19.1.1). Raises MalformedError.
-
-    Cached: peers send the same few Contacts over and over.
     """
     items = split_list(value.strip())
     if not items:
@@ -42,7 +40,7 @@ def contact_uri(value: bytes) -> bytes:
     return uri.removesuffix(_parsed(uri).headers)
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def _parsed(uri: bytes) -> Uri:
     return parse_uri(uri)
 

@@ -14,7 +14,6 @@ asked for by :meth:`Request.check`, so that retransmissions and ACKs do not pay 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Union
 
 from .errors import MalformedError
@@ -28,6 +27,7 @@ from .headers import (
     parse_via,
     split_list,
 )
+from .remember import remembered
 from .uri import Uri, parse_uri
 
 MAX_DATAGRAM = 65_535
@@ -291,12 +291,9 @@ class Response(_Message):
             self._check_routes()
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def check_contact(value: bytes) -> None:
-    """Make sure that each address of a Contact value can be read. Raises MalformedError.
-
-    Cached, because peers send the same few Contacts over and over.
-    """
+    """Make sure that each address of a Contact value can be read. Raises MalformedError."""
     items = split_list(value)
     if not items:
         raise MalformedError("bad Contact")
