@@ -15,8 +15,6 @@ from .message import Request, Response
 from .remember import remembered
 from .uri import Uri, parse_uri
 
-MAX_SEQ = 2**31
-
 
 class DialogUser(Protocol):
     """Whoever owns a dialog's end."""
