@@ -88,9 +88,9 @@ class Call:
         self._hops = list(hops)
         self._call_next(None, now)
 
-    def refuse(self, status: int, reason: str, now: float) -> None:
+    def refuse(self, status: int, reason: str, now: float, code: int = 399) -> None:
         """Reject the call ourselves, before any target was tried; ``reason`` goes into a Warning."""
-        warning = b'Warning: 399 gateway "%b"\r\n' % reason.encode()
+        warning = b'Warning: %d gateway "%b"\r\n' % (code, reason.encode())
         phrase = phrase_for(status)
         record = self.record
         record.original_status = record.emitted_status = status
@@ -169,7 +169,7 @@ class Call:
         record.attempts += 1
         record.callee_trunk = hop.trunk.name
         callee = self.callee = CalleeLeg(self, hop.trunk, self.endpoint)
-        flow = self.endpoint.flows.towards(hop.target.host, hop.target.port, hop.target.transport)
+        flow = self.endpoint.flows.towards(hop.target.host, hop.target.port, hop.target.transport, hop.trunk.name)
         if flow is None:
             callee.on_no_response(None, 503, now)
             return

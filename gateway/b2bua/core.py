@@ -40,6 +40,9 @@ class Setup:
     rules: RuleSet
 
 
+_SIPS_NOT_ALLOWED = "SIPS Not Allowed"  # with 480 and code 380: no target of the route has TLS (RFC 5630)
+
+
 class B2bua:
     """Serves an :class:`Endpoint`. ``sinks`` get the record of each call as it ends."""
 
@@ -70,13 +73,13 @@ class B2bua:
 
     def knows(self, flow: Flow) -> bool:
         """Tell whether a trunk has this source."""
-        return self.setup.trunks.find(flow.peer[0], flow.peer[1]) is not None
+        return self.setup.trunks.of(flow) is not None
 
     def on_request(
         self, transaction: ServerTransaction, request: Request, uri: Uri, source: Flow, now: float
     ) -> None:
         """Begin a call, or relay a transaction outside of any dialog."""
-        trunk = self.setup.trunks.find(source.peer[0], source.peer[1])
+        trunk = self.setup.trunks.of(source)
         assert trunk is not None, "the endpoint asked whether we know the source"
         self._serial += 1
         record = CallRecord(
@@ -166,6 +169,9 @@ class B2bua:
         if plan is None:
             self.refused["no route"] += 1
             call.refuse(404, "no route", now)
+        elif uri.scheme == b"sips" and not (plan := plan.over_tls()).hops:
+            self.refused["no TLS for sips"] += 1
+            call.refuse(480, _SIPS_NOT_ALLOWED, now, 380)
         else:
             call.start(plan.hops, now)
 
@@ -189,8 +195,14 @@ class B2bua:
             warning = b'Warning: 399 gateway "no route"\r\n'
             transaction.reject(404, self.endpoint.new_token(), now, warning)
             return
+        if uri.scheme == b"sips" and not (plan := plan.over_tls()).hops:
+            self.refused["no TLS for sips"] += 1
+            warning = b'Warning: 380 gateway "%b"\r\n' % _SIPS_NOT_ALLOWED.encode()
+            transaction.reject(480, self.endpoint.new_token(), now, warning)
+            return
         hop = plan.hops[0]
-        flow = self.endpoint.flows.towards(hop.target.host, hop.target.port, hop.target.transport)
+        target = hop.target
+        flow = self.endpoint.flows.towards(target.host, target.port, target.transport, hop.trunk.name)
         if flow is None:
             transaction.reject(503, self.endpoint.new_token(), now)
             return

@@ -202,7 +202,7 @@ class CalleeLeg(Leg):
         )
         self._half = half
         self.invited_at = now
-        lines += b"Contact: %b\r\n" % flow.local.contact
+        lines += b"Contact: %b\r\n" % half.contact
         invite = self.endpoint.request(
             b"INVITE", half, lines, request.body, self, now, request.max_forwards - 1
         )
@@ -313,15 +313,18 @@ def outgoing_ends(request: Request, tag: bytes) -> tuple[bytes, bytes, bytes]:
 def target_uri(uri: Uri, target: Target) -> bytes:
     """Return the Request-URI towards a target: the caller's user part, byte for byte, at the target's host.
 
+    It is sips where the caller's or the target's is (26.2.2).
     A tel URI becomes a sip URI with user=phone (RFC 3261 19.1.6). Parameters that speak of a hop are dropped.
     """
-    host_port = target.uri.partition(b":")[2].partition(b";")[0]
+    scheme, _, rest = target.uri.partition(b":")
+    host_port = rest.partition(b";")[0]
+    scheme = b"sips" if uri.scheme == b"sips" or len(scheme) == 4 else b"sip"
     if uri.scheme == b"tel":
-        return b"sip:%b%b@%b;user=phone" % (uri.user, uri.params, host_port)
+        return b"%b:%b%b@%b;user=phone%b" % (scheme, uri.user, uri.params, host_port, target.params)
     user = uri.user + b"@" if uri.user else b""
     if not uri.params:
-        return b"sip:%b%b" % (user, host_port)
+        return b"%b:%b%b%b" % (scheme, user, host_port, target.params)
     params = [
         part for part in uri.params.split(b";")[1:] if part.partition(b"=")[0].lower() not in _HOP_PARAMS
     ]
-    return b";".join([b"sip:%b%b" % (user, host_port), *params])
+    return b";".join([b"%b:%b%b" % (scheme, user, host_port), *params]) + target.params

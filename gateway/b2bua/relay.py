@@ -46,7 +46,7 @@ class Relay:
     def send(self, dialog: Dialog, request: Request, lines: bytes, now: float) -> ClientTransaction:
         """Send the request on in ``dialog``, with these header lines, and return its transaction."""
         if b"Contact" in request.index and request.method != b"REGISTER":
-            lines += b"Contact: %b\r\n" % dialog.flow.local.contact
+            lines += b"Contact: %b\r\n" % dialog.contact
         hops = request.max_forwards - 1
         return self.endpoint.request(request.method, dialog, lines, request.body, self, now, hops)
 
@@ -87,7 +87,7 @@ def back_lines(policy: Policy, response: Response, server: ServerTransaction) ->
         return policy.lines_with_contact(response.rows)
     lines = policy.lines(response.rows)
     if status < 300 and (b"Contact" in response.index or server.method == b"INVITE"):
-        lines += b"Contact: %b\r\n" % server.flow.local.contact
+        lines += b"Contact: %b\r\n" % server.contact
     return lines
 
 

@@ -30,6 +30,10 @@ class Plan:
     strategy: str
     """"serial": one after the other while the answers allow it; "parallel": all together."""
 
+    def over_tls(self) -> Plan:
+        """Return what of the plan a call to a sips URI may take (RFC 3261 26.2.2)."""
+        return Plan(tuple(hop for hop in self.hops if hop.target.transport == "tls"), self.strategy)
+
 
 class Routes:
     """The routes of a configuration, over the trunks made from it."""

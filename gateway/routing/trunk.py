@@ -1,7 +1,8 @@
 """Trunks as the core sees them, and the table that tells which one a message came from.
 
-A message belongs to the trunk with the most specific source that matches the address it came from: an IP with
-the very port, then an IP, then the longest network. Only sources count: the address of a target is no source,
+A message belongs to the trunk with the most specific source that matches where it came from: over TLS a name
+that the certificate proves, which is known once the connection stands; then an IP with the very port, then an
+IP, then the longest network. Only sources count: the address of a target is no source,
 because a carrier that takes calls at one address often sends them from others, and the other way round.
 
 `TrunkTable.find` runs for each call, so its answers are kept by address, None among them; the usual cost is
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 
 from gateway.addresses import TargetUri, parse_ip
 from gateway.config import TrunkSettings
+from gateway.sip.flow import Flow
 
 HUNT_ON = frozenset({402, 403, 404, 406, 408, 410, 480, 486, 488, *range(500, 600)})
 """Final statuses on which a serial hunt goes on to the next target, unless the trunk says otherwise.
@@ -41,6 +43,9 @@ class Target:
     """udp, tcp or tls: of the URI, or else of the trunk, or else udp."""
     srv: bool
     """The host is a name and the URI gives no port: SRV records come before `port` (RFC 3263 4.2)."""
+    params: bytes = b""
+    """What Request-URIs say of the transport: b";transport=udp" where UDP was asked for by name, so that a
+    request stays on it whatever its size (RFC 3261 18.1.1)."""
 
 
 class Trunk:
@@ -59,6 +64,7 @@ class Trunk:
         "settings",
         "supports",
         "targets",
+        "tls_names",
         "trusted",
         "x_cid",
     )
@@ -71,6 +77,8 @@ class Trunk:
         self.trusted = settings.trusted
         self.supports = settings.supports
         self.targets = tuple(_target(uri, settings.transport) for uri in settings.target)
+        self.tls_names = _tls_names(settings)
+        """What its certificate may prove: the hosts of its targets, and the TLS names of its sources."""
         self.ring_timeout = settings.ring_timeout
         """Seconds a call to this trunk may go unanswered."""
         self.max_duration = settings.max_duration
@@ -103,12 +111,15 @@ class TrunkTable:
         self._networks: list[tuple[int, int, dict[int, Trunk]]] = []
         """IP version, host bits, and the trunks by the remaining bits; longest networks first."""
         self._found: dict[tuple[str, int], Trunk | None] = {}
+        self.with_tls_name: dict[str, Trunk] = {}
+        """Trunks by the TLS names among their sources, in lower case."""
         networks: dict[tuple[int, int], dict[int, Trunk]] = {}
         for trunk in self.by_name.values():
             for source in trunk.settings.source:
                 network = source.network
                 if network is None:
-                    continue  # a TLS name is compared with certificates, not with addresses
+                    self.with_tls_name[source.text.lower().rstrip(".")] = trunk
+                    continue
                 first, version = int(network.network_address), network.version
                 if source.port is not None:
                     self._with_port[version, first, source.port] = trunk
@@ -119,6 +130,20 @@ class TrunkTable:
 
     def __iter__(self) -> Iterator[Trunk]:
         return iter(self.by_name.values())
+
+    def of(self, flow: Flow) -> Trunk | None:
+        """Return the trunk that speaks on this flow; None for a stranger."""
+        if flow.trunk:
+            return self.by_name.get(flow.trunk)
+        return self.find(flow.peer[0], flow.peer[1])
+
+    def identify(self, host: str, port: int, names: Iterable[str]) -> Trunk | None:
+        """Return the trunk of a new connection: by a name that its certificate proves, else by its address."""
+        for name in names:
+            trunk = self.with_tls_name.get(name)
+            if trunk is not None:
+                return trunk
+        return self.find(host, port)
 
     def find(self, host: str, port: int) -> Trunk | None:
         """Return the trunk that a message from this address and port belongs to; None for a stranger.
@@ -151,8 +176,15 @@ class TrunkTable:
         return None
 
 
+def _tls_names(settings: TrunkSettings) -> frozenset[str]:
+    names = [uri.host for uri in settings.target]
+    names += [source.text for source in settings.source if source.network is None]
+    return frozenset(name.lower().rstrip(".") for name in names)
+
+
 def _target(uri: TargetUri, trunk_transport: str | None) -> Target:
     transport = uri.transport or trunk_transport or "udp"
     port = uri.port if uri.port is not None else 5061 if transport == "tls" else 5060
     srv = uri.port is None and parse_ip(uri.host) is None
-    return Target(uri.uri.encode(), uri.host, port, transport, srv)
+    params = b";transport=udp" if (uri.transport or trunk_transport) == "udp" else b""
+    return Target(uri.uri.encode(), uri.host, port, transport, srv, params)

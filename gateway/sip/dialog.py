@@ -16,6 +16,9 @@ from .remember import remembered
 from .uri import Uri, parse_uri
 
 
+_TRANSPORTS = {b"udp": "udp", b"tcp": "tcp", b"tls": "tls"}
+
+
 class DialogUser(Protocol):
     """Whoever owns a dialog's end."""
 
@@ -149,12 +152,35 @@ class Dialog:
             uri = _parsed(self._first_hop())
         except MalformedError:
             return
-        host = uri.host.strip(b"[]")
-        if uri.scheme != b"sip":
+        ours = self.flow.local.transport
+        if uri.scheme == b"sips":
+            transport = "tls"
+        elif uri.scheme == b"sip":
+            named = (uri.param(b"transport") or b"").lower()
+            transport = _TRANSPORTS.get(named, ours)
+            if ours == "tls" and transport == "tcp":
+                transport = "tls"  # TLS runs over TCP: older peers name what is below (RFC 3261 26.2.2)
+        else:
             return
-        flow = flows.towards(host.decode(), uri.port or 5060, self.flow.local.transport)
+        if transport != ours and ours == "tls":
+            return  # what began in secret stays so
+        port = uri.port or (5061 if transport == "tls" else 5060)
+        flow = flows.towards(uri.host.strip(b"[]").decode(), port, transport, self.flow.trunk)
         if flow is not None:
             self.flow = flow
+
+    @property
+    def contact(self) -> bytes:
+        """Our Contact in this dialog: sips where the remote target is (RFC 3261 8.1.1.8, 12.1.1)."""
+        local = self.flow.local
+        if local.transport == "tls" and self.target[:5].lower() == b"sips:":
+            return local.secure_contact
+        return local.contact
+
+    @property
+    def keeps_to_udp(self) -> bool:
+        """Whether the next hop asks for UDP by name, so that size does not matter (RFC 3263 4.1)."""
+        return (_parsed(self._first_hop()).param(b"transport") or b"").lower() == b"udp"
 
     def _first_hop(self) -> bytes:
         """The URI that the next request goes to: the first loose router's, else the Request-URI's."""

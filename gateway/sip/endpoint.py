@@ -18,6 +18,7 @@ from .build import echo_of, request_bytes, response_bytes
 from .dialog import Dialog
 from .errors import MalformedError
 from .flow import Flow, Flows
+from .framing import FramingError
 from .headers import Via
 from .message import METHODS, MalformedMessageError, Request, Response, parse
 from .phrases import phrase_for
@@ -37,13 +38,17 @@ from .transaction.invite_server import Input as InviteServerInput
 from .uri import Uri
 
 ALLOW = b"INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE, SUBSCRIBE, NOTIFY, REFER, PUBLISH"
-_SCHEMES = (b"sip", b"tel")
+MAX_UDP_REQUEST = 1300
+"""Bytes: a larger request goes over TCP where the peer has it (RFC 3261 18.1.1, for an unknown path MTU)."""
+_SCHEMES = (b"sip", b"tel", b"sips")
 _CANCEL_SUFFIX = b" CANCEL"
 _KEEPALIVE = b"\r\n\0 "
 _ACK_VIA = re.compile(
     rb"ACK [^\s]+ SIP/2\.0\r\nVia: SIP/2\.0/UDP ([\w.\-]+|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})"
     rb";branch=(z9hG4bK[\w.\-]+)[;,\r]"
 )
+_OWN_VIA = re.compile(rb"([A-Z]+) [^\s]+ SIP/2\.0\r\nVia: [^\r\n;]+;branch=([\w.\-]+)")  # as request_bytes has it
+_ALIAS = re.compile(rb";\s*alias\s*(?:;|$)", re.IGNORECASE)
 
 
 class Core(Protocol):
@@ -82,6 +87,8 @@ class Endpoint:
         self.malformed: defaultdict[str, int] = defaultdict(int)
         self.dropped: defaultdict[str, int] = defaultdict(int)
         self._merged: dict[tuple[bytes, ...], bytes] = {}
+        # Requests that went over TCP for their size alone, as they are over UDP, by branch.
+        self._moved: dict[bytes, tuple[bytes, Flow]] = {}
         self._out: list[tuple[bytes, Flow]] = []
         self._on_bug = on_bug
         self._max_transactions = max_transactions
@@ -105,13 +112,48 @@ class Endpoint:
         """Fire every timer that is due."""
         self.timers.fire(now, self._on_bug)
 
-    def flow_lost(self, flow: Flow, now: float) -> None:
-        """Tell the client transactions on a flow that it is broken (RFC 3261 17.1.4)."""
+    def flow_lost(self, flow: Flow, now: float, reached: bool = True) -> None:
+        """Tell the client transactions on a flow that it is broken (RFC 3261 17.1.4).
+
+        Where the peer was never ``reached``, what took this flow for its size alone goes over UDP (18.1.1).
+        """
         for transaction in [tx for tx in self.clients.values() if tx.flow is flow]:
             try:
-                transaction.transport_failed(now)
+                if not reached and transaction.key in self._moved:
+                    self._move_back(transaction, now)
+                else:
+                    transaction.transport_failed(now)
             except Exception as bug:
                 self._report(bug)
+
+    def undelivered(self, data: bytes, now: float) -> None:
+        """Take back the start of a datagram of ours that found nobody, as ICMP quotes it (RFC 3261 18.4).
+
+        Its branch, which only we and its receiver know, tells the transaction, so that nobody who did not
+        see the datagram can break a call by inventing such news. A quote too short for that says nothing.
+        """
+        match = _OWN_VIA.match(data)
+        if match is None:
+            return
+        method, branch = match.groups()
+        transaction = self.clients.get(branch + _CANCEL_SUFFIX if method == b"CANCEL" else branch)
+        if transaction is None or transaction.flow.local.reliable:
+            return
+        try:
+            transaction.transport_failed(now)
+        except Exception as bug:
+            self._report(bug)
+
+    def unframed(self, error: FramingError, flow: Flow) -> None:
+        """Answer what there is of a message on a stream that cannot be read on (RFC 3261 18.3)."""
+        self.malformed[error.why] += 1
+        request: object
+        try:
+            request = parse(error.head)
+        except MalformedMessageError as broken:
+            request = broken.request
+        if isinstance(request, Request):
+            self._refuse(request, flow, error.status)
 
     def drain(self) -> list[tuple[bytes, Flow]]:
         """Return what must go on the wire, in order, and forget it."""
@@ -133,6 +175,8 @@ class Endpoint:
                 self._merged.pop(transaction.merge_key, None)
         else:
             self.clients.pop(transaction.key, None)
+            if self._moved:
+                self._moved.pop(transaction.key, None)
 
     def request(
         self,
@@ -150,6 +194,8 @@ class Endpoint:
         flow = dialog.flow
         ends = (dialog.local, dialog.remote, dialog.call_id)
         data = request_bytes(method, dialog.target, flow, branch, hops, dialog.route, ends, seq, lines, body)
+        if len(data) > MAX_UDP_REQUEST and flow.local.transport == "udp":
+            data, flow = self._large(data, branch, dialog, now)
         transaction: InviteClient | NonInviteClient
         if method == b"INVITE":
             transaction = InviteClient(self, branch, flow, user, dialog, seq)
@@ -189,6 +235,24 @@ class Endpoint:
         if dialog.twin is not None:
             dialog.twin.twin = None
             dialog.twin = None
+
+    def _large(self, data: bytes, branch: bytes, dialog: Dialog, now: float) -> tuple[bytes, Flow]:
+        """Return a request that is large for UDP as it leaves, and its flow: TCP, unless the next hop asks
+        for UDP by name or is known to have no TCP (RFC 3261 18.1.1). Smaller ones of the dialog stay on UDP.
+        """
+        udp = dialog.flow
+        tcp = None if dialog.keeps_to_udp else self.flows.for_large(udp, now)
+        if tcp is None:
+            return data, udp
+        self._moved[branch] = data, udp
+        return data.replace(udp.local.via, tcp.local.via, 1), tcp
+
+    def _move_back(self, transaction: ClientTransaction, now: float) -> None:
+        """Start a request again over UDP, after nobody took our TCP connection."""
+        data, udp = self._moved.pop(transaction.key)
+        self.flows.without_tcp(udp, now)
+        transaction.flow = udp
+        transaction.start(data, now)
 
     def _report(self, bug: Exception) -> None:
         if self._on_bug is None:
@@ -323,9 +387,16 @@ class Endpoint:
     def _reply_flow(self, via: Via, source: Flow) -> Flow:
         """Return where responses go (RFC 3261 18.2.2, RFC 3581 4).
 
-        A ``maddr`` is not followed: it would let a source aim our answers at third parties.
+        A ``maddr`` is not followed: it would let a source aim our answers at third parties. On a stream it is
+        the connection that the request came on; the flow takes note of where the peer can be reached when
+        that is gone, and whether it offers the connection for our requests (RFC 5923).
         """
-        if via.rport or source.local.reliable:
+        local = source.local
+        if local.reliable:
+            source.reply_port = via.port or (5061 if local.transport == "tls" else 5060)
+            source.alias = source.alias or _ALIAS.search(via.params) is not None
+            return source
+        if via.rport:
             return source
         port = via.port or 5060
         if port == source.peer[1]:
@@ -395,7 +466,8 @@ class Endpoint:
         host = uri.host.strip(b"[]").lower()
         if method == b"OPTIONS" and host in self._own_hosts:
             return True
-        return b"%b:%d" % (host, uri.port or 5060) in self._own_names
+        port = uri.port or (5061 if uri.scheme == b"sips" else 5060)
+        return b"%b:%d" % (host, port) in self._own_names
 
     def _serve_own(self, transaction: ServerTransaction, request: Request, now: float) -> None:
         """Answer a request for the gateway itself (RFC 3261 8.2.1, 11.2)."""

@@ -47,6 +47,14 @@ class ServerTransaction(Transaction):
         self.user: ServerUser | None = None
         self._tag_needed = not tagged
 
+    @property
+    def contact(self) -> bytes:
+        """Our Contact in a response: sips where the request over TLS asked for that (RFC 3261 12.1.1)."""
+        local, request = self.flow.local, self.request
+        if local.transport == "tls" and request is not None and request.uri[:5].lower() == b"sips:":
+            return local.secure_contact
+        return local.contact
+
     def respond(self, status: int, phrase: bytes, tag: bytes, lines: bytes, body: bytes, now: float) -> None:
         """Answer. ``tag`` is our To tag, used where the request came without one; ``lines`` are whole header
         lines, each ended by CRLF, without those that the transaction owns (Via, From, To, Call-ID, CSeq,
