@@ -134,6 +134,13 @@ def environment_name(text: str) -> str:
     return text
 
 
+def check_pair(table: Table) -> None:
+    """Report a certificate without its key, or a key without its certificate."""
+    for key, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if key in table and other not in table:
+            table.fail(key, f"it is of no use without {other}", f"add {other}")
+
+
 def _read_trunk(table: Table, directory: Path) -> TrunkSettings:
     trunk = TrunkSettings(
         name=table.parsed("name", "", _trunk_name),
@@ -149,9 +156,9 @@ def _read_trunk(table: Table, directory: Path) -> TrunkSettings:
         password_env=table.parsed("password_env", "", environment_name),
         register=table.flag("register", False),
         transport=table.choice("transport", None, TRANSPORTS),
-        tls_ca=_file(table, "tls_ca", directory),
-        tls_cert=_file(table, "tls_cert", directory),
-        tls_key=_file(table, "tls_key", directory),
+        tls_ca=file_of(table, "tls_ca", directory),
+        tls_cert=file_of(table, "tls_cert", directory),
+        tls_key=file_of(table, "tls_key", directory),
         tls_verify=table.flag("tls_verify", True),
         hide=table.parsed_list("hide", (), _header_name),
         set=_headers(table.table("set")),
@@ -181,9 +188,7 @@ def _check_trunk(table: Table, trunk: TrunkSettings) -> None:
         table.fail("password_env", "there is no username for it", 'add username = "…"')
     if trunk.register and not (trunk.username and "target" in table):
         table.fail("register", "registering takes an account and a registrar", "add username and target")
-    for key, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
-        if key in table and other not in table:
-            table.fail(key, f"it is of no use without {other}", f"add {other}")
+    check_pair(table)
     both = sorted(trunk.stop_on & trunk.advance_on)
     if both:
         table.fail("advance_on", f"{both[0]} is in stop_on too", "keep it in one of the two")
@@ -354,7 +359,8 @@ def _final_code(text: str) -> int:
     return int(text)
 
 
-def _file(table: Table, key: str, directory: Path) -> Path | None:
+def file_of(table: Table, key: str, directory: Path) -> Path | None:
+    """Return the path of a file that must be there; relative ones start at `directory`."""
     name = table.text(key, "")
     if not name:
         return None

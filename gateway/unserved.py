@@ -14,10 +14,6 @@ _TRUNK_KEYS = (
     "options_ping",
     "username",
     "register",
-    "tls_ca",
-    "tls_cert",
-    "tls_key",
-    "tls_verify",
     "session_timer",
 )
 
@@ -30,11 +26,7 @@ def unserved(config: Config) -> list[SettingsError]:
     if config.is_embedded:
         return []
     data = config.source.data
-    paths: list[tuple[str | int, ...]] = [
-        ("gateway", "listen", index)
-        for index, address in enumerate(config.gateway.listen)
-        if address.transport != "udp" and "listen" in data.get("gateway", {})
-    ]
+    paths: list[tuple[str | int, ...]] = []
     if config.gateway.workers != 1:
         paths.append(("gateway", "workers"))
     if data.get("console", {}).get("listen"):
@@ -42,8 +34,6 @@ def unserved(config: Config) -> list[SettingsError]:
     paths += [("telemetry", key) for key in ("otlp", "hep") if data.get("telemetry", {}).get(key)]
     for index, trunk in enumerate(data.get("trunk", [])):
         paths += [("trunk", index, key) for key in _TRUNK_KEYS if trunk.get(key) not in (None, "off", False)]
-        if trunk.get("transport", "udp") != "udp":
-            paths.append(("trunk", index, "transport"))
     paths += [
         ("route", index, "strategy")
         for index, route in enumerate(config.routes)

@@ -169,7 +169,9 @@ class Call:
         record.attempts += 1
         record.callee_trunk = hop.trunk.name
         callee = self.callee = CalleeLeg(self, hop.trunk, self.endpoint)
-        flow = self.endpoint.flows.towards(hop.target.host, hop.target.port, hop.target.transport, hop.trunk.name)
+        flow = self.endpoint.flows.towards(
+            hop.target.host, hop.target.port, hop.target.transport, hop.trunk.name
+        )
         if flow is None:
             callee.on_no_response(None, 503, now)
             return

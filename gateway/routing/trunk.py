@@ -64,7 +64,6 @@ class Trunk:
         "settings",
         "supports",
         "targets",
-        "tls_names",
         "trusted",
         "x_cid",
     )
@@ -77,8 +76,6 @@ class Trunk:
         self.trusted = settings.trusted
         self.supports = settings.supports
         self.targets = tuple(_target(uri, settings.transport) for uri in settings.target)
-        self.tls_names = _tls_names(settings)
-        """What its certificate may prove: the hosts of its targets, and the TLS names of its sources."""
         self.ring_timeout = settings.ring_timeout
         """Seconds a call to this trunk may go unanswered."""
         self.max_duration = settings.max_duration
@@ -176,7 +173,10 @@ class TrunkTable:
         return None
 
 
-def _tls_names(settings: TrunkSettings) -> frozenset[str]:
+def tls_names(settings: TrunkSettings) -> frozenset[str]:
+    """Return the names of which a trunk's certificate must prove one: the hosts of its targets, and the TLS
+    names of its sources, in lower case.
+    """
     names = [uri.host for uri in settings.target]
     names += [source.text for source in settings.source if source.network is None]
     return frozenset(name.lower().rstrip(".") for name in names)

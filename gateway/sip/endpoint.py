@@ -47,7 +47,9 @@ _ACK_VIA = re.compile(
     rb"ACK [^\s]+ SIP/2\.0\r\nVia: SIP/2\.0/UDP ([\w.\-]+|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})"
     rb";branch=(z9hG4bK[\w.\-]+)[;,\r]"
 )
-_OWN_VIA = re.compile(rb"([A-Z]+) [^\s]+ SIP/2\.0\r\nVia: [^\r\n;]+;branch=([\w.\-]+)")  # as request_bytes has it
+_OWN_VIA = re.compile(
+    rb"([A-Z]+) [^\s]+ SIP/2\.0\r\nVia: [^\r\n;]+;branch=([\w.\-]+)"
+)  # as request_bytes has it
 _ALIAS = re.compile(rb";\s*alias\s*(?:;|$)", re.IGNORECASE)
 
 
@@ -235,24 +237,6 @@ class Endpoint:
         if dialog.twin is not None:
             dialog.twin.twin = None
             dialog.twin = None
-
-    def _large(self, data: bytes, branch: bytes, dialog: Dialog, now: float) -> tuple[bytes, Flow]:
-        """Return a request that is large for UDP as it leaves, and its flow: TCP, unless the next hop asks
-        for UDP by name or is known to have no TCP (RFC 3261 18.1.1). Smaller ones of the dialog stay on UDP.
-        """
-        udp = dialog.flow
-        tcp = None if dialog.keeps_to_udp else self.flows.for_large(udp, now)
-        if tcp is None:
-            return data, udp
-        self._moved[branch] = data, udp
-        return data.replace(udp.local.via, tcp.local.via, 1), tcp
-
-    def _move_back(self, transaction: ClientTransaction, now: float) -> None:
-        """Start a request again over UDP, after nobody took our TCP connection."""
-        data, udp = self._moved.pop(transaction.key)
-        self.flows.without_tcp(udp, now)
-        transaction.flow = udp
-        transaction.start(data, now)
 
     def _report(self, bug: Exception) -> None:
         if self._on_bug is None:
