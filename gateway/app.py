@@ -84,9 +84,7 @@ class Gateway:
             async with trio.open_nursery() as nursery:
                 if self.ledger is not None:
                     await nursery.start(self.ledger.run)
-                await nursery.start(
-                    self.ports.serve, self.endpoint, self.flows, lambda: self.b2bua.setup.trunks
-                )
+                await nursery.start(self.ports.serve, self.endpoint, self.flows, self.b2bua.trunks)
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self._watch_files)
                 await nursery.start(self._heed_signals)

@@ -186,14 +186,15 @@ def parse(text: str, file: str = "gateway.toml", directory: Path | None = None) 
 def _read(source: TomlSource, directory: Path) -> Config:
     errors: list[SettingsError] = []
     top = Table(source, (), source.data, errors)
-    gateway = _gateway(top.table("gateway"), directory)
+    gateway_table = top.table("gateway")
+    gateway = _gateway(gateway_table, directory)
     console = _console(top.table("console"))
     ledger = _ledger(top.table("ledger"), directory)
     telemetry = _telemetry(top.table("telemetry"))
     timers = _timers(top.table("timers"))
     trunk_tables = top.tables("trunk")
     trunks = read_trunks(trunk_tables, directory)
-    _check_certificate(top.table("gateway"), gateway, trunks)
+    _check_certificate(gateway_table, gateway, trunks)
     routes = read_routes(top.tables("route"), trunks, directory)
     if "trunk" not in top:
         top.fail("trunk", "there is none, so every call would be refused", "add a [[trunk]] for each peer")

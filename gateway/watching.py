@@ -12,8 +12,8 @@ import watchfiles
 async def changes(files: Iterable[Path], stop: trio.Event) -> AsyncIterator[set[Path]]:
     """Yield which of these files have changed, whenever some have, until ``stop`` is set.
 
-    Their directories are watched, because editors replace files, and links are moved to new ones. Changes within a
-    fifth of a second come together.
+    Their directories are watched, because editors replace files, and links are moved to new ones. Changes
+    within a fifth of a second come together.
     """
     places = {file.parent.resolve() / file.name: file for file in files}
     folders = {place.parent for place in places if place.parent.is_dir()}

@@ -277,7 +277,8 @@ SECTION_MISTAKES = [
     (
         "gateway",
         "zzz = 1",
-        "zzz: this key is not known; use one of listen, name, advertise, rules, workers, drain",
+        "zzz: this key is not known; use one of listen, name, advertise, rules, workers, drain, "
+        "tls_cert, tls_key, tls_ca, idle, max_connections, max_connections_per_source",
     ),
     ("gateway", "name = 1", 'name: 1 is a number; write it in "quotes"'),
     ("gateway", 'name = "a b"', 'name: "a b" cannot name a gateway; use letters, digits, dots, - and _'),

@@ -169,9 +169,8 @@ class Call:
         record.attempts += 1
         record.callee_trunk = hop.trunk.name
         callee = self.callee = CalleeLeg(self, hop.trunk, self.endpoint)
-        flow = self.endpoint.flows.towards(
-            hop.target.host, hop.target.port, hop.target.transport, hop.trunk.name
-        )
+        target = hop.target
+        flow = self.endpoint.flows.towards(target.host, target.port, target.transport, hop.trunk.name)
         if flow is None:
             callee.on_no_response(None, 503, now)
             return

@@ -75,6 +75,10 @@ class B2bua:
         """Tell whether a trunk has this source."""
         return self.setup.trunks.of(flow) is not None
 
+    def trunks(self) -> TrunkTable:
+        """The trunks that are served now."""
+        return self.setup.trunks
+
     def on_request(
         self, transaction: ServerTransaction, request: Request, uri: Uri, source: Flow, now: float
     ) -> None:

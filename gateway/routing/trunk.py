@@ -135,7 +135,7 @@ class TrunkTable:
         return self.find(flow.peer[0], flow.peer[1])
 
     def identify(self, host: str, port: int, names: Iterable[str]) -> Trunk | None:
-        """Return the trunk of a new connection: by a name that its certificate proves, else by its address."""
+        """Return the trunk of a new connection: by a name that its certificate proves, else by address."""
         for name in names:
             trunk = self.with_tls_name.get(name)
             if trunk is not None:

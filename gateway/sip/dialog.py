@@ -15,7 +15,6 @@ from .message import Request, Response
 from .remember import remembered
 from .uri import Uri, parse_uri
 
-
 _TRANSPORTS = {b"udp": "udp", b"tcp": "tcp", b"tls": "tls"}
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 from zlib import crc32
 
-from .build import echo_of, request_bytes, response_bytes
+from .build import echo_of, request_bytes, response_bytes, sent_branch
 from .dialog import Dialog
 from .errors import MalformedError
 from .flow import Flow, Flows
@@ -22,6 +22,7 @@ from .framing import FramingError
 from .headers import Via
 from .message import METHODS, MalformedMessageError, Request, Response, parse
 from .phrases import phrase_for
+from .sizing import MAX_UDP_REQUEST, LargeRequests
 from .timers import Timers
 from .transaction import (
     ClientTransaction,
@@ -38,8 +39,6 @@ from .transaction.invite_server import Input as InviteServerInput
 from .uri import Uri
 
 ALLOW = b"INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE, SUBSCRIBE, NOTIFY, REFER, PUBLISH"
-MAX_UDP_REQUEST = 1300
-"""Bytes: a larger request goes over TCP where the peer has it (RFC 3261 18.1.1, for an unknown path MTU)."""
 _SCHEMES = (b"sip", b"tel", b"sips")
 _CANCEL_SUFFIX = b" CANCEL"
 _KEEPALIVE = b"\r\n\0 "
@@ -47,9 +46,6 @@ _ACK_VIA = re.compile(
     rb"ACK [^\s]+ SIP/2\.0\r\nVia: SIP/2\.0/UDP ([\w.\-]+|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})"
     rb";branch=(z9hG4bK[\w.\-]+)[;,\r]"
 )
-_OWN_VIA = re.compile(
-    rb"([A-Z]+) [^\s]+ SIP/2\.0\r\nVia: [^\r\n;]+;branch=([\w.\-]+)"
-)  # as request_bytes has it
 _ALIAS = re.compile(rb";\s*alias\s*(?:;|$)", re.IGNORECASE)
 
 
@@ -89,8 +85,7 @@ class Endpoint:
         self.malformed: defaultdict[str, int] = defaultdict(int)
         self.dropped: defaultdict[str, int] = defaultdict(int)
         self._merged: dict[tuple[bytes, ...], bytes] = {}
-        # Requests that went over TCP for their size alone, as they are over UDP, by branch.
-        self._moved: dict[bytes, tuple[bytes, Flow]] = {}
+        self._large = LargeRequests(flows)
         self._out: list[tuple[bytes, Flow]] = []
         self._on_bug = on_bug
         self._max_transactions = max_transactions
@@ -121,9 +116,7 @@ class Endpoint:
         """
         for transaction in [tx for tx in self.clients.values() if tx.flow is flow]:
             try:
-                if not reached and transaction.key in self._moved:
-                    self._move_back(transaction, now)
-                else:
+                if reached or not self._large.move_back(transaction, now):
                     transaction.transport_failed(now)
             except Exception as bug:
                 self._report(bug)
@@ -134,10 +127,7 @@ class Endpoint:
         Its branch, which only we and its receiver know, tells the transaction, so that nobody who did not
         see the datagram can break a call by inventing such news. A quote too short for that says nothing.
         """
-        match = _OWN_VIA.match(data)
-        if match is None:
-            return
-        method, branch = match.groups()
+        method, branch = sent_branch(data)
         transaction = self.clients.get(branch + _CANCEL_SUFFIX if method == b"CANCEL" else branch)
         if transaction is None or transaction.flow.local.reliable:
             return
@@ -177,8 +167,8 @@ class Endpoint:
                 self._merged.pop(transaction.merge_key, None)
         else:
             self.clients.pop(transaction.key, None)
-            if self._moved:
-                self._moved.pop(transaction.key, None)
+            if self._large:
+                self._large.forget(transaction.key)
 
     def request(
         self,
@@ -197,7 +187,7 @@ class Endpoint:
         ends = (dialog.local, dialog.remote, dialog.call_id)
         data = request_bytes(method, dialog.target, flow, branch, hops, dialog.route, ends, seq, lines, body)
         if len(data) > MAX_UDP_REQUEST and flow.local.transport == "udp":
-            data, flow = self._large(data, branch, dialog, now)
+            data, flow = self._large.move(data, branch, dialog, now)
         transaction: InviteClient | NonInviteClient
         if method == b"INVITE":
             transaction = InviteClient(self, branch, flow, user, dialog, seq)

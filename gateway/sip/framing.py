@@ -106,15 +106,19 @@ class Framer:
     def _body_length(self, head_end: int) -> int | None:
         values = {b" ".join(value.split()) for value in _LENGTH.findall(self._buffer, 0, head_end)}
         if not values:
-            return self._fail("no Content-Length", 400, head_end)
+            self._fail("no Content-Length", 400, head_end)
+            return None
         if len(values) > 1:
-            return self._fail("Content-Length is repeated", 400, head_end)
+            self._fail("Content-Length is repeated", 400, head_end)
+            return None
         (value,) = values
         if _DIGITS.fullmatch(value) is None:
-            return self._fail("bad Content-Length", 400, head_end)
+            self._fail("bad Content-Length", 400, head_end)
+            return None
         length = int(value)
         if head_end + length > MAX_DATAGRAM:
-            return self._fail("message too long", 513, head_end)
+            self._fail("message too long", 513, head_end)
+            return None
         return length
 
     def _fail(self, why: str, status: int, head_end: int) -> None:

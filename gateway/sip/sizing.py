@@ -11,7 +11,7 @@ MAX_UDP_REQUEST = 1300
 
 
 class LargeRequests:
-    """The requests that were moved, as they are over UDP, by branch, for as long as their transactions live."""
+    """The requests that were moved, as they are over UDP, by branch, while their transactions live."""
 
     def __init__(self, flows: Flows) -> None:
         self._flows = flows

@@ -1,8 +1,8 @@
 """One TCP connection, perhaps under TLS: its socket, its frame, what waits to be sent.
 
 Everything here is done at once or not at all, so that the core may send without waiting: what the socket does
-not take is kept, up to a bound, for :meth:`Connection.write_rest`. A peer that reads too slowly for that bound
-loses the connection. Who opens connections, and what their end means, is :mod:`gateway.transport.streams`.
+not take is kept, up to a bound, for :meth:`Connection.write_rest`. A peer that reads too slowly for it loses
+the connection. Who opens connections, and what their end means, is :mod:`gateway.transport.streams`.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Connection:
         self._since = now
 
     def open(self, now: float) -> None:
-        """Take note that the connection stands, and send what waited for that. Raises OSError, ssl.SSLError."""
+        """Take note that the connection stands; send what waited for that. Raises OSError, ssl.SSLError."""
         self.enter(Stage.OPEN, now)
         waiting, self._waiting = self._waiting, []
         self._waiting_size = 0

@@ -1,8 +1,8 @@
 """Whom a certificate speaks for, as RFC 5922 reads it.
 
 A SIP domain certificate names its domain by a URI ``sip:DOMAIN`` among its subjectAltNames; where it has no
-such URI its DNS names count, and only where it has no subjectAltName at all its common name does (7.1). Names are
-compared whole: a wildcard matches nothing (7.2). An address is matched by an iPAddress of the certificate.
+such URI its DNS names count, and only where it has no subjectAltName at all its common name does (7.1).
+Names are compared whole: a wildcard matches nothing (7.2). An address is matched by an iPAddress.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from gateway.addresses import parse_ip
 def names_of(certificate: Mapping[str, Any] | None) -> frozenset[str]:
     """Return the domains and IP addresses that a verified certificate speaks for, in lower case.
 
-    ``certificate`` is what :meth:`ssl.SSLObject.getpeercert` returns: None or empty when there is none, or when it
-    was not verified, and then it speaks for nobody.
+    ``certificate`` is what :meth:`ssl.SSLObject.getpeercert` returns: None or empty when there is none, or
+    when it was not verified, and then it speaks for nobody.
     """
     if not certificate:
         return frozenset()

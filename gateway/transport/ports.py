@@ -1,7 +1,7 @@
 """All SIP sockets of a gateway: what a configuration's ``listen`` asks for, under one roof.
 
-The UDP pumps and the connections of TCP and TLS feed one endpoint, and what it wants sent goes to whichever of
-them its flow belongs to.
+The UDP pumps and the connections of TCP and TLS feed one endpoint, and what it wants sent goes to whichever
+of them its flow belongs to.
 """
 
 from __future__ import annotations
@@ -88,9 +88,8 @@ class Ports:
                 else:
                     bound.append(self.streams.bind(transport, host, port, settings.advertise))
             except OSError as error:
-                problem = (
-                    f"{transport}:{host}:{port} cannot be bound ({(error.strerror or str(error)).lower()})"
-                )
+                why = (error.strerror or str(error)).lower()
+                problem = f"{transport}:{host}:{port} cannot be bound ({why})"
                 remedy = "stop the program that has it, or choose another address"
                 raise SettingsErrors(
                     [config.source.error(("gateway", "listen", index), problem, remedy)]

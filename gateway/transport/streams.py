@@ -1,13 +1,13 @@
 """TCP and TLS: listeners, and the connections that messages come and go on.
 
-A request goes over the connection that stands to its address: one that we opened, or one that the peer
-opened from there or offered for it by ``alias`` in its Via (RFC 5923); else one is opened for it, and the message
-waits. A response goes back on the connection that its request came on; when that is gone, to the port that the
-peer's Via named (RFC 3261 18.2.2). When a connection cannot be had, or ends, the client transactions of what went
-over it hear so (17.1.4).
+A request goes over the connection that stands to its address: one that we opened, or one that the peer opened
+from there or offered for it by ``alias`` in its Via (RFC 5923); else one is opened for it, and the message
+waits. A response goes back on the connection that its request came on; when that is gone, to the port that
+the peer's Via named (RFC 3261 18.2.2). When a connection cannot be had, or ends, the client transactions of
+what went over it hear so (17.1.4).
 
-A connection costs a task that reads, and for as long as its peer does not read, one that writes. How long each
-may take is looked at by :meth:`StreamTransport.sweep`, once a second for all of them.
+A connection costs a task that reads, and for as long as its peer does not read, one that writes. How long
+each may take is looked at by :meth:`StreamTransport.sweep`, once a second for all of them.
 """
 
 from __future__ import annotations
@@ -322,7 +322,7 @@ class StreamTransport:
         self._write_rest(connection)
 
     def _stranger(self, connection: Connection, session: Session) -> str:
-        """Return why the peer of a TLS connection that stands is not served, or ""; learn which trunk it is."""
+        """Return why the peer of a new TLS connection is not served, or ""; learn which trunk it is."""
         flow = connection.flow
         names = session.names
         if connection.meeting is not None:
@@ -342,9 +342,7 @@ class StreamTransport:
         """Have requests to the port in the peer's Via go over the connection that it opened (RFC 5923)."""
         flow = connection.flow
         connection.alias = True
-        self._by_key.setdefault(
-            _key(Flow(flow.local, (flow.peer[0], flow.reply_port), flow.trunk)), connection
-        )
+        self._by_key.setdefault(_reply_key(flow), connection)
 
     # -- the end ----------------------------------------------------------------------------------------
 
@@ -387,7 +385,7 @@ class StreamTransport:
         """Have nothing more go over a connection, and tell its transactions."""
         reached = connection.stage >= Stage.OPEN
         flow = connection.flow
-        for key in (_key(flow), (flow.local, flow.peer[0], flow.reply_port, flow.trunk)):
+        for key in (_key(flow), _reply_key(flow)):
             if self._by_key.get(key) is connection:
                 del self._by_key[key]
         for carried in connection.carried:
@@ -396,6 +394,10 @@ class StreamTransport:
 
 def _key(flow: Flow) -> Key:
     return flow.local, flow.peer[0], flow.peer[1], flow.trunk
+
+
+def _reply_key(flow: Flow) -> Key:
+    return flow.local, flow.peer[0], flow.reply_port, flow.trunk
 
 
 def _domain(names: frozenset[str]) -> str | None:

@@ -9,6 +9,7 @@ socket goes through it, and so does what is sent.
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,8 +25,8 @@ _READ = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Meeting:
-    """How a trunk is met over TLS: the context to connect with, and the names that it may prove; ``verify`` is
-    false where the configuration takes its word for it.
+    """How a trunk is met over TLS: the context to connect with, and the names that it may prove. ``verify``
+    is false where the configuration takes its word for it.
     """
 
     context: ssl.SSLContext
@@ -112,10 +113,8 @@ class Session:
 
     def farewell(self) -> bytes:
         """Return what must go to the socket to end the session in order."""
-        try:
+        with contextlib.suppress(ssl.SSLError):  # the peer's own farewell is not waited for
             self._object.unwrap()
-        except ssl.SSLError:
-            pass  # the peer's own farewell is not waited for
         return self._outgoing.read()
 
     def pending(self) -> bytes:
@@ -136,10 +135,11 @@ def _is_met(trunk: TrunkSettings) -> bool:
 
 
 def _files(config: Config) -> Iterator[Path]:
-    for settings in (config.gateway, *config.trunks):
-        for path in (settings.tls_ca, settings.tls_cert, settings.tls_key):
-            if path is not None:
-                yield path
+    gateway = config.gateway
+    paths = [gateway.tls_ca, gateway.tls_cert, gateway.tls_key]
+    for trunk in config.trunks:
+        paths += [trunk.tls_ca, trunk.tls_cert, trunk.tls_key]
+    yield from (path for path in paths if path is not None)
 
 
 def _server(config: Config, errors: list[SettingsError]) -> ssl.SSLContext | None:
@@ -150,7 +150,8 @@ def _server(config: Config, errors: list[SettingsError]) -> ssl.SSLContext | Non
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     _identify(context, config, where, cert, key, errors)
-    ca, place = config.gateway.tls_ca, ("gateway", "tls_ca")
+    place: tuple[str | int, ...] = ("gateway", "tls_ca")
+    ca = config.gateway.tls_ca
     if ca is None:
         ca, place = _lent_ca(config, errors)
     if ca is not None:
@@ -171,7 +172,7 @@ def _own_certificate(config: Config) -> tuple[tuple[str | int, ...], Path | None
 
 
 def _lent_ca(config: Config, errors: list[SettingsError]) -> tuple[Path | None, tuple[str | int, ...]]:
-    """Return the CA of the trunks that are known by a TLS name. Several would vouch for one another's names."""
+    """Return the CA of the trunks that are known by a TLS name. Two could vouch for each other's names."""
     lent: dict[Path, tuple[str | int, ...]] = {}
     for index, trunk in enumerate(config.trunks):
         if trunk.tls_ca is not None and any(source.network is None for source in trunk.source):

@@ -7,8 +7,8 @@ A wake-up through trio costs as much as handling a message, so under load the pu
 many, as network cards do with their interrupts: while messages keep coming it naps for a moment and looks
 again. An idle gateway answers at once; a busy one adds a quarter of a millisecond and saves much of its work.
 
-When ICMP says that a datagram found nobody, the system keeps that with the start of the datagram in the socket's
-error queue, and the pump hands it to the endpoint: a dead target is known at once (RFC 3261 18.4).
+When ICMP says that a datagram found nobody, the system keeps that with the start of the datagram in the error
+queue of the socket, and the pump hands it to the endpoint: a dead target is known at once (RFC 3261 18.4).
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ _RECEIVE_BUFFER = 4 * 1024 * 1024
 _SO_RCVBUFFORCE = 33  # Linux, for the privileged; the socket module has no name for it
 _IP_RECVERR, _IPV6_RECVERR = 11, 25  # likewise, and what follows
 _MSG_ERRQUEUE = 0x2000
-_EXTENDED_ERROR = struct.Struct(
-    "=IBBBBII"
-)  # sock_extended_err: errno, origin, type, code, padding, info, data
+_EXTENDED_ERROR = struct.Struct("=IBB")  # how sock_extended_err begins: errno, origin, type
 _UNREACHABLE = {(2, 3), (3, 1)}  # (origin, type): destination unreachable, of ICMP and of ICMPv6
 _QUOTED = 1024  # bytes of a datagram that are looked at: the branch stands near its start
 
@@ -195,7 +193,7 @@ def _says_unreachable(level: int, kind: int, data: bytes) -> bool:
     """
     if (level, kind) not in ((socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)):
         return False
-    number, origin, icmp_type, *_ = _EXTENDED_ERROR.unpack_from(data)
+    number, origin, icmp_type = _EXTENDED_ERROR.unpack_from(data)
     return (origin, icmp_type) in _UNREACHABLE and number != errno.EMSGSIZE
 
 

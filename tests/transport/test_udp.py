@@ -226,6 +226,9 @@ class FailingSocket:
         self.before -= 1
         return b"x", ("192.0.2.2", 5060)
 
+    def recvmsg(self, *_sizes: int) -> tuple[bytes, list[object], int, object]:
+        raise BlockingIOError
+
     def close(self) -> None:
         pass
 
