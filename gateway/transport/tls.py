@@ -54,8 +54,8 @@ class Certificates:
             for index, trunk in enumerate(config.trunks)
             if _is_met(trunk)
         }
-        if errors:
-            raise SettingsErrors(errors)
+        if errors:  # one file can serve, and fail, several times
+            raise SettingsErrors(list({str(error): error for error in errors}.values()))
         self.files = files
         """What they were read from."""
         self.server = server
