@@ -78,6 +78,7 @@ class Gateway:
             self.udp.close()
             raise
         self.b2bua = B2bua(self.endpoint, setup, (self.ledger,) if self.ledger else ())
+        self.b2bua.health.log = log.warning
 
     async def run(self) -> None:
         """Serve until :meth:`stop`, or SIGTERM or SIGINT; print one line on stdout when all is bound."""
@@ -87,6 +88,7 @@ class Gateway:
                     await nursery.start(self.ledger.run)
                 for local in self.locals:
                     nursery.start_soon(self.udp.pump, local, self.endpoint, self.flows)
+                self.b2bua.begin(self._clock())
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self._watch_rules)
                 await nursery.start(self._heed_signals)
@@ -127,6 +129,7 @@ class Gateway:
             return
         self.config = config
         self.b2bua.reload(setup)
+        self.b2bua.begin(self._clock())
         log.info("configuration and rules %s are in force", setup.rules.version_hash)
 
     # -- in private -------------------------------------------------------------------------------------

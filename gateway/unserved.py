@@ -9,9 +9,6 @@ from __future__ import annotations
 from gateway.config import Config, SettingsError
 
 _TRUNK_KEYS = (
-    "max_calls",
-    "max_cps",
-    "options_ping",
     "username",
     "register",
     "tls_ca",
@@ -44,10 +41,5 @@ def unserved(config: Config) -> list[SettingsError]:
         paths += [("trunk", index, key) for key in _TRUNK_KEYS if trunk.get(key) not in (None, "off", False)]
         if trunk.get("transport", "udp") != "udp":
             paths.append(("trunk", index, "transport"))
-    paths += [
-        ("route", index, "strategy")
-        for index, route in enumerate(config.routes)
-        if route.strategy == "parallel"
-    ]
     remedy = "this version carries calls as if it were not there"
     return [config.source.error(path, "this has no effect yet", remedy) for path in paths]

@@ -178,6 +178,10 @@ class Endpoint:
         self.clients[key] = transaction
         transaction.start(data, now)
 
+    def is_named_by(self, uri: Uri) -> bool:
+        """Tell whether a URI's host and port are one of our listening points."""
+        return b"%b:%d" % (uri.host.strip(b"[]").lower(), uri.port or 5060) in self._own_names
+
     def open(self, dialog: Dialog) -> None:
         """Have requests inside this dialog go to its user."""
         self.dialogs[dialog.key] = dialog
@@ -395,7 +399,7 @@ class Endpoint:
         host = uri.host.strip(b"[]").lower()
         if method == b"OPTIONS" and host in self._own_hosts:
             return True
-        return b"%b:%d" % (host, uri.port or 5060) in self._own_names
+        return self.is_named_by(uri)
 
     def _serve_own(self, transaction: ServerTransaction, request: Request, now: float) -> None:
         """Answer a request for the gateway itself (RFC 3261 8.2.1, 11.2)."""
