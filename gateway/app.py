@@ -77,6 +77,7 @@ class Gateway:
             self.ports.close()
             raise
         self.b2bua = B2bua(self.endpoint, setup, (self.ledger,) if self.ledger else ())
+        self.b2bua.health.log = log.warning
 
     async def run(self) -> None:
         """Serve until :meth:`stop`, or SIGTERM or SIGINT; print one line on stdout when all is bound."""
@@ -85,6 +86,7 @@ class Gateway:
                 if self.ledger is not None:
                     await nursery.start(self.ledger.run)
                 await nursery.start(self.ports.serve, self.endpoint, self.flows, self.b2bua.trunks)
+                self.b2bua.begin(self._clock())
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self._watch_files)
                 await nursery.start(self._heed_signals)
@@ -137,6 +139,7 @@ class Gateway:
             return
         self.config = config
         self.b2bua.reload(setup)
+        self.b2bua.begin(self._clock())
         log.info("configuration and rules %s are in force", setup.rules.version_hash)
 
     # -- in private -------------------------------------------------------------------------------------

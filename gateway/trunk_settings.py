@@ -18,6 +18,7 @@ from gateway.settings_table import Table
 from gateway.toml_source import closest
 
 STRATEGIES = ("serial", "parallel")
+REDIRECTS = ("pass", "follow")
 
 _TRUNK_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # token, RFC 3261 25.1
@@ -58,6 +59,16 @@ class TrunkSettings:
     """New calls a second."""
     options_ping: float | None = None
     """Seconds between OPTIONS to each target."""
+    down_after: int = 3
+    """Pings in a row without an answer after which a target is down."""
+    up_after: int = 2
+    """Answered pings in a row after which it is up again."""
+    weights: tuple[int, ...] = ()
+    """The share of calls that each target gets; empty: the targets are tried in order."""
+    redirect: str = "pass"
+    """What becomes of a 3xx: "pass" it to the caller, or "follow" it (RFC 3261 8.1.3.4)."""
+    hunt_after_early_media: bool = False
+    """A hunt goes on although the caller has heard something of this trunk already."""
     username: str = ""
     password_env: str = ""
     """The environment variable that holds the password; the password itself is never here."""
@@ -152,6 +163,11 @@ def _read_trunk(table: Table, directory: Path) -> TrunkSettings:
         max_calls=table.integer("max_calls", None, 1, 1_000_000),
         max_cps=table.number("max_cps", None, 0.01, 100_000),
         options_ping=_options_ping(table),
+        down_after=table.integer("down_after", 3, 1, 100),
+        up_after=table.integer("up_after", 2, 1, 100),
+        weights=_weights(table),
+        redirect=table.choice("redirect", "pass", REDIRECTS),
+        hunt_after_early_media=table.flag("hunt_after_early_media", False),
         username=table.text("username", ""),
         password_env=table.parsed("password_env", "", environment_name),
         register=table.flag("register", False),
@@ -189,6 +205,9 @@ def _check_trunk(table: Table, trunk: TrunkSettings) -> None:
     if trunk.register and not (trunk.username and "target" in table):
         table.fail("register", "registering takes an account and a registrar", "add username and target")
     check_pair(table)
+    if trunk.weights and len(trunk.weights) != len(trunk.target):
+        problem = f"there are {len(trunk.weights)} weights for {len(trunk.target)} targets"
+        table.fail("weights", problem, "write one for each target")
     both = sorted(trunk.stop_on & trunk.advance_on)
     if both:
         table.fail("advance_on", f"{both[0]} is in stop_on too", "keep it in one of the two")
@@ -282,6 +301,21 @@ def _options_ping(table: Table) -> float | None:
         table.fail("options_ping", "this is not possible", 'write "off", or seconds from 1 to 86400')
         return None
     return float(value)
+
+
+def _weights(table: Table) -> tuple[int, ...]:
+    value = table.value("weights")
+    if value is None:
+        return ()
+    remedy = "write a list of whole numbers from 0 to 1000, one for each target: [3, 1]"
+    if not isinstance(value, list):
+        table.fail("weights", "this is not a list", remedy)
+        return ()
+    for index, weight in enumerate(value):
+        if isinstance(weight, bool) or not isinstance(weight, int) or not 0 <= weight <= 1000:
+            table.fail(("weights", index), "this is not possible", remedy)
+            return ()
+    return tuple(value)
 
 
 def _statuses(table: Table, key: str) -> frozenset[int]:

@@ -9,9 +9,6 @@ from __future__ import annotations
 from gateway.config import Config, SettingsError
 
 _TRUNK_KEYS = (
-    "max_calls",
-    "max_cps",
-    "options_ping",
     "username",
     "register",
     "session_timer",
@@ -34,10 +31,5 @@ def unserved(config: Config) -> list[SettingsError]:
     paths += [("telemetry", key) for key in ("otlp", "hep") if data.get("telemetry", {}).get(key)]
     for index, trunk in enumerate(data.get("trunk", [])):
         paths += [("trunk", index, key) for key in _TRUNK_KEYS if trunk.get(key) not in (None, "off", False)]
-    paths += [
-        ("route", index, "strategy")
-        for index, route in enumerate(config.routes)
-        if route.strategy == "parallel"
-    ]
     remedy = "this version carries calls as if it were not there"
     return [config.source.error(path, "this has no effect yet", remedy) for path in paths]

@@ -391,6 +391,13 @@ class Peer:
         assert isinstance(message, Response)
         return message
 
+    def take_repeated(self, method: str) -> Request:
+        """Return the next message, a request of this method, and pass over its retransmissions behind it."""
+        request = self.take_request(method)
+        while self.inbox and self.inbox[0].rows == request.rows:
+            self.take(method)
+        return request
+
     def forget(self) -> None:
         """Pass over what has come."""
         self.net.run()

@@ -206,6 +206,14 @@ def test_options_ping_is_off_or_seconds(value: str, seconds: float | None) -> No
     assert read(f"{TRUNK}options_ping = {value}\n").trunks[0].options_ping == seconds
 
 
+def test_a_trunk_says_how_its_targets_share_calls_and_when_they_are_up() -> None:
+    (trunk,) = read(f'{TRUNK}weights = [3]\ndown_after = 5\nup_after = 1\nredirect = "follow"\n').trunks
+    assert (trunk.weights, trunk.down_after, trunk.up_after, trunk.redirect) == ((3,), 5, 1, "follow")
+    assert not trunk.hunt_after_early_media
+    (plain,) = read(TRUNK).trunks
+    assert (plain.weights, plain.down_after, plain.up_after, plain.redirect) == ((), 3, 2, "pass")
+
+
 def test_the_trunks_of_a_route_are_expanded_in_order_and_each_is_tried_once() -> None:
     text = "".join(
         f'[[trunk]]\nname = "{name}"\nkind = "{kind}"\ntarget = "sip:{name}"\n'
@@ -517,6 +525,19 @@ def test_a_wrong_address_is_told_at_its_place_in_the_list(key: str, value: str, 
         (
             f'{MINIMAL}[[route]]\nto = "pbx"\n',
             '5: route[0].to: the trunk "pbx" has no target; give it one, or route to another trunk',
+        ),
+        (
+            f"{TRUNK}weights = [1, 2]\n",
+            "5: trunk[pbx].weights: there are 2 weights for 1 targets; write one for each target",
+        ),
+        (
+            f"{TRUNK}weights = [-1]\n",
+            "5: trunk[pbx].weights[0]: this is not possible; "
+            "write a list of whole numbers from 0 to 1000, one for each target: [3, 1]",
+        ),
+        (
+            f'{TRUNK}redirect = "folow"\n',
+            '5: trunk[pbx].redirect: "folow" is not one of the choices; did you mean "follow"?',
         ),
         (
             f'{TRUNK}[[route]]\nto = "pbx"\nstrategy = "paralel"\n',

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gateway.routing.locate import Address
 from gateway.routing.route import Hop
 from gateway.routing.trunk import Trunk
 from gateway.sip.dialog import Dialog
@@ -22,13 +23,12 @@ from gateway.sip.transaction.base import compile_table
 from gateway.sip.uri import Uri
 
 from .events import Answered, Bye, Event, Progress, Rejected, State
-from .hunting import Verdict, advances, better
 from .inside import pass_inside
 from .leg import CalleeLeg, CallerLeg, Leg
-from .naming import rename_dialogs
 from .policy import Policy
 from .record import CallRecord
 from .relay import Answer, Relay, back_lines
+from .search import Search, cancel_reason
 
 if TYPE_CHECKING:
     from .core import B2bua
@@ -44,12 +44,9 @@ class Call:
     """One INVITE from a trunk and everything that becomes of it."""
 
     __slots__ = (
-        "_best",
         "_deadline",
-        "_hops",
         "_looks_at",
-        "_request",
-        "_uri",
+        "_search",
         "callee",
         "caller",
         "core",
@@ -73,24 +70,23 @@ class Call:
         self.record = record
         self.state: Any = State.CALLING
         self.caller = CallerLeg(self, trunk, core.endpoint, invite, request, now)
-        self.callee: CalleeLeg | None = None
-        self._request: Request | None = request
-        self._uri: Uri | None = uri
-        self._hops: list[Hop] = []
-        self._best: Verdict | None = None
+        self.callee: CalleeLeg | None = None  # the leg that answered
+        self._search: Search | None = Search(self, core, request, uri)
         self._deadline = math.inf
         self._looks_at = math.inf  # when on_timer is due
 
     # -- what happens to a call -------------------------------------------------------------------------
 
-    def start(self, hops: tuple[Hop, ...], now: float) -> None:
-        """Call the first of the targets."""
-        self._hops = list(hops)
-        self._call_next(None, now)
+    def start(self, hops: tuple[Hop, ...], together: bool, now: float) -> None:
+        """Call the targets, one after the other or all ``together``."""
+        if not self._searching.begin(hops, together, now):
+            self.refuse(503, "no room on the trunk", now, b"Retry-After: 5\r\n")
 
-    def refuse(self, status: int, reason: str, now: float, code: int = 399) -> None:
+    def refuse(
+        self, status: int, reason: str, now: float, lines: bytes = b"", warning_code: int = 399
+    ) -> None:
         """Reject the call ourselves, before any target was tried; ``reason`` goes into a Warning."""
-        warning = b'Warning: %d gateway "%b"\r\n' % (code, reason.encode())
+        warning = b'Warning: %d gateway "%b"\r\n%b' % (warning_code, reason.encode(), lines)
         phrase = phrase_for(status)
         record = self.record
         record.original_status = record.emitted_status = status
@@ -107,6 +103,10 @@ class Call:
         self.state, action = step
         if action is not None:
             action(self, detail, now)
+
+    def on_located(self, leg: CalleeLeg, addresses: tuple[Address, ...], now: float) -> None:
+        """Take the addresses of a target whose name has been looked up."""
+        self._searching.located(leg, addresses, now)
 
     def on_request(
         self, leg: Leg, dialog: Dialog, transaction: ServerTransaction, request: Request, now: float
@@ -138,21 +138,35 @@ class Call:
             self.feed(Event.NO_ACK, None, now)
 
     def on_timer(self, now: float) -> None:
-        """Look whether the ring timeout or the longest duration is over."""
+        """Look whether a target has rung long enough, or the longest duration is over."""
         if self.state == State.ENDED or self._looks_at > now:
             return
         self._looks_at = math.inf
         if self._deadline > now:
-            self._watch(now)
+            self.watch(self._deadline, now)
             return
         self._deadline = math.inf
         if self.state == State.ENDING:
-            self._deadline = now + _TIMER_STEP  # should the BYE be challenged, the call stands again
-            self._watch(now)
-        elif self.state in (State.CALLING, State.RINGING):
-            self.feed(Event.RING_TIMEOUT, None, now)
+            self.watch(now + _TIMER_STEP, now)  # should the BYE be challenged, the call stands again
+        elif self._search is not None:
+            self._ring_out_all(self._search, now)
         elif self.state in (State.ANSWERED, State.TALKING):
             self.feed(Event.TOO_LONG, None, now)
+
+    def _ring_out_all(self, search: Search, now: float) -> None:
+        for leg in search.overdue(now):
+            if leg.call is not None:
+                self.feed(Event.RING_TIMEOUT, leg, now)
+        if search.legs:
+            self.watch(search.deadline, now)
+
+    def watch(self, deadline: float, now: float) -> None:
+        """Have :meth:`on_timer` called once ``deadline`` has come, or an earlier one that was set."""
+        self._deadline = min(self._deadline, deadline)
+        at = min(self._deadline, now + _TIMER_STEP)
+        if at < self._looks_at and self._deadline < math.inf:
+            self._looks_at = at
+            self.endpoint.timers.at(at, self)
 
     def policy(self, source: Leg, target: Leg) -> Policy:
         """What passes from one leg to the other."""
@@ -160,71 +174,62 @@ class Call:
 
     # -- actions ----------------------------------------------------------------------------------------
 
-    def _call_next(self, _detail: object, now: float) -> None:
-        """Send the INVITE to the next target."""
-        hop = self._hops.pop(0)
-        record = self.record
-        request, uri = self._request, self._uri
-        assert request is not None and uri is not None, "kept until a final response went out"
-        record.attempts += 1
-        record.callee_trunk = hop.trunk.name
-        callee = self.callee = CalleeLeg(self, hop.trunk, self.endpoint)
-        target = hop.target
-        flow = self.endpoint.flows.towards(target.host, target.port, target.transport, hop.trunk.name)
-        if flow is None:
-            callee.on_no_response(None, 503, now)
-            return
-        rows = rename_dialogs(request, self.endpoint, hop.trunk)
-        lines = self.policy(self.caller, callee).lines(rows)
-        if hop.trunk.x_cid:
-            lines += b"X-CID: %b\r\n" % request.call_id
-        self._deadline = now + hop.trunk.ring_timeout
-        self._watch(now)
-        callee.call_out(request, uri, hop.target, flow, lines, now)
-        record.callee_call_id = callee.call_id.decode()
+    @property
+    def _searching(self) -> Search:
+        assert self._search is not None, "a call that nobody has answered is searching"
+        return self._search
+
+    def _hunt(self, leg: CalleeLeg, now: float) -> None:
+        """Call the target that takes the place of one that refused."""
+        self._searching.send(leg, now)
 
     def _progress(self, progress: Progress, now: float) -> None:
-        assert self.callee is not None
         if not self.record.ringing_at:
             self.record.ringing_at = now
-        self.caller.progress(progress, self.policy(self.callee, self.caller), now)
+        self.caller.progress(progress, self.policy(progress.leg, self.caller), now)
 
     def _answer(self, answered: Answered, now: float) -> None:
-        callee = self.callee
-        assert callee is not None
+        """The first 2xx wins: pass it on, and cancel what else is ringing."""
+        search, callee = self._searching, answered.leg
+        search.drop(callee)
+        search.abandon(search.legs, cancel_reason(answered.response), now)
+        self._search = None
+        self.callee = callee
         record = self.record
         record.answered_at = now
+        record.callee_trunk = callee.trunk.name
+        record.callee_call_id = callee.call_id.decode()
         record.original_status = record.emitted_status = answered.response.status
         record.original_phrase = record.emitted_phrase = _text(answered.response.phrase)
         record.origin = "peer"
         self.caller.answer(answered, self.policy(callee, self.caller), now)
-        self._request = self._uri = self._best = None
         longest = callee.trunk.max_duration
-        self._deadline = math.inf if longest is None else now + longest
-        self._watch(now)
+        self._deadline = math.inf
+        if longest is not None:
+            self.watch(now + longest, now)
 
     def _decide(self, rejected: Rejected, now: float) -> None:
-        """Judge a rejection; hunt on or give up by what the callee said, not by what a rule makes of it."""
-        callee, request = self.callee, self._request
-        assert callee is not None and request is not None
-        facts = self.core.facts(self.record, rejected, callee.trunk, self.caller.trunk, request)
-        facts.after = now - callee.invited_at if callee.invited_at else None
-        facts.rang = callee.rang_at > 0.0
-        facts.ringing = now - callee.rang_at if callee.rang_at else None
-        verdict = self.core.judge(facts, callee.trunk)
-        self._best = better(self._best, verdict)
-        callee.close(now)
-        self.feed(Event.HUNT if self._hops and advances(verdict) else Event.GIVE_UP, None, now)
+        """Hunt on, wait or give up: by what the callee said, not by what a rule makes of it."""
+        search = self._searching
+        successor = search.succeed(rejected, now)
+        if successor is not None:
+            self.feed(Event.HUNT, successor, now)
+        else:
+            self.feed(Event.GIVE_UP if search.is_over else Event.WAIT, None, now)
 
     def _give_up(self, _detail: object, now: float) -> None:
-        """Tell the caller the best rejection, as the rules want it told."""
-        verdict = self._best
+        """Tell the caller the best rejection, as the rules want it told, and cancel what still rings."""
+        search = self._searching
+        if search.decisive is not None:
+            search.abandon(search.legs, cancel_reason(search.decisive), now)
+        verdict = search.best
         assert verdict is not None, "giving up follows a rejection"
         original, decision = verdict.response, verdict.decision
         emitted = Response(decision.status, decision.phrase, verdict.rows, original.index, body=original.body)
         policy = self.core.policies.between(verdict.trunk, self.caller.trunk)
         lines = back_lines(policy, emitted, self.caller.invite)
         self.caller.reject(decision.status, decision.phrase, lines, emitted.body, now)
+        self.record.callee_call_id = verdict.call_id.decode()
         self.core.note(self.record, verdict)
         if verdict.local:
             self._finish("gateway", "unreachable" if original.status == 503 else "no answer", now)
@@ -232,22 +237,20 @@ class Call:
             self._finish("callee", "rejected", now)
 
     def _cancelled(self, request: Request, now: float) -> None:
-        """The caller gave up: 487 to it, CANCEL to the callee with the caller's Reason."""
-        callee = self.callee
-        assert callee is not None
+        """The caller gave up: 487 to it, CANCEL to every target with the caller's Reason."""
+        search = self._searching
         self.caller.reject(487, phrase_for(487), b"", b"", now)
         self.record.emitted_status = 487
         self.record.emitted_phrase = "Request Terminated"
-        callee.abandon(self.policy(self.caller, callee).cancel_lines(request.rows), now)
+        for leg in list(search.legs):
+            search.abandon((leg,), self.policy(self.caller, leg).cancel_lines(request.rows), now)
         self._finish("caller", "cancelled", now)
 
-    def _ring_out(self, _detail: object, now: float) -> None:
-        """Nobody answered in time: cancel this target and go on as if it had said 408."""
-        callee = self.callee
-        assert callee is not None
-        callee.abandon(b'Reason: SIP;cause=408;text="Ring timeout"\r\n', now)
+    def _ring_out(self, leg: CalleeLeg, now: float) -> None:
+        """A target has not answered in time: cancel it and go on as if it had said 408."""
+        self._searching.abandon((leg,), b'Reason: SIP;cause=408;text="Ring timeout"\r\n', now)
         response = Response(408, phrase_for(408), [], {})
-        self.feed(Event.REJECTED, Rejected(response, True), now)
+        self.feed(Event.REJECTED, Rejected(leg, response, True), now)
 
     def _pass_bye(self, bye: Bye, now: float) -> None:
         """Pass the BYE on; the call is over when the other side has answered it."""
@@ -311,15 +314,8 @@ class Call:
         self.caller.close(now)
         if self.callee is not None:
             self.callee.close(now)
-        self._request = self._uri = self._best = None
-        self._hops = []
+        self._search = None
         self.core.finished(self)
-
-    def _watch(self, now: float) -> None:
-        at = min(self._deadline, now + _TIMER_STEP)
-        if self._deadline < math.inf and at < self._looks_at:
-            self._looks_at = at
-            self.endpoint.timers.at(at, self)
 
     TABLE: ClassVar[Mapping[tuple[Any, Any], tuple[Any, Action]]] = {
         (State.CALLING, Event.PROGRESS): (State.RINGING, _progress),
@@ -332,7 +328,8 @@ class Call:
         (State.RINGING, Event.REJECTED): (State.DECIDING, _decide),
         (State.RINGING, Event.CANCELLED): (State.ENDED, _cancelled),
         (State.RINGING, Event.RING_TIMEOUT): (State.CALLING, _ring_out),
-        (State.DECIDING, Event.HUNT): (State.CALLING, _call_next),  # RFC 3261 16.7
+        (State.DECIDING, Event.HUNT): (State.CALLING, _hunt),  # RFC 3261 16.7
+        (State.DECIDING, Event.WAIT): (State.CALLING, None),  # RFC 3261 16.7 step 6
         (State.DECIDING, Event.GIVE_UP): (State.ENDED, _give_up),
         (State.ANSWERED, Event.ACKED): (State.TALKING, None),
         (State.ANSWERED, Event.NO_ACK): (State.ENDED, _no_ack),  # RFC 3261 13.3.1.4

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from zlib import crc32
 
-from gateway.routing.route import Plan, Routes
+from gateway.routing.health import Health
+from gateway.routing.locate import Locator, NoLocator
+from gateway.routing.route import Plan, Routes, over_tls
 from gateway.routing.trunk import Trunk, TrunkTable
 from gateway.rules import Facts, RuleSet, emit, emitted_q850, q850_of
 from gateway.sip.dialog import Dialog
@@ -22,13 +25,16 @@ from gateway.sip.transaction import InviteServer, ServerTransaction
 from gateway.sip.uri import Uri, parse_uri
 
 from .call import Call
-from .events import Rejected
 from .hunting import Verdict
 from .leg import outgoing_ends, target_uri
 from .naming import rename_dialogs
+from .ping import Pinger
 from .policy import PolicyTable
 from .record import CallRecord, RecordSink
 from .relay import Relay, back_lines
+from .search import max_breadth
+
+_RETRY_AFTER = b"Retry-After: 5\r\n"
 
 
 @dataclass(slots=True, frozen=True)
@@ -44,13 +50,23 @@ _SIPS_NOT_ALLOWED = "SIPS Not Allowed"  # with 480 and code 380: no target of th
 
 
 class B2bua:
-    """Serves an :class:`Endpoint`. ``sinks`` get the record of each call as it ends."""
+    """Serves an :class:`Endpoint`. ``sinks`` get the record of each call as it ends; ``locator`` finds
+    targets that are names.
+    """
 
     def __init__(
-        self, endpoint: Endpoint, setup: Setup, sinks: tuple[RecordSink, ...] = (), max_calls: int = 200_000
+        self,
+        endpoint: Endpoint,
+        setup: Setup,
+        sinks: tuple[RecordSink, ...] = (),
+        max_calls: int = 200_000,
+        locator: Locator | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.setup = setup
+        self.locator = locator or NoLocator()
+        self.health = Health()
+        self.pinger = Pinger(self)
         self.policies = PolicyTable()
         self.calls: set[Call] = set()
         self.begun = 0  # calls since the start
@@ -66,8 +82,14 @@ class B2bua:
 
     def reload(self, setup: Setup) -> None:
         """Put new trunks, routes and rules to work from the next message on."""
+        for trunk in setup.trunks:
+            trunk.carry_over(self.setup.trunks.by_name.get(trunk.name))
         self.setup = setup
         self.policies = PolicyTable()
+
+    def begin(self, now: float) -> None:
+        """Start what the trunks ask for by themselves; again after each reload."""
+        self.pinger.begin(now)
 
     # -- what the endpoint asks -------------------------------------------------------------------------
 
@@ -105,19 +127,10 @@ class B2bua:
     # -- what calls ask ---------------------------------------------------------------------------------
 
     def facts(
-        self, record: CallRecord, rejected: Rejected, source: Trunk, target: Trunk, request: Request
+        self, record: CallRecord, response: Response, source: Trunk, target: Trunk, request: Request
     ) -> Facts:
         """Gather what the rules may look at: ``source`` answered, ``target`` will get the answer."""
-        return Facts(
-            rejected.response,
-            request,
-            source,
-            target,
-            request.method,
-            record.called,
-            record.caller,
-            local=rejected.local,
-        )
+        return Facts(response, request, source, target, request.method, record.called, record.caller)
 
     def judge(self, facts: Facts, trunk: Trunk) -> Verdict:
         """Ask guards and rules about a final response that ``trunk`` gave."""
@@ -164,7 +177,14 @@ class B2bua:
     ) -> None:
         if self.draining or len(self.calls) >= self._max_calls:
             self.refused["draining" if self.draining else "too many calls"] += 1
-            invite.reject(503, self.endpoint.new_token(), now, b"Retry-After: 5\r\n")
+            invite.reject(503, self.endpoint.new_token(), now, _RETRY_AFTER)
+            return
+        if b"Max-Breadth" in request.index and not max_breadth(request):
+            invite.reject(440, self.endpoint.new_token(), now)  # RFC 5393 5.3.3.1
+            return
+        if trunk.load is not None and not trunk.load.enter(now):
+            self.refused["trunk limit"] += 1
+            invite.reject(503, self.endpoint.new_token(), now, _RETRY_AFTER)
             return
         call = Call(self, trunk, invite, request, uri, record, now)
         self.calls.add(call)
@@ -173,11 +193,20 @@ class B2bua:
         if plan is None:
             self.refused["no route"] += 1
             call.refuse(404, "no route", now)
-        elif uri.scheme == b"sips" and not (plan := plan.over_tls()).hops:
-            self.refused["no TLS for sips"] += 1
-            call.refuse(480, _SIPS_NOT_ALLOWED, now, 380)
+            return
+        hops = plan.hops if not plan.is_weighted else plan.draw(crc32(self.endpoint.new_token()))
+        if uri.scheme == b"sips":
+            hops = over_tls(hops)
+            if not hops:
+                self.refused["no TLS for sips"] += 1
+                call.refuse(480, _SIPS_NOT_ALLOWED, now, warning_code=380)
+                return
+        hops = self.health.choose(hops, now)
+        if hops:
+            call.start(hops, plan.strategy == "parallel", now)
         else:
-            call.start(plan.hops, now)
+            self.refused["no target is up"] += 1
+            call.refuse(503, "no target is up", now, _RETRY_AFTER)
 
     def _plan(self, trunk: Trunk, record: CallRecord) -> Plan | None:
         plan = self.setup.routes.plan(trunk, record.called, record.caller)
@@ -199,12 +228,13 @@ class B2bua:
             warning = b'Warning: 399 gateway "no route"\r\n'
             transaction.reject(404, self.endpoint.new_token(), now, warning)
             return
-        if uri.scheme == b"sips" and not (plan := plan.over_tls()).hops:
+        hops = plan.hops if uri.scheme != b"sips" else over_tls(plan.hops)
+        if not hops:
             self.refused["no TLS for sips"] += 1
             warning = b'Warning: 380 gateway "%b"\r\n' % _SIPS_NOT_ALLOWED.encode()
             transaction.reject(480, self.endpoint.new_token(), now, warning)
             return
-        hop = plan.hops[0]
+        hop = hops[0]
         target = hop.target
         flow = self.endpoint.flows.towards(target.host, target.port, target.transport, hop.trunk.name)
         if flow is None:
@@ -271,7 +301,7 @@ class _OutsideRelay(Relay):
             super().pass_back(response, now)
             return
         core, source = self._core, self._source
-        facts = core.facts(self._record, Rejected(response, False), self._target, source, self._request)
+        facts = core.facts(self._record, response, self._target, source, self._request)
         facts.after = now - self._sent_at
         verdict = core.judge(facts, self._target)
         core.note(self._record, verdict)

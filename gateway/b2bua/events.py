@@ -16,15 +16,15 @@ from gateway.sip.message import Request, Response
 from gateway.sip.transaction import ServerTransaction
 
 if TYPE_CHECKING:
-    from .leg import Leg
+    from .leg import CalleeLeg, Leg
 
 
 class State(IntEnum):
     """Where a call stands."""
 
-    CALLING = 0  # the callee's leg has an INVITE out and nothing has come back
+    CALLING = 0  # INVITEs are out, or are about to be, and nothing has come back
     RINGING = 1  # a provisional response came
-    DECIDING = 2  # a final rejection came; go on hunting, or tell the caller?
+    DECIDING = 2  # a final rejection came; go on hunting, wait for others, or tell the caller?
     ANSWERED = 3  # the 2xx went to the caller, whose ACK has not come
     TALKING = 4  # both dialogs stand
     ENDING = 5  # a BYE is on its way to the other leg
@@ -38,35 +38,39 @@ class Event(IntEnum):
     ANSWERED = 1  # callee: a 2xx
     REJECTED = 2  # callee: a 3xx-6xx, or none at all
     HUNT = 3  # decided: try the next target
-    GIVE_UP = 4  # decided: tell the caller
-    CANCELLED = 5  # caller: CANCEL, or BYE while ringing
-    RING_TIMEOUT = 6  # nobody answered in time
-    ACKED = 7  # caller: ACK for the 2xx
-    NO_ACK = 8  # caller: that ACK never came
-    BYE = 9  # either: the call is over
-    BYE_DONE = 10  # the other side has answered the BYE
-    BYE_CHALLENGED = 11  # the other side wants credentials for the BYE
-    TOO_LONG = 12  # max_duration
+    WAIT = 4  # decided: other targets are still ringing
+    GIVE_UP = 5  # decided: tell the caller
+    CANCELLED = 6  # caller: CANCEL, or BYE while ringing
+    RING_TIMEOUT = 7  # a target has not answered in time
+    ACKED = 8  # caller: ACK for the 2xx
+    NO_ACK = 9  # caller: that ACK never came
+    BYE = 10  # either: the call is over
+    BYE_DONE = 11  # the other side has answered the BYE
+    BYE_CHALLENGED = 12  # the other side wants credentials for the BYE
+    TOO_LONG = 13  # max_duration
 
 
 class Progress(msgspec.Struct, eq=False):
-    """A provisional response on the callee's leg and its early dialog (None without a To tag)."""
+    """A provisional response on a callee's leg and its early dialog (None without a To tag)."""
 
+    leg: CalleeLeg
     response: Response
     dialog: Dialog | None
 
 
 class Answered(msgspec.Struct, eq=False):
-    """A 2xx on the callee's leg, the dialog it confirms, and the CSeq number of its INVITE."""
+    """A 2xx on a callee's leg, the dialog it confirms, and the CSeq number of its INVITE."""
 
+    leg: CalleeLeg
     response: Response
     dialog: Dialog
     seq: int
 
 
 class Rejected(msgspec.Struct, eq=False):
-    """A final rejection on the callee's leg. ``local`` tells that the gateway made it: nobody answered."""
+    """A final rejection on a callee's leg. ``local`` tells that the gateway made it: nobody answered."""
 
+    leg: CalleeLeg
     response: Response
     local: bool
 

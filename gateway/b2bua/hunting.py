@@ -1,4 +1,4 @@
-"""Serial hunting: which rejections lead to the next target, and which of several the caller is told.
+"""Hunting: which rejections lead to the next target, and which of several the caller is told.
 
 Both are decided on the original response; what a rule makes of it is a separate output.
 """
@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway.routing.route import Hop
 from gateway.routing.trunk import Trunk
 from gateway.rules.decision import Decision
 from gateway.sip.message import Response, Row
 
+from .leg import CalleeLeg
+
+_FOR_THE_CALLER = (401, 407, 415, 420, 484)  # RFC 3261 16.7 step 6: these ask the caller to act
+
 
 class Verdict(msgspec.Struct, eq=False):
     """One target's rejection and what is to become of it: the decision, the header rows to emit, and the
-    Q.850 cause in them (0 for none).
+    Q.850 cause in them (0 for none). ``call_id`` is the Call-ID of the leg it came on.
     """
 
     response: Response
@@ -23,16 +28,43 @@ class Verdict(msgspec.Struct, eq=False):
     q850: int
     trunk: Trunk
     local: bool
+    call_id: bytes = b""
 
 
-def advances(verdict: Verdict) -> bool:
-    """Tell whether hunting goes on after this rejection.
+def stops_all(verdict: Verdict) -> bool:
+    """Tell whether a rejection speaks for every target, those that are still ringing too.
 
-    A guard's or rule's ``hunt`` decides first, then what the trunk hunts on (RFC 3261 16.7 step 5).
+    A guard's or rule's ``hunt`` decides first, then the original status: a 6xx does (RFC 3261 16.7 step 5).
     """
     if verdict.decision.hunt:
-        return verdict.decision.hunt == "continue"
-    return verdict.trunk.hunts_on(verdict.response.status)
+        return verdict.decision.hunt == "stop"
+    return verdict.response.status >= 600 and not verdict.trunk.hunts_on(verdict.response.status)
+
+
+def next_hops(leg: CalleeLeg, verdict: Verdict) -> tuple[Hop, ...]:
+    """Return what to try after this leg's rejection, in order; nothing when it ends here.
+
+    A guard's or rule's ``hunt`` decides first, then what the trunk hunts on. Once the caller may have heard
+    an announcement, another target would talk over it. Further addresses of the same target are for where
+    this one failed, not for where it answered (RFC 3263 4.3).
+    """
+    if verdict.decision.hunt:
+        if verdict.decision.hunt == "stop":
+            return ()
+    elif not leg.trunk.hunts_on(verdict.response.status) or (
+        leg.gave_early_media and not leg.trunk.hunts_after_early_media
+    ):
+        return ()
+    hops = leg.fallbacks
+    if not has_failed(verdict.response.status, verdict.local):
+        while hops and hops[0].is_alternate:
+            hops = hops[1:]
+    return hops
+
+
+def has_failed(status: int, local: bool) -> bool:
+    """Tell whether a target failed, rather than refused: silence, no way to send, or 503 (RFC 3263 4.3)."""
+    return local or status == 503
 
 
 def better(first: Verdict | None, second: Verdict) -> Verdict:
@@ -43,10 +75,12 @@ def better(first: Verdict | None, second: Verdict) -> Verdict:
 
 
 def _rank(verdict: Verdict) -> int:
-    """Lower is better: 6xx, then the lowest class; what a peer said before what we made up ourselves.
-    The later of two equals stands.
+    """Lower is better: 6xx, then the lowest class, in it what the caller can act on; what a peer said before
+    what we made up ourselves. The later of two equals stands.
     """
     status = verdict.response.status
     if status >= 600:
         return 0
-    return 9 if verdict.local else status // 100
+    if verdict.local:
+        return 18
+    return status // 100 * 2 + (status not in _FOR_THE_CALLER)

@@ -14,7 +14,7 @@ from gateway.sip.message import Request, Response, Row
 from gateway.sip.transaction import InviteServer, ServerTransaction
 
 from .events import State
-from .leg import CallerLeg, Leg
+from .leg import CalleeLeg, CallerLeg, Leg
 from .naming import rename_dialogs
 from .relay import Answer, ReinviteRelay, Relay
 
@@ -43,7 +43,7 @@ def pass_inside(
         dialog.retarget(request, call.endpoint.flows)
     rows = rename_dialogs(request, call.endpoint, other.trunk)
     if request.method == b"PRACK" and b"RAck" in request.index:
-        rows = _map_rack(call, leg, request)
+        rows = _map_rack(leg, other, request)
     forth, back = call.policy(leg, other), call.policy(other, leg)
     if isinstance(transaction, InviteServer):
         _pass_reinvite(call, leg, transaction, request, twin, now)
@@ -101,12 +101,12 @@ def _pass_reinvite(
     leg.invite_seqs = (seq, relay.client.seq)
 
 
-def _map_rack(call: Call, leg: Leg, request: Request) -> list[Row]:
+def _map_rack(leg: Leg, other: Leg, request: Request) -> list[Row]:
     """Say the RAck in the other leg's numbers: its CSeq part names an INVITE (RFC 3262 7.2)."""
     rack = parse_rack(request.need(b"RAck"))
     ours, theirs = leg.invite_seqs
-    if isinstance(leg, CallerLeg) and rack.cseq == leg.invite_seq and call.callee is not None:
-        theirs = call.callee.invite_seq
+    if isinstance(leg, CallerLeg) and rack.cseq == leg.invite_seq and isinstance(other, CalleeLeg):
+        theirs = other.invite_seq
     elif rack.cseq != ours:
         return request.rows
     mapped = b"RAck: %d %d %b" % (rack.rseq, theirs, rack.method)

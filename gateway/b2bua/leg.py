@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.routing.locate import Address
+from gateway.routing.route import Hop
 from gateway.routing.trunk import Target, Trunk
 from gateway.sip.dialog import Dialog
 from gateway.sip.endpoint import Endpoint
@@ -34,11 +36,22 @@ _NONE_LATE: dict[bytes, tuple[bytes, Flow]] = {}  # shared by the many legs that
 class Leg:
     """What both legs share. ``call`` is None once the leg goes its own way to the end."""
 
-    __slots__ = ("answers", "call", "dialogs", "endpoint", "invite_seqs", "reinvite", "trunk", "updating")
+    __slots__ = (
+        "answers",
+        "call",
+        "dialogs",
+        "endpoint",
+        "invite_seqs",
+        "load",
+        "reinvite",
+        "trunk",
+        "updating",
+    )
 
     def __init__(self, call: Call, trunk: Trunk, endpoint: Endpoint) -> None:
         self.call: Call | None = call
         self.trunk = trunk
+        self.load = trunk.load  # where this leg counts, for as long as it is part of a call
         self.endpoint = endpoint
         self.dialogs: list[Dialog] = []
         self.answers: dict[int, Answer] = {}  # by CSeq number of the INVITE that came on this leg
@@ -68,7 +81,14 @@ class Leg:
             self.endpoint.close(dialog)
         self.dialogs = []
         self.answers = {}
+        self._leave()
+
+    def _leave(self) -> None:
+        """Be no part of the call any more."""
         self.call = None
+        if self.load is not None:
+            self.load.leave()
+            self.load = None
 
     def hang_up(self, lines: bytes, now: float) -> None:
         """Send BYE in the confirmed dialog, if there is one; nobody waits for its answer."""
@@ -165,12 +185,35 @@ class CallerLeg(Leg):
 
 
 class CalleeLeg(Leg):
-    """The side that is called: we send it an INVITE, watch what comes back, and clean up behind ourselves."""
+    """The side that is called: we send it an INVITE, watch what comes back, and clean up behind ourselves.
 
-    __slots__ = ("_answered_tag", "_half", "_invite", "_late_acks", "invited_at", "rang_at")
+    ``hop`` is the target, ``fallbacks`` are what to try after it, ``deadline`` is when it has rung long
+    enough.
+    """
 
-    def __init__(self, call: Call, trunk: Trunk, endpoint: Endpoint) -> None:
-        super().__init__(call, trunk, endpoint)
+    __slots__ = (
+        "_answered_tag",
+        "_half",
+        "_invite",
+        "_late_acks",
+        "deadline",
+        "fallbacks",
+        "gave_early_media",
+        "hop",
+        "invited_at",
+        "rang_at",
+        "was_heard",
+    )
+
+    def __init__(
+        self, call: Call, endpoint: Endpoint, hop: Hop, fallbacks: tuple[Hop, ...], deadline: float
+    ) -> None:
+        super().__init__(call, hop.trunk, endpoint)
+        self.hop = hop
+        self.fallbacks = fallbacks
+        self.deadline = deadline
+        self.was_heard = False  # something came back
+        self.gave_early_media = False  # the caller may have heard an announcement
         self._half: Dialog | None = None
         self._invite: InviteClient | None = None
         self._answered_tag: bytes | None = None
@@ -188,16 +231,19 @@ class CalleeLeg(Leg):
         """The CSeq number of the INVITE that opened this leg."""
         return 0 if self._invite is None else self._invite.seq
 
-    def call_out(
-        self, request: Request, uri: Uri, target: Target, flow: Flow, lines: bytes, now: float
-    ) -> None:
+    def on_located(self, addresses: tuple[Address, ...], now: float) -> None:
+        """Take the addresses of the target, whose name has been looked up."""
+        if self.call is not None:
+            self.call.on_located(self, addresses, now)
+
+    def call_out(self, request: Request, uri: Uri, flow: Flow, lines: bytes, now: float) -> None:
         """Send the INVITE: the caller's, as this leg says it."""
         half = Dialog(
             None,  # no request comes to a half; each dialog forked from it gets this leg
             self.endpoint.new_token() + b"@" + flow.local.host.encode(),
             *outgoing_ends(request, self.endpoint.new_token()),
             b"",
-            target_uri(uri, target),
+            self.hop.uri or target_uri(uri, self.hop.target),
             flow,
         )
         self._half = half
@@ -214,7 +260,7 @@ class CalleeLeg(Leg):
         for dialog in self.dialogs:
             self.endpoint.close(dialog)
         self.dialogs = []
-        self.call = None
+        self._leave()
         if self._invite is not None:
             self._invite.cancel(lines, now)
 
@@ -227,16 +273,17 @@ class CalleeLeg(Leg):
             assert isinstance(transaction, InviteClient)
             self._on_success(transaction, response, now)
         elif self.call is not None:
-            self.call.feed(Event.REJECTED, Rejected(response, False), now)
+            self.call.feed(Event.REJECTED, Rejected(self, response, False), now)
 
     def on_no_response(self, _transaction: ClientTransaction | None, status: int, now: float) -> None:
         """Silence (408) or a broken transport (503): as if the callee had said so (RFC 3261 8.1.3.1)."""
         if self.call is not None:
             response = Response(status, phrase_for(status), [], {})
-            self.call.feed(Event.REJECTED, Rejected(response, True), now)
+            self.call.feed(Event.REJECTED, Rejected(self, response, True), now)
 
     def _on_provisional(self, response: Response, now: float) -> None:
         call = self.call
+        self.was_heard = True
         if call is None or response.status == 100:
             return
         if not self.rang_at:
@@ -251,7 +298,9 @@ class CalleeLeg(Leg):
                     return
                 dialog = self._fork(response, self)
                 self.add(dialog)
-        call.feed(Event.PROGRESS, Progress(response, dialog), now)
+        if response.body:
+            self.gave_early_media = True
+        call.feed(Event.PROGRESS, Progress(self, response, dialog), now)
 
     def _on_success(self, invite: InviteClient, response: Response, now: float) -> None:
         """Take a 2xx: the first one answers the call; the same again wants its ACK again; one of another
@@ -275,7 +324,7 @@ class CalleeLeg(Leg):
         elif b"Contact" in response.index:
             dialog.retarget(response, self.endpoint.flows)
         self.confirm(dialog)
-        self.call.feed(Event.ANSWERED, Answered(response, dialog, invite.seq), now)
+        self.call.feed(Event.ANSWERED, Answered(self, response, dialog, invite.seq), now)
 
     def _hang_up_late(self, dialog: Dialog, seq: int, now: float) -> None:
         """Acknowledge an answer that nobody waits for, and hang up; its retransmissions get the ACK again."""

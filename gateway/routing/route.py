@@ -7,10 +7,13 @@ route without number conditions matches at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from gateway.addresses import parse_ip
 from gateway.config import Config, RouteSettings
 from gateway.patterns import NumberPattern
+from gateway.routing.locate import Address
 from gateway.routing.trunk import Target, Trunk, TrunkTable
 
 
@@ -20,6 +23,12 @@ class Hop:
 
     trunk: Trunk
     target: Target
+    address: Address | None
+    """Where that is; None while the target is a name that has not been looked up."""
+    is_alternate: bool = False
+    """Another address of the target before it: tried only where that one failed (RFC 3263 4.3)."""
+    uri: bytes = b""
+    """The Request-URI, where it is not the number called at the target: a redirection named it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +38,33 @@ class Plan:
     hops: tuple[Hop, ...]
     strategy: str
     """"serial": one after the other while the answers allow it; "parallel": all together."""
+    is_weighted: bool = False
+    """Whether :meth:`draw` decides the order."""
 
-    def over_tls(self) -> Plan:
-        """Return what of the plan a call to a sips URI may take (RFC 3261 26.2.2)."""
-        return Plan(tuple(hop for hop in self.hops if hop.target.transport == "tls"), self.strategy)
+    def draw(self, chance: int) -> tuple[Hop, ...]:
+        """Return the hops, those of a trunk with weights in an order that ``chance``, a random number of at
+        least 32 bits, decides: each is first in as many calls as its weight says; one of weight 0 is last.
+        """
+        drawn: list[Hop] = []
+        for trunk, hops in _by_trunk(self.hops):
+            if not trunk.weights:
+                drawn += hops
+                continue
+            left = list(zip(trunk.weights, hops, strict=True))
+            while left:
+                whole = sum(weight for weight, _ in left)
+                point, chance = (chance % whole, chance // whole) if whole else (0, chance)
+                index = 0
+                while whole and point >= left[index][0]:
+                    point -= left[index][0]
+                    index += 1
+                drawn.append(left.pop(index)[1])
+        return tuple(drawn)
+
+
+def over_tls(hops: tuple[Hop, ...]) -> tuple[Hop, ...]:
+    """Return those hops that a request to a sips URI may take (RFC 3261 26.2.2)."""
+    return tuple(hop for hop in hops if hop.target.transport == "tls")
 
 
 class Routes:
@@ -63,6 +95,20 @@ class Routes:
         return None
 
 
+def hop_to(trunk: Trunk, target: Target, uri: bytes = b"") -> Hop:
+    """Return the way to a target; its address is known when its host is one."""
+    if parse_ip(target.host) is None:
+        return Hop(trunk, target, None, uri=uri)
+    return Hop(trunk, target, Address(target.host, target.port, target.transport), uri=uri)
+
+
 def _plan(route: RouteSettings, trunks: TrunkTable) -> Plan:
     tried = [trunks.by_name[name] for name in route.to]
-    return Plan(tuple(Hop(trunk, target) for trunk in tried for target in trunk.targets), route.strategy)
+    hops = tuple(hop_to(trunk, target) for trunk in tried for target in trunk.targets)
+    return Plan(hops, route.strategy, any(trunk.weights for trunk in tried))
+
+
+def _by_trunk(hops: Sequence[Hop]) -> Iterator[tuple[Trunk, list[Hop]]]:
+    """Yield the hops in runs of one trunk."""
+    for trunk in dict.fromkeys(hop.trunk for hop in hops):
+        yield trunk, [hop for hop in hops if hop.trunk is trunk]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from gateway.addresses import TargetUri, parse_ip
 from gateway.config import TrunkSettings
+from gateway.routing.limits import Load
 from gateway.sip.flow import Flow
 
 HUNT_ON = frozenset({402, 403, 404, 406, 408, 410, 480, 486, 488, *range(500, 600)})
@@ -53,8 +54,11 @@ class Trunk:
 
     __slots__ = (
         "_hunt_on",
+        "follows_redirects",
         "hide",
+        "hunts_after_early_media",
         "kind",
+        "load",
         "max_duration",
         "name",
         "q850",
@@ -65,6 +69,7 @@ class Trunk:
         "supports",
         "targets",
         "trusted",
+        "weights",
         "x_cid",
     )
 
@@ -87,6 +92,19 @@ class Trunk:
         self.q850 = dict(settings.q850)
         """Q.850 cause -> status and status -> cause, where this peer's tables differ from RFC 3398."""
         self._hunt_on = (HUNT_ON | settings.advance_on) - settings.stop_on
+        self.hunts_after_early_media = settings.hunt_after_early_media
+        self.follows_redirects = settings.redirect == "follow"
+        self.weights = settings.weights
+        """Shares of the targets, in their order; empty when they are tried in order."""
+        limited = settings.max_calls is not None or settings.max_cps is not None
+        self.load = Load(settings.max_calls, settings.max_cps) if limited else None
+        """What it carries, where that is limited."""
+
+    def carry_over(self, predecessor: Trunk | None) -> None:
+        """Take over what the trunk of this name carried before the configuration was read anew."""
+        if predecessor is not None and predecessor.load is not None and self.load is not None:
+            predecessor.load.limit(self.load.max_calls, self.load.max_cps)
+            self.load = predecessor.load
 
     def hunts_on(self, status: int) -> bool:
         """Tell whether a hunt goes on after this trunk has answered with `status`, a final one from 300 on.

@@ -216,6 +216,11 @@ class Endpoint:
         self.clients[key] = transaction
         transaction.start(data, now)
 
+    def is_named_by(self, uri: Uri) -> bool:
+        """Tell whether a URI's host and port are one of our listening points."""
+        port = uri.port or (5061 if uri.scheme == b"sips" else 5060)
+        return b"%b:%d" % (uri.host.strip(b"[]").lower(), port) in self._own_names
+
     def open(self, dialog: Dialog) -> None:
         """Have requests inside this dialog go to its user."""
         self.dialogs[dialog.key] = dialog
@@ -440,8 +445,7 @@ class Endpoint:
         host = uri.host.strip(b"[]").lower()
         if method == b"OPTIONS" and host in self._own_hosts:
             return True
-        port = uri.port or (5061 if uri.scheme == b"sips" else 5060)
-        return b"%b:%d" % (host, port) in self._own_names
+        return self.is_named_by(uri)
 
     def _serve_own(self, transaction: ServerTransaction, request: Request, now: float) -> None:
         """Answer a request for the gateway itself (RFC 3261 8.2.1, 11.2)."""

@@ -15,6 +15,7 @@ from tests.b2bua import (
     test_answer,
     test_bye,
     test_cancel,
+    test_parallel,
     test_reinvite,
     test_rejection,
     test_setup,
@@ -37,6 +38,7 @@ DIALOGUES: list[Callable[[], None]] = [
     test_timeouts.test_a_target_that_only_rings_is_cancelled_and_left_for_the_next_one,
     test_timeouts.test_max_duration_hangs_up_both_sides,
     test_timeouts.test_max_duration_before_the_ack_settles_the_answer_first,
+    test_parallel.test_the_caller_waits_for_the_best_of_the_rejections_3261_16_7_step_6,
     lambda: test_reinvite.test_the_lost_ack_of_a_reinvite_ends_the_call_on_both_legs_3261_14_2("caller"),
 ]
 

@@ -231,12 +231,19 @@ class Lab:
         return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
 
     def gateway(
-        self, *, rules: str = NO_RULES, carriers: Mapping[str, int] | None = None, pbx_port: int | None = None
+        self,
+        *,
+        rules: str = NO_RULES,
+        carriers: Mapping[str, int] | None = None,
+        pbx_port: int | None = None,
+        route: str = "",
     ) -> Gateway:
-        """Start the gateway between the PBX and `carriers` (port by trunk name), hunted in order."""
+        """Start the gateway between the PBX and `carriers` (port by trunk name), hunted in order unless
+        `route`, further lines of the route to them, says otherwise.
+        """
         ports = carriers or {"carrier": self.carrier_port}
         config = self.folder / "gateway.toml"
-        config.write_text(self._config(ports, pbx_port or self.pbx_port))
+        config.write_text(self._config(ports, pbx_port or self.pbx_port, route))
         (self.folder / "rules.toml").write_text(rules)
         return self._start_gateway("--config", str(config))
 
@@ -250,7 +257,7 @@ class Lab:
         gateway.wait_ready()
         return gateway
 
-    def _config(self, carriers: Mapping[str, int], pbx_port: int) -> str:
+    def _config(self, carriers: Mapping[str, int], pbx_port: int, route: str) -> str:
         trunks = [("pbx", "pbx", pbx_port), *((name, "carrier", port) for name, port in carriers.items())]
         names = ", ".join(f'"{name}"' for name in carriers)
         return "\n".join(
@@ -262,7 +269,8 @@ class Lab:
                     f'target = ["sip:{self.at(port)}"]'
                     for name, kind, port in trunks
                 ),
-                f'[[route]]\nfrom = ["pbx"]\nto = [{names}]\n[[route]]\nfrom = [{names}]\nto = ["pbx"]\n',
+                f'[[route]]\nfrom = ["pbx"]\nto = [{names}]\n{route}\n'
+                f'[[route]]\nfrom = [{names}]\nto = ["pbx"]\n',
             ]
         )
 

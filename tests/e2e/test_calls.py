@@ -118,6 +118,22 @@ def test_a_call_that_the_first_carrier_cannot_take_is_answered_by_the_second(eit
     assert not [m for m in caller.received() if m.start.startswith("SIP/2.0 503")]
 
 
+def test_of_two_carriers_that_ring_together_the_first_to_answer_has_the_call(either_lab: Lab) -> None:
+    lab = either_lab
+    second_port = lab.free_port()
+    ringing = lab.carrier("uas_cancelled", name="ringing")
+    answering = lab.carrier("uas_answered", name="answering", port=second_port)
+    lab.gateway(
+        carriers={"ringing": lab.carrier_port, "answering": second_port}, route='strategy = "parallel"'
+    )
+    lab.caller("uac_answered").succeeds()
+    ringing.succeeds()
+    answering.succeeds()
+
+    (cancel,) = [m for m in ringing.received() if m.start.startswith("CANCEL ")]
+    assert cancel.one("Reason") == 'SIP;cause=200;text="Call completed elsewhere"'
+
+
 def test_a_caller_nobody_knows_is_refused(lab: Lab) -> None:
     lab.gateway(pbx_port=lab.free_port())
     caller = lab.caller("uac_rejected", STATUS="403").succeeds()

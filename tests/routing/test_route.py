@@ -117,3 +117,36 @@ def test_to_means_names_globs_and_kinds() -> None:
 def test_a_plan_is_made_once() -> None:
     scene = Scene('[[route]]\nto = "pbx"\n')
     assert scene.plan("carrier-a", "1") is scene.plan("carrier-b", "2")
+
+
+# -- weights -----------------------------------------------------------------------------------------------
+
+
+def drawn(weights: str, chances: int) -> list[list[str]]:
+    """The orders in which a trunk's targets are tried, for as many evenly spread chances."""
+    text = TRUNKS.replace(
+        'target = ["sip:a1", "sip:a2"]', f'target = ["sip:a1", "sip:a2", "sip:a3"]\n{weights}'
+    )
+    read = config.parse(text + '[[route]]\nfrom = "pbx"\nto = ["carrier-a", "carrier-b"]\n')
+    trunks = TrunkTable(map(Trunk, read.trunks))
+    plan = Routes(read, trunks).plan(trunks.by_name["pbx"], "1", "2")
+    assert plan is not None
+    assert plan.is_weighted == bool(weights)
+    return [[hop.target.host for hop in plan.draw(chance)] for chance in range(chances)]
+
+
+def test_each_target_comes_first_in_its_share_of_the_calls() -> None:
+    orders = drawn("weights = [3, 1, 0]", 400)
+    assert [sum(order[0] == name for order in orders) for name in ("a1", "a2", "a3")] == [300, 100, 0]
+    assert all(sorted(order) == ["a1", "a2", "a3", "b1"] for order in orders)
+    assert all(order[2:] == ["a3", "b1"] for order in orders)  # weight 0 is for when nothing else is left
+
+
+def test_the_second_is_drawn_from_what_is_left_by_weight_too() -> None:
+    orders = [order for order in drawn("weights = [2, 1, 1]", 4000) if order[0] == "a1"]
+    seconds = [sum(order[1] == name for order in orders) for name in ("a2", "a3")]
+    assert seconds[0] == seconds[1] == len(orders) / 2
+
+
+def test_without_weights_the_order_is_that_of_the_file() -> None:
+    assert drawn("", 50) == [["a1", "a2", "a3", "b1"]] * 50
