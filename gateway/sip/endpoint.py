@@ -34,6 +34,7 @@ from .transaction import (
     ServerTransaction,
     Timing,
     Transaction,
+    server_key,
 )
 from .transaction.invite_server import Input as InviteServerInput
 from .uri import Uri
@@ -291,7 +292,7 @@ class Endpoint:
     def _request(self, request: Request, flow: Flow, now: float) -> None:
         via = request.via
         method = request.method
-        key = _server_key(request, via, method)
+        key = server_key(request, via, method)
         transaction = self.servers.get(key)
         if method == b"ACK":
             if isinstance(transaction, InviteServer) and not transaction.is_accepted:
@@ -393,7 +394,7 @@ class Endpoint:
 
     def _cancel(self, transaction: ServerTransaction, cancel: Request, now: float) -> None:
         """Answer a CANCEL and pass it to whoever answers its INVITE (RFC 3261 9.2)."""
-        invite = self.servers.get(_server_key(cancel, cancel.via, b"INVITE"))
+        invite = self.servers.get(server_key(cancel, cancel.via, b"INVITE"))
         if not isinstance(invite, InviteServer):
             transaction.reject(481, self.new_token(), now)
             return
@@ -485,16 +486,3 @@ class Endpoint:
         elif status == 503:
             lines = b"Retry-After: 5\r\n"
         self.send(response_bytes(status, phrase_for(status), echo, tag, lines, b""), target)
-
-
-def _server_key(request: Request, via: Via, method: bytes) -> bytes:
-    """Return the key of the server transaction that a request belongs to (RFC 3261 17.2.3).
-
-    An ACK belongs to its INVITE. Without the magic cookie the RFC 2543 fields serve instead.
-    """
-    name = b"INVITE" if method == b"ACK" else method
-    if via.has_cookie:
-        return b"%b %b:%d %b" % (via.branch, via.host, via.port, name)
-    seq = request.cseq[0]
-    parts = (request.uri, request.from_tag, request.call_id, b"%d" % seq, via.raw, name)
-    return b"2543 " + b" ".join(parts)

@@ -247,6 +247,13 @@ class Lab:
         (self.folder / "rules.toml").write_text(rules)
         return self._start_gateway("--config", str(config))
 
+    def gateway_from(self, config: str, rules: str = NO_RULES) -> Gateway:
+        """Start the gateway with a gateway.toml of the test's."""
+        path = self.folder / "gateway.toml"
+        path.write_text(config)
+        (self.folder / "rules.toml").write_text(rules)
+        return self._start_gateway("--config", str(path))
+
     def default_gateway(self) -> Gateway:
         """Start the gateway as it comes, without a configuration or rules of the test's."""
         return self._start_gateway()
@@ -282,13 +289,16 @@ class Lab:
         port: int | None = None,
         calls: int = 1,
         limit: float = 30,
+        over: str = "u1",
         extra: Sequence[str] = (),
         **marks: str,
     ) -> Sipp:
-        """Start SIPp as the called side; returns when it listens. `scenario`: a file here, or "-sn uas"."""
+        """Start SIPp as the called side; returns when it listens. `scenario`: a file here, or "-sn uas";
+        `over`: as SIPp names transports, t1 for one TCP connection.
+        """
         port = port or self.carrier_port
-        peer = self._sipp(name, scenario, (), port, calls, limit, extra, marks)
-        self.wait_bound(peer, port)
+        peer = self._sipp(name, scenario, (), port, calls, limit, ("-t", over, *extra), marks)
+        self.wait_bound(peer, port, "udp" if over == "u1" else "tcp")
         return peer
 
     def caller(
@@ -300,12 +310,13 @@ class Lab:
         calls: int = 1,
         rate: int = 10,
         limit: float = 30,
+        over: str = "u1",
         extra: Sequence[str] = (),
         **marks: str,
     ) -> Sipp:
         """Start SIPp as the PBX, calling the gateway (or port `to`)."""
         target = (self.at(to or self.gateway_port), "-r", str(rate), "-l", str(calls))
-        return self._sipp(name, scenario, target, self.pbx_port, calls, limit, extra, marks)
+        return self._sipp(name, scenario, target, self.pbx_port, calls, limit, ("-t", over, *extra), marks)
 
     def _sipp(
         self,
@@ -343,11 +354,17 @@ class Lab:
         path.write_text(text)
         return ("-sf", str(path))
 
-    def kamailio(self, port: int, carrier_port: int) -> Peer:
-        """Start Kamailio as a record-routing proxy on `port` that sends calls to `carrier_port`."""
+    def kamailio(self, port: int, carrier_port: int, tls_port: int = 0, tls: str = "") -> Peer:
+        """Start Kamailio as a record-routing proxy on `port` that sends calls to `carrier_port`; with
+        `tls_port`, also over TLS, with `tls` for further lines of its configuration.
+        """
         need("kamailio")
         text = (SCENARIOS / "kamailio.cfg").read_text()
-        for mark, value in (("@LISTEN@", self.at(port)), ("@CARRIER@", self.at(carrier_port))):
+        marks = {"@LISTEN@": self.at(port), "@CARRIER@": self.at(carrier_port)}
+        if tls_port:
+            listen = f"listen=udp:@LISTEN@\nlisten=tls:{self.at(tls_port)}\nenable_tls=yes\n{tls}"
+            marks = {"disable_tcp=yes": "tcp_children=1", "listen=udp:@LISTEN@": listen, **marks}
+        for mark, value in marks.items():
             text = text.replace(mark, value)
         config = self.folder / "kamailio.cfg"
         config.write_text(text)
@@ -358,9 +375,9 @@ class Lab:
         self.wait_bound(peer, port)
         return peer
 
-    def wait_bound(self, peer: Peer, port: int) -> None:
-        """Return when some process holds UDP `port`; the test fails when `peer` ends before."""
-        table = Path("/proc/net/udp6" if ":" in self.host else "/proc/net/udp")
+    def wait_bound(self, peer: Peer, port: int, transport: str = "udp") -> None:
+        """Return when some process holds UDP or TCP `port`; the test fails when `peer` ends before."""
+        table = Path(f"/proc/net/{transport}6" if ":" in self.host else f"/proc/net/{transport}")
         deadline = time.monotonic() + START_LIMIT
         while time.monotonic() < deadline:
             if any(line.split()[1].endswith(f":{port:04X}") for line in table.read_text().splitlines()[1:]):
