@@ -36,6 +36,7 @@ READ = 65_536
 _BACKLOG = 1024
 _ACCEPTS = 32  # in a row, then the others have their turn
 _SECURING = 512  # handshakes at a time that peers began: each costs a millisecond of computing
+_FAILING = 1_000  # peers that cannot be reached, and are remembered so
 _WITHOUT_FILES = 0.1  # seconds to wait when the system has no descriptors left
 _IP_BIND_ADDRESS_NO_PORT = 24  # Linux: choose the port at connect; the socket module has no name for it
 
@@ -59,6 +60,7 @@ class StreamTransport:
         self._by_key: dict[Key, Connection] = {}
         self._by_source: defaultdict[str, int] = defaultdict(int)
         self._securing = 0
+        self._failing: dict[Key, str] = {}  # what the log was told of peers that cannot be reached
         self._sweep_at = 0.0
         self._nursery: trio.Nursery | None = None
 
@@ -192,6 +194,8 @@ class StreamTransport:
 
     def _opened(self, connection: Connection, now: float) -> None:
         connection.open(now)
+        if self._failing and self._failing.pop(_key(connection.flow), None) is not None:
+            log.info("%s is reached again", connection.flow)
         self._by_key.setdefault(_key(connection.flow), connection)
         self._write_rest(connection)
 
@@ -300,9 +304,9 @@ class StreamTransport:
             messages = connection.take(data, now)
             session = connection.session
             if session is not None and session.established and connection.stage == Stage.SECURING:
-                stranger = self._stranger(connection, session)
+                stranger = self._stranger(connection, session.names)
                 if stranger:
-                    self._end(connection, stranger)
+                    self._end(connection, stranger, session.names)
                     return
                 self._opened(connection, now)
         except (OSError, ssl.SSLError) as error:
@@ -321,16 +325,11 @@ class StreamTransport:
             self._end(connection, "closed by the peer")
         self._write_rest(connection)
 
-    def _stranger(self, connection: Connection, session: Session) -> str:
+    def _stranger(self, connection: Connection, names: frozenset[str]) -> str:
         """Return why the peer of a new TLS connection is not served, or ""; learn which trunk it is."""
         flow = connection.flow
-        names = session.names
         if connection.meeting is not None:
-            if connection.meeting.accepts(names):
-                return ""
-            shown = ", ".join(sorted(names)) or "nobody"
-            log.warning('trunk "%s" at %s: the certificate speaks for %s', flow.trunk, flow, shown)
-            return "certificate names another"
+            return "" if connection.meeting.accepts(names) else "certificate names another"
         self._securing -= 1
         trunk = self._trunks().identify(*flow.peer, names)
         if trunk is None:
@@ -364,12 +363,17 @@ class StreamTransport:
         self._forget(connection, now)
         connection.leave(now)
 
-    def _end(self, connection: Connection, reason: str) -> None:
+    def _end(self, connection: Connection, reason: str, names: frozenset[str] = frozenset()) -> None:
+        """Close a connection. ``names`` are those that the peer's certificate proved, where that is why."""
         if connection.stage == Stage.CLOSED:
             return
         now = self._clock()
-        if connection.incoming and connection.stage == Stage.SECURING and self._securing:
-            self._securing -= connection.session is not None and not connection.session.established
+        if connection.stage < Stage.OPEN:
+            session = connection.session
+            if not connection.incoming:
+                self._complain(connection.flow, ": ".join([reason, *sorted(names)]))
+            elif session is not None and not session.established:
+                self._securing -= 1
         if connection.stage != Stage.LEAVING:
             self.closed[reason] += 1
             self._forget(connection, now)
@@ -380,6 +384,14 @@ class StreamTransport:
             if not self._by_source[source]:
                 del self._by_source[source]
         connection.close()
+
+    def _complain(self, flow: Flow, why: str) -> None:
+        """Log why a peer cannot be reached: once, and again when it is another reason."""
+        if len(self._failing) >= _FAILING:
+            self._failing.clear()
+        if self._failing.get(_key(flow)) != why:
+            self._failing[_key(flow)] = why
+            log.warning("%s cannot be reached (%s)", flow, why)
 
     def _forget(self, connection: Connection, now: float) -> None:
         """Have nothing more go over a connection, and tell its transactions."""
