@@ -22,6 +22,8 @@ from .identity import names_of, normalized
 
 _READ = 65_536
 
+Place = tuple[str | int, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Meeting:
@@ -150,17 +152,19 @@ def _server(config: Config, errors: list[SettingsError]) -> ssl.SSLContext | Non
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     _identify(context, config, where, cert, key, errors)
-    place: tuple[str | int, ...] = ("gateway", "tls_ca")
-    ca = config.gateway.tls_ca
-    if ca is None:
-        ca, place = _lent_ca(config, errors)
-    if ca is not None:
+    trusted: dict[Place, Path | None] = {("gateway", "tls_ca"): config.gateway.tls_ca}
+    if config.gateway.tls_ca is None:
+        trusted = _lent_ca(config, errors)
+    for place, ca in trusted.items():
         context.verify_mode = ssl.CERT_OPTIONAL
-        _trust(context, config, place, ca, errors)
+        if ca is None:
+            context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+        else:
+            _trust(context, config, place, ca, errors)
     return context
 
 
-def _own_certificate(config: Config) -> tuple[tuple[str | int, ...], Path | None, Path | None]:
+def _own_certificate(config: Config) -> tuple[Place, Path | None, Path | None]:
     """Return the gateway's certificate and key, and where they stand: its own, or the first trunk's."""
     gateway = config.gateway
     if gateway.tls_cert is not None:
@@ -171,20 +175,20 @@ def _own_certificate(config: Config) -> tuple[tuple[str | int, ...], Path | None
     return (), None, None
 
 
-def _lent_ca(config: Config, errors: list[SettingsError]) -> tuple[Path | None, tuple[str | int, ...]]:
-    """Return the CA of the trunks that are known by a TLS name. Two could vouch for each other's names."""
-    lent: dict[Path, tuple[str | int, ...]] = {}
+def _lent_ca(config: Config, errors: list[SettingsError]) -> dict[Place, Path | None]:
+    """Return the CAs of the trunks that are known by a TLS name, None for the system's. There may be but one
+    file of them: two could vouch for each other's names.
+    """
+    lent: dict[Path | None, Place] = {}
     for index, trunk in enumerate(config.trunks):
-        if trunk.tls_ca is not None and any(source.network is None for source in trunk.source):
-            lent.setdefault(trunk.tls_ca, ("trunk", index, "tls_ca"))
+        if any(source.network is None for source in trunk.source):
+            lent.setdefault(trunk.tls_ca, ("trunk", index, "source" if trunk.tls_ca is None else "tls_ca"))
     if len(lent) > 1:
         *_, place = lent.values()
         problem = "another trunk with a TLS name trusts another CA, and each could vouch for the other's name"
         remedy = "name the file of the CAs that may vouch for trunks in gateway.tls_ca"
         errors.append(config.source.error(place, problem, remedy))
-    for ca, place in lent.items():
-        return ca, place
-    return None, ()
+    return {place: ca for ca, place in lent.items()}
 
 
 def _meeting(config: Config, index: int, trunk: TrunkSettings, errors: list[SettingsError]) -> Meeting:
@@ -213,7 +217,7 @@ def _client_context(system: bool = True) -> ssl.SSLContext:
 def _identify(
     context: ssl.SSLContext,
     config: Config,
-    where: tuple[str | int, ...],
+    where: Place,
     cert: Path,
     key: Path,
     errors: list[SettingsError],
@@ -229,7 +233,7 @@ def _identify(
 def _trust(
     context: ssl.SSLContext,
     config: Config,
-    place: tuple[str | int, ...],
+    place: Place,
     ca: Path,
     errors: list[SettingsError],
 ) -> None:
