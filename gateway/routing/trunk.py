@@ -42,6 +42,8 @@ class Target:
     """udp, tcp or tls: of the URI, or else of the trunk, or else udp."""
     srv: bool
     """The host is a name and the URI gives no port: SRV records come before `port` (RFC 3263 4.2)."""
+    naptr: bool = False
+    """Nor does anything name a transport: NAPTR records come before `transport` (4.1)."""
 
 
 class Trunk:
@@ -173,4 +175,6 @@ def _target(uri: TargetUri, trunk_transport: str | None) -> Target:
     transport = uri.transport or trunk_transport or "udp"
     port = uri.port if uri.port is not None else 5061 if transport == "tls" else 5060
     srv = uri.port is None and parse_ip(uri.host) is None
-    return Target(uri.uri.encode(), uri.host, port, transport, srv)
+    # sips: by itself means tls, but leaves it to NAPTR where tls is served
+    named = trunk_transport or (uri.transport and "transport=" in uri.uri.lower())
+    return Target(uri.uri.encode(), uri.host, port, transport, srv, srv and not named)
