@@ -284,7 +284,7 @@ class _Inquiry:
 
     def _is_usable(self, host: str, question: Question, answer: Answer) -> bool:
         address = parse_ip(host)
-        if address is None or _KINDS[address.version] != question.kind:
+        if address is None or not (":" in host) == (address.version == 6) == (question.kind == "AAAA"):
             return False  # an IPv4-mapped IPv6 address is none that a socket of ours reaches
         if address.is_loopback:
             return self._reach.loopback or answer.is_own
