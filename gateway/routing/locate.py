@@ -69,6 +69,14 @@ class Locator(Protocol):
         """
 
 
+class NoLocator:
+    """Knows no name."""
+
+    def locate(self, _target: Target, _waiter: Waiter, _now: float) -> tuple[Address, ...]:
+        """Return that no name leads anywhere."""
+        return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Reach:
     """What the gateway can send to: transport and IP version (4 or 6) of each of its listening points."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from gateway.addresses import TargetUri, parse_ip
 from gateway.config import TrunkSettings
@@ -140,6 +141,10 @@ class TrunkTable:
     def __iter__(self) -> Iterator[Trunk]:
         return iter(self.by_name.values())
 
+    def targets(self) -> Iterator[Target]:
+        """Yield where calls go, of every trunk."""
+        return chain.from_iterable(trunk.targets for trunk in self)
+
     def find(self, host: str, port: int) -> Trunk | None:
         """Return the trunk that a message from this address and port belongs to; None for a stranger.
 
@@ -177,4 +182,4 @@ def _target(uri: TargetUri, trunk_transport: str | None) -> Target:
     srv = uri.port is None and parse_ip(uri.host) is None
     # sips: by itself means tls, but leaves it to NAPTR where tls is served
     named = trunk_transport or (uri.transport and "transport=" in uri.uri.lower())
-    return Target(uri.uri.encode(), uri.host, port, transport, srv, srv and not named)
+    return Target(uri.uri.encode(), uri.host, port, transport, srv, naptr=srv and not named)

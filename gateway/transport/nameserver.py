@@ -61,16 +61,14 @@ class NameServers:
 
     def __init__(self, servers: tuple[HostPort, ...], timeout: float) -> None:
         self.hosts: Hosts = read_hosts()
+        """This machine's own names."""
         self._backend = dns.asyncbackend.get_backend("trio")
         self._resolver = _resolver(servers)
+        self.servers = [_shown(server) for server in servers] or list(map(str, self._resolver.nameservers))
+        """The servers that are asked, as text; none when this machine knows none."""
         self._lifetime = timeout / 2
         self._resolver.timeout = timeout / 5
         self._resolver.cache = None
-
-    @property
-    def servers(self) -> list[str]:
-        """The servers that are asked, as text; none when this machine knows none."""
-        return [str(server) for server in self._resolver.nameservers]
 
     async def ask(self, question: Question) -> Answer:
         """Return the answer to a question. Whatever goes wrong, it is an answer that ``failed``."""
@@ -104,6 +102,11 @@ def _resolver(servers: tuple[HostPort, ...]) -> dns.asyncresolver.Resolver:
         return dns.asyncresolver.Resolver()
     except dns.resolver.NoResolverConfiguration:
         return dns.asyncresolver.Resolver(configure=False)  # it fails every question
+
+
+def _shown(server: HostPort) -> str:
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"{host}:{server.port or 53}"
 
 
 def _host_of(name: str) -> str:

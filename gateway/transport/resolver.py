@@ -196,7 +196,7 @@ class Resolver:
         """Search for a target, and tell who waits for it."""
         found = _BROKEN
         try:
-            found = await self._search(entry.target)
+            found = await find(entry.target, self._reach, self._ask, self._timeout)
         except Exception as bug:
             self._on_bug(bug)
         before = entry.state
@@ -208,32 +208,6 @@ class Resolver:
             _log_change(entry.target, entry.state)
         self._awake.set()
         await self._tell(entry)
-
-    async def _search(self, target: Target) -> Found:
-        deadline = trio.current_time() + self._timeout
-        steps = search(target, self._reach)
-        try:
-            questions = next(steps)
-            while True:
-                questions = steps.send(await self._ask_all(questions, deadline))
-        except StopIteration as end:
-            found: Found = end.value
-            return found
-
-    async def _ask_all(self, questions: tuple[Question, ...], deadline: float) -> dict[Question, Answer]:
-        """Return the answers that came in time."""
-        answers: dict[Question, Answer] = {}
-        room = trio.CapacityLimiter(_AT_ONCE)
-
-        async def ask(question: Question) -> None:
-            async with room:
-                answers[question] = await self._ask(question)
-
-        with trio.move_on_at(deadline):
-            async with trio.open_nursery() as nursery:
-                for question in questions:
-                    nursery.start_soon(ask, question)
-        return answers
 
     async def _tell(self, entry: _Entry) -> None:
         """Tell the waiters, each with a draw of its own, and send what they want sent."""
@@ -248,6 +222,37 @@ class Resolver:
                     self._on_bug(bug)
             self._flush()
             await trio.lowlevel.checkpoint()
+
+
+async def find(target: Target, reach: Reach, ask: Ask, timeout: float) -> Found:
+    """Search for a target whose host is a name, for at most ``timeout`` seconds; what nobody has answered by
+    then has failed.
+    """
+    deadline = trio.current_time() + timeout
+    steps = search(target, reach)
+    try:
+        questions = next(steps)
+        while True:
+            questions = steps.send(await _ask_all(questions, ask, deadline))
+    except StopIteration as end:
+        found: Found = end.value
+        return found
+
+
+async def _ask_all(questions: tuple[Question, ...], ask: Ask, deadline: float) -> dict[Question, Answer]:
+    """Return the answers that came in time."""
+    answers: dict[Question, Answer] = {}
+    room = trio.CapacityLimiter(_AT_ONCE)
+
+    async def ask_one(question: Question) -> None:
+        async with room:
+            answers[question] = await ask(question)
+
+    with trio.move_on_at(deadline):
+        async with trio.open_nursery() as nursery:
+            for question in questions:
+                nursery.start_soon(ask_one, question)
+    return answers
 
 
 def _key(target: Target) -> object:

@@ -21,9 +21,9 @@ Vice = Callable[[dns.message.Message], bytes | None]
 
 
 class NameServer:
-    """Answers from ``records``: texts such as "_sip._udp.example. 300 SRV 1 1 5060 a.example.". What is not there
-    does not exist (with a SOA), or has no records of that kind. ``vice`` spoils replies over UDP; ``asked`` has
-    every question as "UDP name kind".
+    """Answers from ``records``: texts such as "_sip._udp.example. 300 SRV 1 1 5060 a.example.". What is not
+    there does not exist (with a SOA), or has no records of that kind. ``vice`` spoils replies over UDP;
+    ``asked`` has every question as "UDP name kind".
     """
 
     def __init__(self, *records: str) -> None:
