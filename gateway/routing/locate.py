@@ -12,13 +12,12 @@ so: otherwise whoever owns a name could aim calls at the services of this machin
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, groupby, pairwise, zip_longest
 from typing import NamedTuple, Protocol
 
-from gateway.addresses import parse_ip
+from gateway.addresses import is_host_name, parse_ip
 from gateway.routing.records import Answer, Kind, Question, Srv
 from gateway.routing.trunk import Target
 from gateway.sip.uri import Uri
@@ -27,7 +26,8 @@ MAX_QUESTIONS = 64  # for one target
 MAX_ALIASES = 8  # CNAMEs followed one after the other, beside those that one reply resolves
 MAX_NAPTR = 8  # records used
 MAX_SRV = 16  # records used of one service
-MAX_ADDRESSES = 16  # used of one name, and in all
+MAX_OF_ONE_NAME = 8  # addresses used
+MAX_ADDRESSES = 16  # used in all
 
 LONGEST = 3600.0  # seconds that an answer counts
 SHORTEST = 1.0  # however often the zone wants to be asked
@@ -37,9 +37,6 @@ RETRY = 5.0  # seconds after which what failed is asked again
 
 _SERVICES = {"SIP+D2U": "udp", "SIP+D2T": "tcp", "SIPS+D2T": "tls"}  # RFC 3263 4.1
 _SRV_PREFIXES = {"udp": "_sip._udp.", "tcp": "_sip._tcp.", "tls": "_sips._tcp."}  # RFC 3263 4.2
-_HOST = re.compile(
-    r"(?=.{1,253}\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]{1,63}"
-)
 _KINDS: dict[int, Kind] = {6: "AAAA", 4: "A"}
 _NOWHERE = Answer(LONGEST_NEGATIVE)
 _FAILED = Answer(RETRY, failed=True)
@@ -154,13 +151,6 @@ def default_port(transport: str) -> int:
     return 5061 if transport == "tls" else 5060
 
 
-def is_host_name(text: str) -> bool:
-    """Tell whether this can be the name of a host, or of a service: letters, digits, - and _, and no
-    address. What is written otherwise in a zone is not asked for.
-    """
-    return _HOST.fullmatch(text) is not None and not text.rpartition(".")[2].isdigit()
-
-
 def order(found: Found, draw: Draw) -> tuple[Address, ...]:
     """Return the addresses in the order of trying: by priority, and among equals by a draw with the weights
     (RFC 2782). Those of one server stay together (RFC 3263 4.3).
@@ -197,19 +187,21 @@ class _Inquiry:
         host = _plain(target.host)
         if not is_host_name(host):
             return self._found(())
-        services: Services | None = None
         if target.srv:
             services = yield from self._services(target, host)
-        if services is None:
-            # RFC 3263 4.2: the port is given, or there are no SRV records
-            transport = target.transport if self._reach.families(target.transport) else ""
-            services = [(transport, (Srv(0, 0, target.port, host),))] if transport else []
+        else:
+            services = self._itself(host, target.transport, target.port)
         return self._found((yield from self._places(services)))
+
+    def _itself(self, host: str, transport: str, port: int) -> Services:
+        """Return the name as its own and only server (RFC 3263 4.2)."""
+        return [(transport, (Srv(0, 0, port, host),))] if self._reach.families(transport) else []
 
     def _services(
         self, target: Target, host: str
-    ) -> Generator[tuple[Question, ...], Mapping[Question, Answer], Services | None]:
-        """Ask for NAPTR and SRV; None when the name has neither, so that its addresses count."""
+    ) -> Generator[tuple[Question, ...], Mapping[Question, Answer], Services]:
+        """Ask for NAPTR and SRV; when the name has no SRV, it is its own server."""
+        transport, port = target.transport, target.port
         wanted = [target.transport]
         if target.naptr:
             wanted = ["tls"] if target.transport == "tls" else ["udp", "tcp", "tls"]
@@ -219,11 +211,14 @@ class _Inquiry:
             chosen = yield from self._chosen(host, ours)
             if chosen is not None:
                 names = chosen
+            if chosen:
+                transport = chosen[0][0]
+                port = default_port(transport)
         answers = yield from self._ask(question for _, question in names)
-        if names and not any(answers[question].srv for _, question in names):
-            # Where the servers are is not known; the name's own address could be the wrong place.
-            return [] if any(answers[question].failed for _, question in names) else None
-        return [(transport, answers[question].srv) for transport, question in names]
+        # When SRV cannot be asked for, the name's own address could be the wrong place.
+        if names and not any(answer.srv or answer.failed for answer in answers.values()):
+            return self._itself(host, transport, port)
+        return [(offered, answers[question].srv) for offered, question in names]
 
     def _chosen(
         self, host: str, ours: list[str]
@@ -287,7 +282,7 @@ class _Inquiry:
             for question in self._questions(record, transport)
         ]
         hosts = [host for host in chain.from_iterable(zip_longest(*families)) if host is not None]
-        addresses = tuple(Address(host, record.port, transport) for host in hosts[:MAX_ADDRESSES])
+        addresses = tuple(Address(host, record.port, transport) for host in hosts[:MAX_OF_ONE_NAME])
         return Place(record.priority, record.weight, addresses)
 
     def _is_usable(self, host: str, question: Question, answer: Answer) -> bool:

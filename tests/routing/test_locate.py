@@ -143,6 +143,11 @@ def test_a_sip_uri_may_be_sent_over_tls_when_naptr_prefers_it_3263_4_1() -> None
     assert zone.addresses(f"sip:{HOST}") == over("tls", "192.0.2.1:5061")
 
 
+def test_naptr_without_srv_still_chooses_the_transport_3263_4_2() -> None:
+    zone = Zone({(HOST, "NAPTR"): [naptr(1, 1, "SIPS+D2T", "s.example.com")], (HOST, "A"): ["192.0.2.1"]})
+    assert zone.addresses(f"sip:{HOST}") == over("tls", "192.0.2.1:5061")
+
+
 def test_naptr_for_other_applications_count_as_none() -> None:
     zone = Zone(
         {

@@ -10,6 +10,7 @@ from gateway.addresses import parse_ip
 from gateway.routing.locate import (
     MAX_ADDRESSES,
     MAX_ALIASES,
+    MAX_OF_ONE_NAME,
     MAX_QUESTIONS,
     MAX_SRV,
     Found,
@@ -71,8 +72,8 @@ def test_of_very_many_servers_the_first_by_priority_count() -> None:
 def test_of_very_many_addresses_the_first_count() -> None:
     zone = Zone({(HOST, "A"): [f"10.0.{at // 250}.{at % 250 + 1}" for at in range(2000)]})
     found = zone.find(f"sip:{HOST}:5060", UDP4)
-    assert len(found.services[0][0].addresses) == MAX_ADDRESSES
-    many = tuple(Place(1, 1, place.addresses) for place in found.services[0] * 2)
+    assert len(found.services[0][0].addresses) == MAX_OF_ONE_NAME
+    many = tuple(Place(1, 1, tuple(udp(f"192.0.2.{at}:5060"))) for at in range(MAX_ADDRESSES + 1))
     assert len(order(Found((many,), 300), lambda: 0.0)) == MAX_ADDRESSES
 
 
