@@ -80,6 +80,14 @@ def parse_ip(text: str) -> IPv4Address | IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+def is_host_name(text: str) -> bool:
+    """Tell whether this can be the name of a host: labels of letters, digits, - and _, the last of which is
+    no number (RFC 1123 2.1).
+    """
+    labels = text.removesuffix(".").split(".")
+    return len(text) <= 253 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
+
+
 def parse_host_port(text: str, form: str = "HOST or HOST:PORT, an IPv6 host in [brackets]") -> HostPort:
     """Read `HOST`, `HOST:PORT` or `[V6]:PORT`; `form` is the remedy to offer where it is something else."""
     match = _HOST_PORT.fullmatch(text)
@@ -181,8 +189,7 @@ def _host(text: str, form: str) -> str:
     address = parse_ip(text)
     if address is not None:
         return str(address)
-    labels = text.removesuffix(".").split(".")
-    if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
+    if not is_host_name(text):
         raise BadValue(f'"{text}" is neither an IP address nor a host name', f"write {form}")
     return text
 

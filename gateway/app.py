@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -18,13 +17,16 @@ import trio
 from gateway.b2bua.core import B2bua, Setup
 from gateway.config import Config, SettingsErrors, load
 from gateway.ledger.writer import Ledger
+from gateway.routing.locate import Reach
 from gateway.routing.route import Routes
-from gateway.routing.trunk import Target, Trunk, TrunkTable
+from gateway.routing.trunk import Trunk, TrunkTable
 from gateway.rules.configured import configured_rules
 from gateway.sip.endpoint import Endpoint
-from gateway.sip.flow import Flows, Local, is_address
+from gateway.sip.flow import Flows, Local
 from gateway.sip.transaction import Timing
+from gateway.transport.nameserver import NameServers, read_hosts
 from gateway.transport.ports import Ports
+from gateway.transport.resolver import Resolver
 from gateway.unserved import unserved
 from gateway.watching import changes
 
@@ -76,7 +78,18 @@ class Gateway:
         except SettingsErrors:
             self.ports.close()
             raise
-        self.b2bua = B2bua(self.endpoint, setup, (self.ledger,) if self.ledger else ())
+        dns = config.dns
+        self.name_servers = NameServers(dns.servers, dns.timeout)
+        self.resolver = Resolver(
+            Reach.of((local.transport, local.host) for local in self.ports.locals),
+            self.name_servers.ask,
+            clock,
+            lambda: self.ports.flush(self.endpoint),
+            on_bug=_log_bug,
+            timeout=dns.timeout,
+        )
+        self.resolver.configure(setup.trunks.targets())
+        self.b2bua = B2bua(self.endpoint, setup, (self.ledger,) if self.ledger else (), locator=self.resolver)
         self.b2bua.health.log = log.warning
 
     async def run(self) -> None:
@@ -85,6 +98,7 @@ class Gateway:
             async with trio.open_nursery() as nursery:
                 if self.ledger is not None:
                     await nursery.start(self.ledger.run)
+                await nursery.start(self.resolver.run)
                 await nursery.start(self.ports.serve, self.endpoint, self.flows, self.b2bua.trunks)
                 self.b2bua.begin(self._clock())
                 nursery.start_soon(self._tick)
@@ -134,10 +148,13 @@ class Gateway:
             config = await trio.to_thread.run_sync(load, self._path)
             setup = await trio.to_thread.run_sync(make_setup, config)
             await trio.to_thread.run_sync(self.ports.certificates.load, config)
+            hosts = await trio.to_thread.run_sync(read_hosts)
         except SettingsErrors as errors:
             _log_errors(errors, "configuration and rules in force stay as they are")
             return
         self.config = config
+        self.name_servers.hosts = hosts
+        self.resolver.configure(setup.trunks.targets())
         self.b2bua.reload(setup)
         self.b2bua.begin(self._clock())
         log.info("configuration and rules %s are in force", setup.rules.version_hash)
@@ -177,22 +194,8 @@ class Gateway:
 
 def make_setup(config: Config) -> Setup:
     """Make trunks, routes and rules of a configuration. Raises SettingsErrors."""
-    trunks = TrunkTable(Trunk(settings) for settings in config.trunks)
-    for trunk in trunks:
-        trunk.targets = tuple(map(_resolved, trunk.targets))
+    trunks = TrunkTable(map(Trunk, config.trunks))
     return Setup(trunks, Routes(config, trunks), configured_rules(config))
-
-
-def _resolved(target: Target) -> Target:
-    """Look a target's host name up. One that cannot be found stays, and calls to it fail with 503."""
-    if is_address(target.host):
-        return target
-    try:
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
-    except OSError as error:
-        log.warning("target %s cannot be found (%s)", target.host, error)
-        return target
-    return replace(target, host=str(found[0][4][0]))
 
 
 def _shown(local: Local) -> str:

@@ -19,7 +19,13 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from gateway.addresses import TransportAddress, parse_host_port, parse_transport_address
+from gateway.addresses import (
+    HostPort,
+    TransportAddress,
+    parse_host_port,
+    parse_ip,
+    parse_transport_address,
+)
 from gateway.patterns import BadValue
 from gateway.settings_table import Table
 from gateway.toml_source import SettingsError, SettingsErrors, TomlSource
@@ -36,6 +42,7 @@ from gateway.trunk_settings import (
 __all__ = [
     "Config",
     "ConsoleSettings",
+    "DnsSettings",
     "GatewaySettings",
     "LedgerSettings",
     "RouteSettings",
@@ -125,6 +132,16 @@ class TelemetrySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DnsSettings:
+    """[dns]."""
+
+    servers: tuple[HostPort, ...]
+    """IP addresses; () means those of the system."""
+    timeout: float
+    """Seconds that the search for a target may take."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimerSettings:
     """[timers]: the base values of RFC 3261 17.1.1.1, in seconds."""
 
@@ -145,6 +162,7 @@ class Config:
     ledger: LedgerSettings
     telemetry: TelemetrySettings
     timers: TimerSettings
+    dns: DnsSettings
     trunks: tuple[TrunkSettings, ...]
     routes: tuple[RouteSettings, ...]
 
@@ -192,6 +210,7 @@ def _read(source: TomlSource, directory: Path) -> Config:
     ledger = _ledger(top.table("ledger"), directory)
     telemetry = _telemetry(top.table("telemetry"))
     timers = _timers(top.table("timers"))
+    dns = _dns(top.table("dns"))
     trunk_tables = top.tables("trunk")
     trunks = read_trunks(trunk_tables, directory)
     _check_certificate(gateway_table, gateway, trunks)
@@ -201,7 +220,7 @@ def _read(source: TomlSource, directory: Path) -> Config:
     top.done()
     if errors:
         raise SettingsErrors(errors)
-    return Config(source, directory, gateway, console, ledger, telemetry, timers, trunks, routes)
+    return Config(source, directory, gateway, console, ledger, telemetry, timers, dns, trunks, routes)
 
 
 def _gateway(table: Table, directory: Path) -> GatewaySettings:
@@ -286,6 +305,15 @@ def _timers(table: Table) -> TimerSettings:
     return settings
 
 
+def _dns(table: Table) -> DnsSettings:
+    settings = DnsSettings(
+        servers=table.parsed_list("servers", (), _name_server),
+        timeout=table.duration("timeout", 5.0, "100ms", "30s"),
+    )
+    table.done()
+    return settings
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -309,6 +337,15 @@ def _advertised(text: str) -> str:
     if text and parse_host_port(text).port == 0:
         raise BadValue("peers cannot send to port 0", "write a port from 1 to 65535, or none")
     return text
+
+
+def _name_server(text: str) -> HostPort:
+    form = "IP or IP:PORT, an IPv6 address with a port in [brackets]"
+    address = parse_ip(text)
+    server = HostPort(str(address), None) if address is not None else parse_host_port(text, form)
+    if parse_ip(server.host) is None or server.port == 0:
+        raise BadValue(f'"{text}" is not the address of a name server', f"write {form}")
+    return server
 
 
 def _web_address(text: str) -> TransportAddress | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway import config
-from gateway.addresses import Source, TargetUri, TransportAddress, parse_source, parse_target
+from gateway.addresses import HostPort, Source, TargetUri, TransportAddress, parse_source, parse_target
 from gateway.config import Config, SettingsErrors
 
 TRUNK = '[[trunk]]\nname = "pbx"\nsource = ["10.0.0.1"]\ntarget = ["sip:10.0.0.1"]\n'
@@ -42,6 +42,7 @@ def test_the_embedded_default_says_what_the_contract_says() -> None:
     assert default.console.listen == TransportAddress("tcp", "127.0.0.1", 8080)
     assert (default.ledger.url, default.ledger.keep) == ("sqlite:///var/gateway.db", 30 * 86400.0)
     assert (default.timers.t1, default.timers.t2, default.timers.t4) == (0.5, 4.0, 5.0)
+    assert (default.dns.servers, default.dns.timeout) == ((), 5.0)
     assert default.trunk_kinds == {"pbx": "pbx", "carrier": "carrier"}
     pbx, carrier = default.trunks
     assert pbx.source == (Source("127.0.0.0/8", ip_network("127.0.0.0/8")),)
@@ -56,7 +57,7 @@ def test_the_embedded_default_says_what_the_contract_says() -> None:
 
 def test_a_key_left_out_has_the_value_of_the_embedded_default() -> None:
     default, sparse = config.load(None), read(MINIMAL)
-    for section in ("gateway", "console", "ledger", "telemetry", "timers"):
+    for section in ("gateway", "console", "ledger", "telemetry", "timers", "dns"):
         assert getattr(sparse, section) == getattr(default, section)
 
 
@@ -106,6 +107,9 @@ numbers = "last4"
 t1 = "100ms"
 t2 = "1s"
 t4 = "1s"
+[dns]
+servers = ["127.0.0.1:5353", "2001:DB8::53", "[::1]:54"]
+timeout = "2s"
 [[trunk]]
 name = "carrier"
 kind = "carrier"
@@ -154,6 +158,12 @@ rewrite_network_blocked = true
         "last4",
     )
     assert (read.timers.t1, read.timers.t2, read.timers.t4) == (0.1, 1.0, 1.0)
+    assert read.dns.servers == (
+        HostPort("127.0.0.1", 5353),
+        HostPort("2001:db8::53", None),
+        HostPort("::1", 54),
+    )
+    assert read.dns.timeout == 2.0
     (trunk,) = read.trunks
     assert trunk.source == (
         Source("192.0.2.0/24", ip_network("192.0.2.0/24")),
@@ -318,6 +328,7 @@ ADDRESS = "write udp:HOST:PORT, tcp:HOST:PORT or tls:HOST:PORT, an IPv6 host in 
 SOURCE = "write an IP, a CIDR, IP:PORT or a TLS name, an IPv6 address with a port in [brackets]"
 URI = "write sip:HOST, sip:HOST:PORT or sip:HOST:PORT;transport=tcp"
 HOST = "write HOST or HOST:PORT, an IPv6 host in [brackets]"
+SERVER = "write IP or IP:PORT, an IPv6 address with a port in [brackets]"
 
 SECTION_MISTAKES = [
     ("gateway", "nmae = 1", 'nmae: this key is not known; did you mean "name"?'),
@@ -366,6 +377,15 @@ SECTION_MISTAKES = [
         'advertise = "a:0"',
         "advertise: peers cannot send to port 0; write a port from 1 to 65535, or none",
     ),
+    ("dns", 'servers = "ns.example"', f'servers: "ns.example" is not the address of a name server; {SERVER}'),
+    (
+        "dns",
+        'servers = ["::1", "127.0.0.1:0"]',
+        f'servers[1]: "127.0.0.1:0" is not the address of a name server; {SERVER}',
+    ),
+    ("dns", 'servers = "a:b:c"', f'servers: "a:b:c" is not an address; {SERVER}'),
+    ("dns", 'timeout = "1m"', 'timeout: "1m" is not possible; write a duration from "100ms" to "30s"'),
+    ("dns", "server = 1", 'server: this key is not known; did you mean "servers"?'),
     ("gateway", 'rules = ""', 'rules: it names no file; write a path, such as "rules.toml"'),
     ("gateway", "workers = -1", "workers: -1 is not possible; write a whole number from 0 to 256"),
     ("gateway", 'workers = "two"', 'workers: "two" is not possible; write a whole number from 0 to 256'),

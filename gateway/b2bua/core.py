@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from gateway.routing.health import Health
-from gateway.routing.locate import Locator, NoLocator
-from gateway.routing.route import Plan, Routes, over_tls
+from gateway.routing.locate import Address, Locator, NoLocator
+from gateway.routing.route import Hop, Plan, Routes, over_tls
 from gateway.routing.trunk import Trunk, TrunkTable
 from gateway.rules import Facts, RuleSet, emit, emitted_q850, q850_of
 from gateway.sip.dialog import Dialog
@@ -235,22 +235,10 @@ class B2bua:
             transaction.reject(480, self.endpoint.new_token(), now, warning)
             return
         hop = hops[0]
-        target = hop.target
-        flow = self.endpoint.flows.towards(target.host, target.port, target.transport, hop.trunk.name)
-        if flow is None:
-            transaction.reject(503, self.endpoint.new_token(), now)
-            return
-        relay = _OutsideRelay(self, transaction, request, record, trunk, hop.trunk, now)
-        half = Dialog(
-            None,
-            self.endpoint.new_token() + b"@" + flow.local.host.encode(),
-            *outgoing_ends(request, self.endpoint.new_token()),
-            b"",
-            target_uri(uri, hop.target),
-            flow,
-        )
-        lines = relay.forth.lines if request.method != b"REGISTER" else relay.forth.lines_with_contact
-        relay.send(half, request, lines(rename_dialogs(request, self.endpoint, hop.trunk)), now)
+        relay = _OutsideRelay(self, transaction, request, uri, record, trunk, hop, now)
+        addresses = self.locator.locate(hop.target, relay, now) if hop.address is None else (hop.address,)
+        if addresses is not None:
+            relay.on_located(addresses, now)
 
     def _count(self, caller_trunk: str, verdict: Verdict) -> None:
         decision = verdict.decision
@@ -272,28 +260,51 @@ class B2bua:
 class _OutsideRelay(Relay):
     """A transaction outside any dialog; its final response is judged by the rules like an INVITE's."""
 
-    __slots__ = ("_core", "_record", "_request", "_sent_at", "_source", "_target")
+    __slots__ = ("_core", "_hop", "_record", "_request", "_sent_at", "_source", "_target", "_uri")
 
     def __init__(
         self,
         core: B2bua,
         server: ServerTransaction,
         request: Request,
+        uri: Uri,
         record: CallRecord,
         source: Trunk,
-        target: Trunk,
+        hop: Hop,
         now: float,
     ) -> None:
-        policies = core.policies
+        policies, target = core.policies, hop.trunk
         super().__init__(
             core.endpoint, server, policies.between(source, target), policies.between(target, source)
         )
         self._core = core
         self._request = request
+        self._uri = uri
+        self._hop = hop
         self._record = record
         self._source = source
         self._target = target
         self._sent_at = now
+
+    def on_located(self, addresses: tuple[Address, ...], now: float) -> None:
+        """Send the request to the first address of its target."""
+        core, request, hop = self._core, self._request, self._hop
+        endpoint = core.endpoint
+        flow = endpoint.flows.towards(*addresses[0], hop.trunk.name) if addresses else None
+        if flow is None:
+            self.server.reject(503, endpoint.new_token(), now)
+            return
+        half = Dialog(
+            None,
+            endpoint.new_token() + b"@" + flow.local.host.encode(),
+            *outgoing_ends(request, endpoint.new_token()),
+            b"",
+            target_uri(self._uri, hop.target),
+            flow,
+        )
+        lines = self.forth.lines if request.method != b"REGISTER" else self.forth.lines_with_contact
+        self._sent_at = now
+        self.send(half, request, lines(rename_dialogs(request, endpoint, hop.trunk)), now)
 
     def pass_back(self, response: Response, now: float) -> None:
         """Answer as the rules want it told."""

@@ -11,8 +11,9 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from gateway.routing.locate import target_of_uri
 from gateway.routing.route import Hop, hop_to
-from gateway.routing.trunk import Target, Trunk
+from gateway.routing.trunk import Trunk
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import NameAddr, parse_addresses
 from gateway.sip.message import Response
@@ -69,13 +70,9 @@ class Redirects:
             return tuple(replace(hop, uri=target_uri(uri, hop.target)) for hop in hops)
         if uri.scheme != b"sip":
             return ()
-        host = uri.host.strip(b"[]").decode().lower()
-        owner = _owner(core, host, uri.port or 5060, trunk)
-        if owner is None:
-            return ()
-        transport = (uri.param(b"transport") or b"udp").decode("ascii", "replace").lower()
-        port = uri.port or (5061 if transport == "tls" else 5060)
-        return (hop_to(owner, Target(wanted, host, port, transport, not uri.port), wanted),)
+        target = target_of_uri(uri)
+        owner = _owner(core, target.host.lower(), target.port, trunk)
+        return (hop_to(owner, target, wanted),) if owner is not None else ()
 
 
 def _owner(core: B2bua, host: str, port: int, trunk: Trunk) -> Trunk | None:

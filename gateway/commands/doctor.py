@@ -16,10 +16,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import trio
+
 import gateway
-from gateway.addresses import TransportAddress
+from gateway.addresses import TransportAddress, parse_ip
 from gateway.config import Config, SettingsErrors, load
 from gateway.ledger.database import LedgerError, probe
+from gateway.routing.locate import Found, Reach, order
+from gateway.routing.trunk import Target, Trunk
+from gateway.transport.nameserver import NameServers
+from gateway.transport.resolver import find
 from gateway.transport.tls import Certificates
 
 from .output import CLEAN, ConfigOption, JsonOption, cell, columns, console, print_json
@@ -30,6 +36,7 @@ _GOOD_FILES = 4096  # one is needed for each TCP and TLS connection
 _COARSE = 0.001  # seconds; a clock with larger steps cannot drive 20 even ticks a second
 _SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies")  # the kernel asks a chip, about a microsecond each time
 _PRIVILEGED = 1024
+_SHOWN = 4  # addresses of a name
 _BUFFER_LIMIT = Path("/proc/sys/net/core/rmem_max")
 _CLOCK_SOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
@@ -46,7 +53,10 @@ class Finding:
 
 
 def doctor(*, config: ConfigOption = None, json: JsonOption = False) -> int:
-    """Show what this machine offers: message core, limits, ports, clocks, database, rules. Exits with 0."""
+    """Show what this machine offers: message core, limits, ports, clocks, names, database, rules.
+
+    Exits with 0.
+    """
     findings = list(_findings(config))
     if json:
         print_json([asdict(finding) for finding in findings])
@@ -76,6 +86,7 @@ def _findings(path: ConfigOption) -> Iterator[Finding]:
     yield Finding("configuration", "ok", "the embedded default" if config.is_embedded else config.source.file)
     yield from ports(config)
     yield from certificates(config)
+    yield from names(config)
     yield ledger(config)
     yield rules(config)
 
@@ -196,6 +207,55 @@ def _port(name: str, address: TransportAddress) -> Finding:
         advice = "a gateway that runs already holds it too" if "in use" in _words(error) else ""
         return Finding(name, "problem", f"{where} cannot be bound ({_words(error)})", advice)
     return Finding(name, "ok", f"{where} is free")
+
+
+def names(config: Config) -> list[Finding]:
+    """Where the targets that are host names lead now, and how long it took to find out."""
+    trunks = [Trunk(settings) for settings in config.trunks]
+    wanted = [
+        (trunk.name, target) for trunk in trunks for target in trunk.targets if parse_ip(target.host) is None
+    ]
+    if not wanted:
+        return []
+    servers = NameServers(config.dns.servers, config.dns.timeout)
+    listening = [
+        (address.transport, address.host if parse_ip(address.host) else "0.0.0.0")
+        for address in config.gateway.listen
+    ]
+    reach = Reach.of(listening)
+    findings: dict[int, Finding] = {}
+
+    async def look_up(place: int, trunk: str, target: Target) -> None:
+        began = time.monotonic()
+        found = await find(target, reach, servers.ask, config.dns.timeout)
+        findings[place] = _where(trunk, target, found, time.monotonic() - began, servers.servers)
+
+    async def look_all_up() -> None:
+        async with trio.open_nursery() as nursery:
+            for place, (trunk, target) in enumerate(wanted):
+                nursery.start_soon(look_up, place, trunk, target)
+
+    trio.run(look_all_up)
+    return [findings[place] for place in range(len(wanted))]
+
+
+def _where(trunk: str, target: Target, found: Found, took: float, servers: list[str]) -> Finding:
+    name, uri = f"target of {trunk}", target.uri.decode()
+    if found.is_broken:
+        asked = ", ".join(servers) or "there is none"
+        advice = f"name servers: {asked}; set [dns] servers, or see why they do not answer"
+        return Finding(name, "problem", f"{uri}: no name server answered in {took:.1f} s", advice)
+    addresses = order(found, lambda: 0.0)
+    if not addresses:
+        advice = "calls to it get 503; see to its records, and that the gateway listens on their transports"
+        return Finding(name, "problem", f"{uri} leads nowhere, found out in {took * 1e3:.0f} ms", advice)
+    shown = [f"{transport} {_place(host, port)}" for host, port, transport in addresses[:_SHOWN]]
+    more = f" and {len(addresses) - _SHOWN} more" if len(addresses) > _SHOWN else ""
+    return Finding(name, "ok", f"{uri} is {', '.join(shown)}{more}, found out in {took * 1e3:.0f} ms")
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def ledger(config: Config) -> Finding:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from gateway.addresses import TargetUri, parse_ip
 from gateway.config import TrunkSettings
@@ -44,6 +45,8 @@ class Target:
     """udp, tcp or tls: of the URI, or else of the trunk, or else udp."""
     srv: bool
     """The host is a name and the URI gives no port: SRV records come before `port` (RFC 3263 4.2)."""
+    naptr: bool = False
+    """Nor does anything name a transport: NAPTR records come before `transport` (4.1)."""
     params: bytes = b""
     """What Request-URIs say of the transport: b";transport=udp" where UDP was asked for by name, so that a
     request stays on it whatever its size (RFC 3261 18.1.1)."""
@@ -160,6 +163,10 @@ class TrunkTable:
                 return trunk
         return self.find(host, port)
 
+    def targets(self) -> Iterator[Target]:
+        """Yield where calls go, of every trunk."""
+        return chain.from_iterable(trunk.targets for trunk in self)
+
     def find(self, host: str, port: int) -> Trunk | None:
         """Return the trunk that a message from this address and port belongs to; None for a stranger.
 
@@ -204,5 +211,7 @@ def _target(uri: TargetUri, trunk_transport: str | None) -> Target:
     transport = uri.transport or trunk_transport or "udp"
     port = uri.port if uri.port is not None else 5061 if transport == "tls" else 5060
     srv = uri.port is None and parse_ip(uri.host) is None
+    # sips: by itself means tls, but leaves it to NAPTR where tls is served
+    named = trunk_transport or (uri.transport and "transport=" in uri.uri.lower())
     params = b";transport=udp" if (uri.transport or trunk_transport) == "udp" else b""
-    return Target(uri.uri.encode(), uri.host, port, transport, srv, params)
+    return Target(uri.uri.encode(), uri.host, port, transport, srv, srv and not named, params)

@@ -52,14 +52,11 @@ class Ports:
     ) -> None:
         """Receive on every port for as long as the gateway runs; ``trunks`` tells who is known."""
 
-        def flush() -> None:
-            self.udp.flush(endpoint)
-
         async with trio.open_nursery() as nursery:
             for local in self.locals:
                 if local.transport == "udp":
                     nursery.start_soon(self.udp.pump, local, endpoint, flows)
-            await nursery.start(self.streams.serve, endpoint, trunks, flush)
+            await nursery.start(self.streams.serve, endpoint, trunks, lambda: self.flush(endpoint))
             task_status.started()
 
     def tick(self, endpoint: Endpoint, flows: Flows) -> None:
@@ -70,6 +67,10 @@ class Ports:
         self.udp.take(endpoint, flows)
         endpoint.tick(now)
         self.streams.sweep(now)
+        self.flush(endpoint)
+
+    def flush(self, endpoint: Endpoint) -> None:
+        """Send everything that the endpoint has for the wire."""
         self.udp.flush(endpoint)
 
     def close(self) -> None:

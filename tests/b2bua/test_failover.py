@@ -124,6 +124,27 @@ def test_a_dead_name_is_503_with_the_reason_in_the_record() -> None:
     net.assert_all_freed()
 
 
+def test_a_request_outside_of_calls_waits_for_its_name_too() -> None:
+    net = Net(NAMED)
+    net.core.locator = names = Names(TWO, ONE, is_slow=True)
+    net.pbx.request("MESSAGE")
+    net.backup.nothing()
+    names.answer(net)
+    request = net.backup.take_request("MESSAGE")
+    assert request.uri == b"sip:1001@carrier.example"
+    net.backup.reply(request, 200)
+    net.pbx.take(200)
+    net.assert_all_freed()
+
+
+def test_a_request_outside_of_calls_to_a_dead_name_is_503() -> None:
+    net = Net(NAMED)
+    net.core.locator = Names()
+    net.pbx.request("MESSAGE")
+    net.pbx.take(503)
+    net.assert_all_freed()
+
+
 @pytest.mark.parametrize("how", ["503", "silence"])
 def test_the_next_address_is_tried_where_the_first_one_failed_3263_4_3(how: str) -> None:
     net = Net(NAMED)

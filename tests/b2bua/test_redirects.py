@@ -75,6 +75,7 @@ def test_the_most_wanted_contact_comes_first_and_the_next_when_it_refuses() -> N
         "",
         "Contact: <sip:2002@203.0.113.9>",  # nobody's address: a redirection may not send calls anywhere
         "Contact: <sip:2002@elsewhere.example>",
+        "Contact: <sip:2002@192.0.2.4;maddr=203.0.113.9>",  # where it would go is what counts (RFC 3263 4)
         "Contact: <mailto:a@b.example>",
         "Contact: <sip:>",
         "Contact: *",

@@ -10,6 +10,7 @@ import pytest
 from gateway.commands import doctor as module
 from gateway.commands.doctor import doctor
 from tests.commands.conftest import CONFIG, RULES, Place
+from tests.transport.name_server import name_server, unused_port
 
 
 def findings(place: Place, config: Path) -> dict[str, dict[str, str]]:
@@ -78,6 +79,44 @@ def test_a_ledger_that_cannot_be_made_is_a_problem(place: Place) -> None:
 def test_a_ledger_that_is_off_is_noted(place: Place) -> None:
     config = place.write("gateway.toml", CONFIG.replace("sqlite:///gateway.db", ""))
     assert findings(place, config)["ledger"]["state"] == "note"
+
+
+def named(place: Place, server: str, target: str) -> Path:
+    """Write a configuration whose carrier is a name, asked of a name server with little patience."""
+    dns = f'[dns]\nservers = ["{server}"]\ntimeout = "200ms"\n'
+    carrier = f'[[trunk]]\nname = "named"\ntarget = ["{target}"]\n'
+    return place.write("gateway.toml", dns + CONFIG + carrier)
+
+
+def test_a_target_that_is_a_name_is_shown_with_where_it_leads(place: Place) -> None:
+    with name_server(
+        "_sip._udp.example. 300 SRV 1 1 5062 a.example.", "a.example. 300 A 127.0.0.1"
+    ) as server:
+        finding = findings(place, named(place, server.address, "sip:example"))["target of named"]
+    assert finding["state"] == "ok"
+    assert finding["found"].startswith("sip:example is udp 127.0.0.1:5062, found out in ")
+
+
+def test_a_target_that_leads_nowhere_is_a_problem(place: Place) -> None:
+    with name_server("b.example. 300 A 127.0.0.1") as server:
+        finding = findings(place, named(place, server.address, "sip:a.example"))["target of named"]
+    assert finding["state"] == "problem"
+    assert finding["found"].startswith("sip:a.example leads nowhere, found out in ")
+    assert finding["advice"].startswith("calls to it get 503")
+
+
+def test_a_name_server_that_does_not_answer_is_a_problem(place: Place) -> None:
+    port = unused_port()
+    finding = findings(place, named(place, f"127.0.0.1:{port}", "sip:a.example"))["target of named"]
+    assert finding["state"] == "problem"
+    assert finding["found"].startswith("sip:a.example: no name server answered in 0.")
+    assert finding["advice"].startswith(f"name servers: 127.0.0.1:{port}; ")
+
+
+def test_many_addresses_of_a_name_are_told_by_number(place: Place) -> None:
+    with name_server(*(f"a.example. 300 A 127.0.0.{at}" for at in range(1, 7))) as server:
+        finding = findings(place, named(place, server.address, "sip:a.example:5060"))["target of named"]
+    assert " and 2 more, found out in " in finding["found"]
 
 
 def test_a_bad_configuration_is_told_and_the_machine_still_looked_at(place: Place) -> None:

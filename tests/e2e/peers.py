@@ -179,18 +179,22 @@ class Gateway(Peer):
         if not self.ready.startswith("ready "):
             pytest.fail(f"the gateway did not get ready, it said {self.ready!r}:\n{tail(self.errors)}")
 
-    def new_rules(self, text: str, limit: float = 10.0) -> str:
+    def new_rules(self, text: str) -> str:
         """Replace the rule file, send SIGHUP, and return what the gateway then says about it on stderr."""
         heard = self.errors.stat().st_size
         self.rules.write_text(text)
         self.process.send_signal(signal.SIGHUP)
+        return self.says("in force", heard)
+
+    def says(self, words: str, heard: int = 0, limit: float = 10.0) -> str:
+        """Wait until the gateway said `words` on stderr, past the first `heard` bytes; return all of that."""
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
             said = self.errors.read_bytes()[heard:].decode()
-            if "in force" in said and said.endswith("\n"):
+            if words in said and said.endswith("\n"):
                 return said
             time.sleep(0.02)
-        pytest.fail(f"the gateway did not say which rules are in force within {limit:.0f} s")
+        pytest.fail(f"the gateway did not say {words!r} within {limit:.0f} s")
 
 
 class Lab:
@@ -237,13 +241,17 @@ class Lab:
         carriers: Mapping[str, int] | None = None,
         pbx_port: int | None = None,
         route: str = "",
+        targets: Mapping[str, str] | None = None,
+        more: str = "",
     ) -> Gateway:
         """Start the gateway between the PBX and `carriers` (port by trunk name), hunted in order unless
         `route`, further lines of the route to them, says otherwise.
+
+        `targets` has the URIs of trunks whose calls go elsewhere, `more` what else the configuration says.
         """
         ports = carriers or {"carrier": self.carrier_port}
         config = self.folder / "gateway.toml"
-        config.write_text(self._config(ports, pbx_port or self.pbx_port, route))
+        config.write_text(more + self._config(ports, pbx_port or self.pbx_port, route, targets or {}))
         (self.folder / "rules.toml").write_text(rules)
         return self._start_gateway("--config", str(config))
 
@@ -264,7 +272,9 @@ class Lab:
         gateway.wait_ready()
         return gateway
 
-    def _config(self, carriers: Mapping[str, int], pbx_port: int, route: str) -> str:
+    def _config(
+        self, carriers: Mapping[str, int], pbx_port: int, route: str, targets: Mapping[str, str]
+    ) -> str:
         trunks = [("pbx", "pbx", pbx_port), *((name, "carrier", port) for name, port in carriers.items())]
         names = ", ".join(f'"{name}"' for name in carriers)
         return "\n".join(
@@ -273,7 +283,7 @@ class Lab:
                 'rules = "rules.toml"\ndrain = "2s"\n[console]\nlisten = ""\n[ledger]\nurl = ""',
                 *(
                     f'[[trunk]]\nname = "{name}"\nkind = "{kind}"\nsource = ["{self.at(port)}"]\n'
-                    f'target = ["sip:{self.at(port)}"]'
+                    f'target = ["{targets.get(name) or "sip:" + self.at(port)}"]'
                     for name, kind, port in trunks
                 ),
                 f'[[route]]\nfrom = ["pbx"]\nto = [{names}]\n{route}\n'

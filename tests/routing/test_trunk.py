@@ -85,7 +85,10 @@ def test_a_flood_from_invented_addresses_does_not_fill_the_memory(monkeypatch: p
         ('target = "sip:10.0.0.1:5070"', Target(b"sip:10.0.0.1:5070", "10.0.0.1", 5070, "udp", False)),
         ('target = "sips:10.0.0.1"', Target(b"sips:10.0.0.1", "10.0.0.1", 5061, "tls", False)),
         ('target = "sip:[::1]"', Target(b"sip:[::1]", "::1", 5060, "udp", False)),
-        ('target = "sip:sbc.example"', Target(b"sip:sbc.example", "sbc.example", 5060, "udp", True)),
+        (
+            'target = "sip:sbc.example"',
+            Target(b"sip:sbc.example", "sbc.example", 5060, "udp", True, naptr=True),
+        ),
         (
             'target = "sip:sbc.example:5070"',
             Target(b"sip:sbc.example:5070", "sbc.example", 5070, "udp", False),

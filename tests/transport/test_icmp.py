@@ -8,8 +8,10 @@ import pytest
 import trio
 import trio.testing
 
+from gateway.sip.flow import Flows
 from gateway.sip.message import Request, Response, parse
 from gateway.sip.transaction import Timing
+from gateway.transport.udp import UdpTransport
 
 from .station import CARRIER, PBX, Station, config_text, request, scene, serving
 from .test_udp import has_ipv6
@@ -89,9 +91,27 @@ async def test_other_calls_do_not_suffer_from_a_dead_target() -> None:
 
 
 @scene
-async def test_when_no_error_waits_the_pump_rests() -> None:
+async def test_the_pump_hands_up_what_came_back_without_waiting_for_a_tick() -> None:
     """An error queue that is not emptied would wake the pump for ever."""
-    async with serving(config_text(f'"sip:{CARRIER}:{dead_port(CARRIER)}"')) as station:
-        with trio.socket.from_stdlib_socket(bound(PBX)) as pbx:
-            await invite(station, pbx)
+    transport = UdpTransport(trio.current_time)
+    local = transport.bind("127.0.0.1", 0, "")
+    heard: list[bytes] = []
+
+    class Listener:
+        def undelivered(self, data: bytes, _now: float) -> None:
+            heard.append(data)
+
+        def drain(self) -> list[object]:
+            return []
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(transport.pump, local, Listener(), Flows([local]))
+            transport._sockets[local].sendto(b"to nobody", (CARRIER, dead_port(CARRIER)))
+            while not heard:
+                await trio.sleep(0.01)
             await trio.testing.wait_all_tasks_blocked(0.005)
+            nursery.cancel_scope.cancel()
+    finally:
+        transport.close()
+    assert heard == [b"to nobody"]
