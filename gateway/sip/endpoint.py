@@ -145,8 +145,11 @@ class Endpoint:
             request = parse(error.head)
         except MalformedMessageError as broken:
             request = broken.request
-        if isinstance(request, Request):
-            self._refuse(request, flow, error.status)
+        try:
+            if isinstance(request, Request):
+                self._refuse(request, flow, error.status)
+        except Exception as bug:
+            self._report(bug)
 
     def drain(self) -> list[tuple[bytes, Flow]]:
         """Return what must go on the wire, in order, and forget it."""

@@ -144,13 +144,17 @@ class StreamTransport:
         if self._nursery is None or len(self.connections) >= self.limits.connections:
             self.refused["too many connections"] += 1
             return None
-        connection = Connection(flow, self._clock(), incoming=False)
+        # Messages come up with a flow of their own: what their Vias say must not redirect our requests.
+        own = Flow(flow.local, flow.peer, flow.trunk)
+        connection = Connection(own, self._clock(), incoming=False)
         self.connections.add(connection)
         self._by_key[_key(flow)] = connection
         self._nursery.start_soon(self._connect, connection)
         return connection
 
     async def _connect(self, connection: Connection) -> None:
+        if connection.stage == Stage.CLOSED:
+            return  # more was to be sent at once than may wait
         flow = connection.flow
         family = socket.AF_INET6 if flow.local.family == 6 else socket.AF_INET
         try:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 
 from gateway.sip.message import parse
 from gateway.transport.connection import MAX_UNSENT, Limits
@@ -196,6 +197,34 @@ async def test_a_connection_offered_by_alias_takes_our_requests_rfc_5923() -> No
         await call(pbx)
         await pbx.response(503)
         assert station.streams.closed["ECONNREFUSED"] == 1
+
+
+@scene
+async def test_what_a_peer_says_in_its_via_does_not_redirect_our_requests_to_its_target() -> None:
+    async with with_carrier() as (station, accept, _):
+        pbx = await dial(station.local("tcp"))
+        await call(pbx)
+        carrier = await accept()
+        await carrier.request("INVITE")
+        await carrier.send(request(sent_by="127.0.0.3:9"))
+        await carrier.response(200)
+        await carrier.stream.aclose()
+        await pbx.response(503)
+        await call(pbx)
+        await (await accept()).request("INVITE")
+
+
+@scene
+async def test_more_than_may_wait_for_a_connection_is_not_kept() -> None:
+    async with serving(config_text()) as station:
+        flow = station.flows.towards("127.0.0.3", 9, "tcp")
+        assert flow is not None
+        for _ in range(MAX_UNSENT // 50_000 + 1):
+            station.streams.send(b"x" * 50_000, flow)
+        assert station.streams.closed == {"too much unsent": 1}
+        assert not station.streams.connections
+        await trio.testing.wait_all_tasks_blocked()
+        assert station.streams.closed == {"too much unsent": 1}
 
 
 @scene
