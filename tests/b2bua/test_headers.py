@@ -186,6 +186,32 @@ def test_a_trunk_hides_and_sets_headers_on_what_is_sent_to_it() -> None:
     net.assert_all_freed()
 
 
+def test_what_a_trunk_hides_and_sets_holds_for_cancel_too() -> None:
+    config = CONFIG.replace(
+        'name = "carrier"\n',
+        'name = "carrier"\nhide = ["X-Secret"]\nset = {X-Account = "4711", Require = "x"}\n',
+    )
+    net = Net(config)
+    invite = net.pbx.invite(headers="X-Secret: 1")
+    net.pbx.take(100)
+    offer = net.carrier.take_request("INVITE")
+    assert (b"x-secret" in offer.index, text(offer, b"Require")) == (False, "x")
+    net.carrier.reply(offer, 180)
+    net.pbx.take(180)
+    net.pbx.cancel(invite, headers="X-Secret: 1\nX-Account: forged\nReason: SIP;cause=200")
+    net.pbx.take(200)
+    net.pbx.take(487)
+    cancel = net.carrier.take_request("CANCEL")
+    assert cancel.lines(b"x-account") == [b"X-Account: 4711"]
+    assert text(cancel, b"Reason") == "SIP;cause=200"
+    assert b"x-secret" not in cancel.index
+    assert b"Require" not in cancel.index  # a CANCEL can require nothing (RFC 3261 9.1)
+    net.carrier.reply(cancel, 200)
+    net.carrier.reply(offer, 487)
+    net.carrier.take("ACK")
+    net.assert_all_freed()
+
+
 def test_x_cid_joins_the_legs_of_a_call_for_tracing_tools() -> None:
     net = Net()
     invite = net.pbx.invite(headers="X-CID: of-an-earlier-hop")
