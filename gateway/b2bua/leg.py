@@ -237,7 +237,7 @@ class CalleeLeg(Leg):
         if self.call is not None:
             self.call.on_located(self, addresses, now)
 
-    def call_out(self, request: Request, uri: Uri, flow: Flow, lines: bytes, now: float) -> None:
+    def call_out(self, request: Request, uri: Uri, flow: Flow, lines: bytes, body: bytes, now: float) -> None:
         """Send the INVITE: the caller's, as this leg says it."""
         half = Dialog(
             None,  # no request comes to a half; each dialog forked from it gets this leg
@@ -251,9 +251,7 @@ class CalleeLeg(Leg):
         self._half = half
         self.invited_at = now
         lines += b"Contact: %b\r\n" % flow.local.contact
-        invite = self.endpoint.request(
-            b"INVITE", half, lines, request.body, self, now, request.max_forwards - 1
-        )
+        invite = self.endpoint.request(b"INVITE", half, lines, body, self, now, request.max_forwards - 1)
         assert isinstance(invite, InviteClient)
         self._invite = invite
 

@@ -59,7 +59,7 @@ class Policy:
 
     def opening(self, request: Request, uri: Uri) -> tuple[Request, Uri]:
         """Return a request that opens a dialog or stands alone as the target's side may see it, and its URI:
-        with the numbers, From, To and body that will stand in it.
+        with the numbers, From and To that will stand in it.
         """
         return (request, uri) if self._numbers is None else self._numbers.write(request, uri)
 
@@ -105,7 +105,7 @@ class HidingPolicy(Policy):
         rows = request.rows
         if request.method != b"REGISTER":
             rows = [(key, self._hiding.end(line) if key in (b"From", b"To") else line) for key, line in rows]
-        return request.altered(request.uri, rows, self.body(request)), uri
+        return request.altered(request.uri, rows, request.body), uri
 
     def body(self, message: Message) -> bytes:
         """Return the body as the target's side may see it."""

@@ -119,7 +119,7 @@ class Search:
         lines = policy.lines(rows if not self._share else self._shared(rows))
         if leg.trunk.x_cid:
             lines += b"X-CID: %b\r\n" % request.call_id
-        leg.call_out(request, uri, flow, lines, now)
+        leg.call_out(request, uri, flow, lines, policy.body(request), now)
         call.record.callee_call_id = leg.call_id.decode()
 
     def _shared(self, rows: list[Row]) -> list[Row]:
