@@ -232,8 +232,10 @@ class Request(_Message):
         more: dict[bytes, list[bytes]] = {}
         for key, line in rows:
             value = unfold(line.partition(b":")[2])
-            if index.setdefault(key, value) is not value:
+            if key in index:
                 more.setdefault(key, []).append(value)
+            else:
+                index[key] = value
         return Request(self.method, uri, rows, index, more or None, body)
 
     def check(self) -> Uri:
