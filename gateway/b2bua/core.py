@@ -67,7 +67,7 @@ class B2bua:
         self.locator = locator or NoLocator()
         self.health = Health()
         self.pinger = Pinger(self)
-        self.policies = PolicyTable()
+        self.policies = PolicyTable(endpoint)
         self.calls: set[Call] = set()
         self.begun = 0  # calls since the start
         self.draining = False
@@ -85,7 +85,7 @@ class B2bua:
         for trunk in setup.trunks:
             trunk.carry_over(self.setup.trunks.by_name.get(trunk.name))
         self.setup = setup
-        self.policies = PolicyTable()
+        self.policies.clear()
 
     def begin(self, now: float) -> None:
         """Start what the trunks ask for by themselves; again after each reload."""
@@ -101,12 +101,19 @@ class B2bua:
         """The trunks that are served now."""
         return self.setup.trunks
 
+    def is_behind_nat(self, flow: Flow) -> bool:
+        """Tell whether this source is of a trunk with ``nat``."""
+        trunk = self.setup.trunks.find(flow.peer[0], flow.peer[1])
+        return trunk is not None and trunk.nat
+
     def on_request(
         self, transaction: ServerTransaction, request: Request, uri: Uri, source: Flow, now: float
     ) -> None:
         """Begin a call, or relay a transaction outside of any dialog."""
         trunk = self.setup.trunks.of(source)
         assert trunk is not None, "the endpoint asked whether we know the source"
+        if trunk.numbers is not None:
+            request, uri = trunk.numbers.read(request, uri)
         self._serial += 1
         record = CallRecord(
             # Rising ids, so that a database's index of them grows at its end.
@@ -294,12 +301,13 @@ class _OutsideRelay(Relay):
         if flow is None:
             self.server.reject(503, endpoint.new_token(), now)
             return
+        request, uri = self.forth.opening(request, self._uri)
         half = Dialog(
             None,
             endpoint.new_token() + b"@" + flow.local.host.encode(),
             *outgoing_ends(request, endpoint.new_token()),
             b"",
-            target_uri(self._uri, hop.target),
+            target_uri(uri, hop.target),
             flow,
         )
         lines = self.forth.lines if request.method != b"REGISTER" else self.forth.lines_with_contact
@@ -320,7 +328,7 @@ class _OutsideRelay(Relay):
         emitted = Response(decision.status, decision.phrase, verdict.rows, response.index)
         lines = back_lines(self.back, emitted, self.server)
         tag = self.endpoint.new_token()
-        self.server.respond(decision.status, decision.phrase, tag, lines, response.body, now)
+        self.server.respond(decision.status, decision.phrase, tag, lines, self.back.body(response), now)
 
 
 @remembered
