@@ -192,13 +192,15 @@ class Net:
         self.run(200)
         left = (
             len(self.core.calls),
+            len(self.core.subscriptions),
             len(self.endpoint.dialogs),
             len(self.endpoint.servers),
             len(self.endpoint.clients),
             len(self.endpoint._merged),
             len(self.endpoint.timers),
         )
-        assert left == (0, 0, 0, 0, 0, 0), f"calls, dialogs, servers, clients, merged, timers left: {left}"
+        what = "calls, subscriptions, dialogs, servers, clients, merged, timers"
+        assert left == (0, 0, 0, 0, 0, 0, 0), f"{what} left: {left}"
 
 
 class Peer:
