@@ -210,6 +210,7 @@ class Net:
         self.run(200)
         left = (
             len(self.core.calls),
+            len(self.core.subscriptions),
             len(self.endpoint.dialogs),
             len(self.endpoint.servers),
             len(self.endpoint.clients),
@@ -217,7 +218,8 @@ class Net:
             len(self.endpoint._large),
             len(self.endpoint.timers),
         )
-        assert not any(left), f"calls, dialogs, servers, clients, merged, large, timers left: {left}"
+        what = "calls, subscriptions, dialogs, servers, clients, merged, large, timers"
+        assert not any(left), f"{what} left: {left}"
 
 
 class Peer:

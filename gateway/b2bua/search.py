@@ -21,7 +21,6 @@ from gateway.sip.uri import Uri
 from .events import Rejected
 from .hunting import Verdict, better, has_failed, next_hops, stops_all
 from .leg import CalleeLeg
-from .naming import rename_dialogs
 from .redirects import Redirects
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ class Search:
             return
         policy = call.policy(call.caller, leg)
         request, uri = policy.opening(self.request, self.uri)
-        rows = rename_dialogs(request, core.endpoint, leg.trunk)
+        rows = core.names.rename(request, leg.trunk)
         lines = policy.lines(rows if not self._share else self._shared(rows))
         if leg.trunk.x_cid:
             lines += b"X-CID: %b\r\n" % request.call_id
