@@ -119,7 +119,7 @@ class B2bua:
 
     def is_behind_nat(self, flow: Flow) -> bool:
         """Tell whether this source is of a trunk with ``nat``."""
-        trunk = self.setup.trunks.find(flow.peer[0], flow.peer[1])
+        trunk = self.setup.trunks.of(flow)
         return trunk is not None and trunk.nat
 
     def on_request(
