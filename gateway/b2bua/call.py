@@ -199,6 +199,7 @@ class Call:
         record.answered_at = now
         record.callee_trunk = callee.trunk.name
         record.callee_call_id = callee.call_id.decode()
+        self.core.names.note(record)
         record.original_status = record.emitted_status = answered.response.status
         record.original_phrase = record.emitted_phrase = _text(answered.response.phrase)
         record.origin = "peer"
@@ -311,6 +312,8 @@ class Call:
         record.ended_at = record.ended_at or now
         record.ended_by = ended_by
         record.end_reason = reason
+        if self.core.subscriptions.pairs and self.callee is not None:
+            self.core.subscriptions.outlive(self.caller, self.callee)
         self.caller.close(now)
         if self.callee is not None:
             self.callee.close(now)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import NamedTuple
 from zlib import crc32
 
 from gateway.routing.health import Health
-from gateway.routing.locate import Address, Locator, NoLocator
-from gateway.routing.route import Hop, Plan, Routes, over_tls
+from gateway.routing.locate import Locator, NoLocator
+from gateway.routing.route import Hop, Routes, over_tls
 from gateway.routing.trunk import Trunk, TrunkTable
 from gateway.rules import Facts, RuleSet, emit, emitted_q850, q850_of
-from gateway.sip.dialog import Dialog
-from gateway.sip.endpoint import Endpoint
+from gateway.sip.endpoint import NAMING_DIALOGS, Endpoint
 from gateway.sip.errors import MalformedError
 from gateway.sip.flow import Flow
 from gateway.sip.message import Request, Response
@@ -26,15 +26,31 @@ from gateway.sip.uri import Uri, parse_uri
 
 from .call import Call
 from .hunting import Verdict
-from .leg import outgoing_ends, target_uri
-from .naming import rename_dialogs
+from .naming import Names
+from .outside import OutsideRelay
 from .ping import Pinger
 from .policy import PolicyTable
 from .record import CallRecord, RecordSink
-from .relay import Relay, back_lines
 from .search import max_breadth
+from .subscription import OPENING, Subscriptions
 
 _RETRY_AFTER = b"Retry-After: 5\r\n"
+
+
+class Refusal(NamedTuple):
+    """Why a request goes nowhere."""
+
+    status: int
+    why: str
+    lines: bytes = b""
+    code: int = 399  # of the Warning
+
+
+_NO_DIALOG = Refusal(481, "no such dialog")  # RFC 3891 3, RFC 3911 4
+_NO_ROUTE = Refusal(404, "no route")
+_NONE_UP = Refusal(503, "no target is up", _RETRY_AFTER)
+_NO_TLS = Refusal(480, "SIPS Not Allowed", code=380)  # no target of the route has TLS (RFC 5630)
+_TOO_MANY_SUBSCRIPTIONS = Refusal(503, "too many subscriptions", _RETRY_AFTER)
 
 
 @dataclass(slots=True, frozen=True)
@@ -44,9 +60,6 @@ class Setup:
     trunks: TrunkTable
     routes: Routes
     rules: RuleSet
-
-
-_SIPS_NOT_ALLOWED = "SIPS Not Allowed"  # with 480 and code 380: no target of the route has TLS (RFC 5630)
 
 
 class B2bua:
@@ -61,6 +74,7 @@ class B2bua:
         sinks: tuple[RecordSink, ...] = (),
         max_calls: int = 200_000,
         locator: Locator | None = None,
+        max_subscriptions: int = 200_000,
     ) -> None:
         self.endpoint = endpoint
         self.setup = setup
@@ -68,7 +82,9 @@ class B2bua:
         self.health = Health()
         self.pinger = Pinger(self)
         self.policies = PolicyTable()
+        self.names = Names(endpoint)
         self.calls: set[Call] = set()
+        self.subscriptions = Subscriptions(self, max_subscriptions)
         self.begun = 0  # calls since the start
         self.draining = False
         self.rewrites: defaultdict[tuple[str, str, str, int, int], int] = defaultdict(int)
@@ -161,6 +177,8 @@ class B2bua:
     def finished(self, call: Call) -> None:
         """A call is over: hand out its record."""
         self.calls.discard(call)
+        if not call.record.answered_at:
+            self.names.note(call.record)
         for sink in self._sinks:
             sink.record(call.record)
 
@@ -189,28 +207,32 @@ class B2bua:
         call = Call(self, trunk, invite, request, uri, record, now)
         self.calls.add(call)
         self.begun += 1
-        plan = self._plan(trunk, record)
-        if plan is None:
-            self.refused["no route"] += 1
-            call.refuse(404, "no route", now)
-            return
+        hops, together = self._hops(trunk, request, uri, record, now)
+        if isinstance(hops, Refusal):
+            self.refused[hops.why] += 1
+            call.refuse(hops.status, hops.why, now, hops.lines, hops.code)
+        else:
+            call.start(hops, together, now)
+
+    def _hops(
+        self, trunk: Trunk, request: Request, uri: Uri, record: CallRecord, now: float
+    ) -> tuple[tuple[Hop, ...] | Refusal, bool]:
+        """Return where a request goes, or why nowhere, and whether to all of these places together."""
+        if not NAMING_DIALOGS.isdisjoint(request.index):
+            place = self.names.place(request)
+            if place is not None:
+                return (place,), False
+            if not uri.user and self.endpoint.is_named_by(uri):
+                return _NO_DIALOG, False
+        plan = self.setup.routes.plan(trunk, record.called, record.caller)
+        if plan is None or not plan.hops:
+            return _NO_ROUTE, False
         hops = plan.hops if not plan.is_weighted else plan.draw(crc32(self.endpoint.new_token()))
         if uri.scheme == b"sips":
             hops = over_tls(hops)
             if not hops:
-                self.refused["no TLS for sips"] += 1
-                call.refuse(480, _SIPS_NOT_ALLOWED, now, warning_code=380)
-                return
-        hops = self.health.choose(hops, now)
-        if hops:
-            call.start(hops, plan.strategy == "parallel", now)
-        else:
-            self.refused["no target is up"] += 1
-            call.refuse(503, "no target is up", now, _RETRY_AFTER)
-
-    def _plan(self, trunk: Trunk, record: CallRecord) -> Plan | None:
-        plan = self.setup.routes.plan(trunk, record.called, record.caller)
-        return plan if plan is not None and plan.hops else None
+                return _NO_TLS, False
+        return self.health.choose(hops, now) or _NONE_UP, plan.strategy == "parallel"
 
     def _relay(
         self,
@@ -222,23 +244,15 @@ class B2bua:
         now: float,
     ) -> None:
         """Pass a MESSAGE, SUBSCRIBE, OPTIONS, PUBLISH ... on as a transaction of two legs."""
-        plan = self._plan(trunk, record)
-        if plan is None:
-            self.refused["no route"] += 1
-            warning = b'Warning: 399 gateway "no route"\r\n'
-            transaction.reject(404, self.endpoint.new_token(), now, warning)
-            return
-        hops = plan.hops if uri.scheme != b"sips" else over_tls(plan.hops)
-        if not hops:
-            self.refused["no TLS for sips"] += 1
-            warning = b'Warning: 380 gateway "%b"\r\n' % _SIPS_NOT_ALLOWED.encode()
-            transaction.reject(480, self.endpoint.new_token(), now, warning)
-            return
-        hop = hops[0]
-        relay = _OutsideRelay(self, transaction, request, uri, record, trunk, hop, now)
-        addresses = self.locator.locate(hop.target, relay, now) if hop.address is None else (hop.address,)
-        if addresses is not None:
-            relay.on_located(addresses, now)
+        hops, _ = self._hops(trunk, request, uri, record, now)
+        if request.method in OPENING and self.subscriptions.is_full:
+            hops = _TOO_MANY_SUBSCRIPTIONS
+        if isinstance(hops, Refusal):
+            self.refused[hops.why] += 1
+            lines = b'Warning: %d gateway "%b"\r\n%b' % (hops.code, hops.why.encode(), hops.lines)
+            transaction.reject(hops.status, self.endpoint.new_token(), now, lines)
+        else:
+            OutsideRelay(self, trunk, transaction, request, uri, record, hops).start(now)
 
     def _count(self, caller_trunk: str, verdict: Verdict) -> None:
         decision = verdict.decision
@@ -255,72 +269,6 @@ class B2bua:
                 decision.status,
             )
             self.rewrites[key] += 1
-
-
-class _OutsideRelay(Relay):
-    """A transaction outside any dialog; its final response is judged by the rules like an INVITE's."""
-
-    __slots__ = ("_core", "_hop", "_record", "_request", "_sent_at", "_source", "_target", "_uri")
-
-    def __init__(
-        self,
-        core: B2bua,
-        server: ServerTransaction,
-        request: Request,
-        uri: Uri,
-        record: CallRecord,
-        source: Trunk,
-        hop: Hop,
-        now: float,
-    ) -> None:
-        policies, target = core.policies, hop.trunk
-        super().__init__(
-            core.endpoint, server, policies.between(source, target), policies.between(target, source)
-        )
-        self._core = core
-        self._request = request
-        self._uri = uri
-        self._hop = hop
-        self._record = record
-        self._source = source
-        self._target = target
-        self._sent_at = now
-
-    def on_located(self, addresses: tuple[Address, ...], now: float) -> None:
-        """Send the request to the first address of its target."""
-        core, request, hop = self._core, self._request, self._hop
-        endpoint = core.endpoint
-        flow = endpoint.flows.towards(*addresses[0], hop.trunk.name) if addresses else None
-        if flow is None:
-            self.server.reject(503, endpoint.new_token(), now)
-            return
-        half = Dialog(
-            None,
-            endpoint.new_token() + b"@" + flow.local.host.encode(),
-            *outgoing_ends(request, endpoint.new_token()),
-            b"",
-            target_uri(self._uri, hop.target),
-            flow,
-        )
-        lines = self.forth.lines if request.method != b"REGISTER" else self.forth.lines_with_contact
-        self._sent_at = now
-        self.send(half, request, lines(rename_dialogs(request, endpoint, hop.trunk)), now)
-
-    def pass_back(self, response: Response, now: float) -> None:
-        """Answer as the rules want it told."""
-        if response.status < 300:
-            super().pass_back(response, now)
-            return
-        core, source = self._core, self._source
-        facts = core.facts(self._record, response, self._target, source, self._request)
-        facts.after = now - self._sent_at
-        verdict = core.judge(facts, self._target)
-        core.note(self._record, verdict)
-        decision = verdict.decision
-        emitted = Response(decision.status, decision.phrase, verdict.rows, response.index)
-        lines = back_lines(self.back, emitted, self.server)
-        tag = self.endpoint.new_token()
-        self.server.respond(decision.status, decision.phrase, tag, lines, response.body, now)
 
 
 @remembered

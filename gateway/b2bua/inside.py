@@ -15,8 +15,8 @@ from gateway.sip.transaction import InviteServer, ServerTransaction
 
 from .events import State
 from .leg import CalleeLeg, CallerLeg, Leg
-from .naming import rename_dialogs
 from .relay import Answer, ReinviteRelay, Relay
+from .subscription import SUBSCRIBING
 
 if TYPE_CHECKING:
     from .call import Call
@@ -29,7 +29,14 @@ def pass_inside(
 ) -> None:
     """Pass a request (not BYE) that came on ``leg`` to the other leg, or refuse it."""
     twin = dialog.twin
-    if twin is None or call.state == State.ENDING or not isinstance(twin.user, Leg):
+    subscriptions, method = call.core.subscriptions, request.method
+    if twin is None or not isinstance(twin.user, Leg):
+        transaction.reject(481, b"", now)
+        return
+    if method in SUBSCRIBING and (call.state != State.ENDING or dialog in subscriptions.pairs):
+        subscriptions.pass_inside(dialog, transaction, request, now)  # RFC 5057: not the call's affair
+        return
+    if call.state == State.ENDING:
         transaction.reject(481, b"", now)
         return
     other = twin.user
@@ -39,17 +46,17 @@ def pass_inside(
         wait = b"Retry-After: %d\r\n" % (dialog.local_tag[-1] % 10) if status == 500 else b""
         transaction.reject(status, b"", now, wait)
         return
-    if request.method in _TARGET_REFRESH:
+    if method in _TARGET_REFRESH:
         dialog.retarget(request, call.endpoint.flows)
-    rows = rename_dialogs(request, call.endpoint, other.trunk)
-    if request.method == b"PRACK" and b"RAck" in request.index:
+    rows = call.core.names.rename(request, other.trunk)
+    if method == b"PRACK" and b"RAck" in request.index:
         rows = _map_rack(leg, other, request)
     forth, back = call.policy(leg, other), call.policy(other, leg)
     if isinstance(transaction, InviteServer):
         _pass_reinvite(call, leg, transaction, request, twin, now)
         return
     relay = Relay(call.endpoint, transaction, forth, back)
-    if request.method == b"UPDATE":
+    if method == b"UPDATE":
         leg.updating = True
 
         def updated(response: Response | None, _now: float) -> None:

@@ -22,7 +22,7 @@ from gateway.sip.transaction import ClientTransaction, InviteClient, InviteServe
 from gateway.sip.uri import Uri
 
 from .events import Answered, Event, Progress, Rejected
-from .relay import Answer, ReinviteRelay, back_lines
+from .relay import Answer, ReinviteRelay, back_lines, record_route
 
 if TYPE_CHECKING:
     from .call import Call
@@ -137,7 +137,7 @@ class CallerLeg(Leg):
         """Pass a provisional response on, in the early dialog that is the twin of the callee's."""
         response = progress.response
         tag = self._twin(progress.dialog).local_tag if progress.dialog is not None else self.tag
-        lines = self._record_route() + back_lines(policy, response, self.invite)
+        lines = record_route(self.invite.request) + back_lines(policy, response, self.invite)
         self.invite.respond(response.status, response.phrase, tag, lines, response.body, now)
 
     def answer(self, answered: Answered, policy: Policy, now: float) -> None:
@@ -145,7 +145,7 @@ class CallerLeg(Leg):
         response = answered.response
         dialog = self._twin(answered.dialog)
         self.confirm(dialog)
-        lines = self._record_route() + back_lines(policy, response, self.invite)
+        lines = record_route(self.invite.request) + back_lines(policy, response, self.invite)
         self.wait_for_ack(self.invite_seq, Answer(self.invite, answered.dialog, answered.seq))
         self.invite.respond(response.status, response.phrase, dialog.local_tag, lines, response.body, now)
 
@@ -175,13 +175,6 @@ class CallerLeg(Leg):
         theirs.twin = ours
         self.add(ours)
         return ours
-
-    def _record_route(self) -> bytes:
-        """The request's Record-Route, copied into what makes a dialog (RFC 3261 12.1.1)."""
-        request = self.invite.request
-        if request is None or b"Record-Route" not in request.index:
-            return b""
-        return b"".join(line + b"\r\n" for line in request.lines(b"Record-Route"))
 
 
 class CalleeLeg(Leg):

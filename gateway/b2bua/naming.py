@@ -3,80 +3,182 @@
 Replaces (RFC 3891), Join (RFC 3911), Target-Dialog (RFC 4538) and a Replaces inside Refer-To (RFC 3515,
 RFC 5589) name a dialog by Call-ID and tags, as it is known on the side they come from. Whoever gets them
 knows the call by the twin dialog on its own leg. A dialog that is not ours, or that the receiver's side
-knows by that very name, is left as it came.
+knows by that very name, is left as it came. In-Reply-To (RFC 3261 20.21) names calls by their Call-ID.
+
+A request that opens nothing but speaks of a dialog of ours goes where that dialog goes, whatever its
+Request-URI says: our Contact, which transfer targets are made of, names nobody behind us.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
+from typing import Protocol, cast
 
-from gateway.routing.trunk import Trunk
+from gateway.routing.locate import Address
+from gateway.routing.route import Hop
+from gateway.routing.trunk import Target, Trunk
 from gateway.sip.dialog import Dialog
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import parse_params
 from gateway.sip.message import Request, Row
-from gateway.sip.uri import unescape
+from gateway.sip.uri import parse_uri, unescape
 
-from .leg import Leg
+from .record import CallRecord
 
 _REPLACES = (b"to-tag", b"from-tag")
 _TAGS = {b"Replaces": _REPLACES, b"Join": _REPLACES, b"Target-Dialog": (b"local-tag", b"remote-tag")}
-_NAMING = frozenset((*_TAGS, b"Refer-To"))
+_NAMING = frozenset((*_TAGS, b"Refer-To", b"In-Reply-To"))
 _IN_URI = re.compile(rb"([?&]Replaces=)([^&>]*)", re.IGNORECASE)
 _UNSAFE = re.compile(
     rb"[^A-Za-z0-9\-_.!~*'()]"
 )  # in a URI's headers (RFC 3261 25.1, hnv-unreserved left out)
+_REMEMBERED = 10_000
 
 
-def rename_dialogs(request: Request, endpoint: Endpoint, target: Trunk) -> list[Row]:
-    """Return the request's rows with every dialog called as the side of ``target`` knows it; the very list
-    that came when it names none.
-    """
-    if _NAMING.isdisjoint(request.index):
-        return request.rows
-    return [(key, _rename(key, line, endpoint, target)) for key, line in request.rows]
+class _OnTrunk(Protocol):
+    """What every owner of a dialog is here: a leg of a call, or a side of a subscription."""
+
+    trunk: Trunk
 
 
-def _rename(key: bytes, line: bytes, endpoint: Endpoint, target: Trunk) -> bytes:
-    if key == b"Refer-To":
-        return _IN_URI.sub(lambda found: found[1] + _rename_escaped(found[2], endpoint, target), line)
-    tags = _TAGS.get(key)
-    if tags is None:
-        return line
-    value = line.partition(b":")[2]
-    renamed = _rename_value(value, tags, endpoint, target)
-    return line if renamed is None else b"%b: %b" % (key, renamed)
+def trunk_of(dialog: Dialog) -> Trunk:
+    """Return the trunk of an open dialog."""
+    return cast(_OnTrunk, dialog.user).trunk
 
 
-def _rename_escaped(value: bytes, endpoint: Endpoint, target: Trunk) -> bytes:
-    renamed = _rename_value(unescape(value), _REPLACES, endpoint, target)
-    return value if renamed is None else _UNSAFE.sub(lambda found: b"%%%02X" % found[0][0], renamed)
+class Names:
+    """What each side calls the dialogs and calls that pass through us."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._noted: deque[CallRecord] = deque(maxlen=_REMEMBERED)
+        self._by_call_id: dict[str, CallRecord] = {}
+
+    def note(self, record: CallRecord) -> None:
+        """Remember the Call-IDs of a call whose callee is settled, for an In-Reply-To to come.
+
+        Nothing is looked up here, because nearly all calls are never spoken of again.
+        """
+        self._noted.append(record)
+
+    def rename(self, request: Request, target: Trunk) -> list[Row]:
+        """Return the request's rows with every dialog called as the side of ``target`` knows it; the very
+        list that came when it names none.
+        """
+        if _NAMING.isdisjoint(request.index):
+            return request.rows
+        return [(key, self._rename(key, line, target)) for key, line in request.rows]
+
+    def place(self, request: Request) -> Hop | None:
+        """Return where a request outside of dialogs goes because it replaces, joins or speaks of a dialog
+        that we hold (RFC 3891 3, RFC 3911 4, RFC 4538 6); None when it names none of ours.
+        """
+        for key, tags in _TAGS.items():
+            value = request.index.get(key)
+            if value is None:
+                continue
+            found = self._find(value, tags)
+            if found is None:
+                continue
+            dialog, is_receivers = found
+            if not is_receivers or key == b"Target-Dialog":
+                dialog = cast(Dialog, dialog.twin)
+            return _place_of(dialog)
+        return None
+
+    def _rename(self, key: bytes, line: bytes, target: Trunk) -> bytes:
+        if key == b"Refer-To":
+            return _IN_URI.sub(lambda found: found[1] + self._rename_escaped(found[2], target), line)
+        value = line.partition(b":")[2]
+        if key == b"In-Reply-To":
+            return b"In-Reply-To: " + b", ".join(
+                self._rename_call(item.strip(), target) for item in value.split(b",")
+            )
+        tags = _TAGS.get(key)
+        if tags is None:
+            return line
+        renamed = self._rename_value(value, tags, target)
+        return line if renamed is None else b"%b: %b" % (key, renamed)
+
+    def _rename_escaped(self, value: bytes, target: Trunk) -> bytes:
+        renamed = self._rename_value(unescape(value), _REPLACES, target)
+        return value if renamed is None else _UNSAFE.sub(lambda found: b"%%%02X" % found[0][0], renamed)
+
+    def _rename_value(self, value: bytes, tags: tuple[bytes, bytes], target: Trunk) -> bytes | None:
+        """Return ``call-id;tag=..;tag=..`` as the receiver's side says it, other parameters kept, or None."""
+        found = self._find(value, tags)
+        if found is None:
+            return None
+        dialog, is_receivers = found
+        twin = dialog.twin
+        if twin is None or trunk_of(twin).name != target.name:
+            return None
+        ends = (twin.remote_tag, twin.local_tag)
+        if is_receivers:
+            if tags is _REPLACES:
+                return None
+            ends = ends[::-1]  # RFC 4538 is read both ways in the field: it keeps the side it speaks from
+        said = {**_params(value), tags[0]: ends[0], tags[1]: ends[1]}
+        pairs = [name if value is None else b"%b=%b" % (name, value) for name, value in said.items()]
+        return b";".join([twin.call_id, *pairs])
+
+    def _find(self, value: bytes, tags: tuple[bytes, bytes]) -> tuple[Dialog, bool] | None:
+        """Return the dialog of ours that ``call-id;tag=..;tag=..`` names, and whether it is named as the
+        peer at its far end knows it, who then is the receiver that is meant; None when it is not ours.
+
+        The first tag is the receiver's own, the second its peer's. Who speaks of its own dialog with us
+        means us by the receiver, and so the twin.
+        """
+        call_id = value.strip().partition(b";")[0].strip()
+        params = _params(value)
+        own, peers = params.get(tags[0]) or b"", params.get(tags[1]) or b""
+        for local, remote in ((own, peers), (peers, own)):
+            dialog = self._endpoint.dialogs.get((local, remote))
+            if dialog is not None and dialog.call_id == call_id and dialog.twin is not None:
+                return dialog, local is not own
+        return None
+
+    def _rename_call(self, call_id: bytes, target: Trunk) -> bytes:
+        """Return the Call-ID of the other leg of a call that ``target`` has, or had, a leg of."""
+        while self._noted:
+            noted = self._noted.popleft()
+            self._remember(noted.caller_call_id, noted)
+            self._remember(noted.callee_call_id, noted)
+        said = call_id.decode("utf-8", "replace")
+        record = self._by_call_id.get(said)
+        if record is None:
+            return call_id
+        is_callers = record.caller_call_id == said
+        other = record.callee_call_id if is_callers else record.caller_call_id
+        trunk = record.callee_trunk if is_callers else record.caller_trunk
+        return other.encode() if other and trunk == target.name else call_id
+
+    def _remember(self, call_id: str, record: CallRecord) -> None:
+        if call_id:
+            while len(self._by_call_id) >= 2 * _REMEMBERED:
+                del self._by_call_id[next(iter(self._by_call_id))]
+            self._by_call_id[call_id] = record
 
 
-def _rename_value(value: bytes, tags: tuple[bytes, bytes], endpoint: Endpoint, target: Trunk) -> bytes | None:
-    """Return ``call-id;tag=..;tag=..`` as the receiver's side says it, other parameters kept, or None.
-
-    The first tag is the receiver's own, the second its peer's, which towards the receiver is ours.
-    """
-    call_id, semicolon, rest = value.strip().partition(b";")
+def _params(value: bytes) -> dict[bytes, bytes | None]:
+    _, semicolon, rest = value.partition(b";")
     try:
-        params = parse_params(semicolon + rest)
+        return parse_params(semicolon + rest)
+    except MalformedError:
+        return {}
+
+
+def _place_of(dialog: Dialog) -> Hop | None:
+    """Return the remote target of a dialog as a place to send a new request to, along the dialog's flow."""
+    try:
+        uri = parse_uri(dialog.target)
     except MalformedError:
         return None
-    twin = _twin(endpoint, call_id.strip(), params.get(tags[0]) or b"", params.get(tags[1]) or b"")
-    if twin is None or not isinstance(twin.user, Leg) or twin.user.trunk.name != target.name:
+    if uri.scheme not in (b"sip", b"sips"):
         return None
-    own = {tags[0]: twin.remote_tag, tags[1]: twin.local_tag}
-    said = {**params, **own}
-    pairs = [name if value is None else b"%b=%b" % (name, value) for name, value in said.items()]
-    return b";".join([twin.call_id, *pairs])
-
-
-def _twin(endpoint: Endpoint, call_id: bytes, first: bytes, second: bytes) -> Dialog | None:
-    """Return the twin of the dialog with these tags, whichever of them is ours."""
-    for local, remote in ((first, second), (second, first)):
-        dialog = endpoint.dialogs.get((local, remote))
-        if dialog is not None and dialog.call_id == call_id:
-            return dialog.twin
-    return None
+    flow = dialog.flow
+    address = Address(flow.peer[0], flow.peer[1], flow.local.transport)
+    target = Target(dialog.target, address.host, address.port, address.transport, False)
+    return Hop(trunk_of(dialog), target, address, uri=dialog.target)

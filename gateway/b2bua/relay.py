@@ -74,6 +74,10 @@ class Relay:
         """Nobody answered: say so, but never by a late 408 to a non-INVITE request (RFC 4320 4.1)."""
         if self.on_final is not None:
             self.on_final(None, now)
+        self.say_no(status, now)
+
+    def say_no(self, status: int, now: float) -> None:
+        """Tell the side that asked that no final response will come."""
         if status == 408 and self.server.method != b"INVITE":
             self.server.abandon()
         else:
@@ -89,6 +93,13 @@ def back_lines(policy: Policy, response: Response, server: ServerTransaction) ->
     if status < 300 and (b"Contact" in response.index or server.method == b"INVITE"):
         lines += b"Contact: %b\r\n" % server.contact
     return lines
+
+
+def record_route(request: Request | None) -> bytes:
+    """Return a request's Record-Route lines, to be copied into what makes a dialog (RFC 3261 12.1.1)."""
+    if request is None or b"Record-Route" not in request.index:
+        return b""
+    return b"".join(line + b"\r\n" for line in request.lines(b"Record-Route"))
 
 
 class Answer:
@@ -128,6 +139,7 @@ class ReinviteRelay(Relay):
     """A re-INVITE on its way, with what only INVITE has: CANCEL, a 2xx that is acknowledged, and its loss."""
 
     __slots__ = ("_answered", "_is_over", "_on_no_ack", "_wait_for_ack", "answer", "client")
+    tag: bytes = b""  # inside a dialog the To has its tag already
 
     def __init__(
         self,

@@ -21,7 +21,6 @@ from gateway.sip.uri import Uri
 from .events import Rejected
 from .hunting import Verdict, better, has_failed, next_hops, stops_all
 from .leg import CalleeLeg
-from .naming import rename_dialogs
 from .redirects import Redirects
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ class Search:
         if flow is None:
             leg.on_no_response(None, 503, now)
             return
-        rows = rename_dialogs(request, core.endpoint, leg.trunk)
+        rows = core.names.rename(request, leg.trunk)
         lines = call.policy(call.caller, leg).lines(rows if not self._share else self._shared(rows))
         if leg.trunk.x_cid:
             lines += b"X-CID: %b\r\n" % request.call_id

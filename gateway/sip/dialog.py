@@ -130,6 +130,21 @@ class Dialog:
         dialog.aim(flows)
         return dialog
 
+    def fork_by_notify(self, notify: Request, user: DialogUser, flows: Flows) -> Dialog:
+        """Make the dialog that a NOTIFY opens before any response, or beside the one of the response
+        (RFC 6665 4.4.1). Raises MalformedError.
+        """
+        remote = notify.need(b"From")
+        tag = notify.from_tag
+        target = _target_of(notify, self.target)
+        dialog = Dialog(user, self.call_id, self.local, self.local_tag, remote, tag, target, self.flow)
+        dialog.seq = self.seq
+        dialog.remote_seq = notify.cseq[0]
+        if b"Record-Route" in notify.index:
+            dialog._set_route(parse_addresses_raw(notify.values(b"Record-Route")))
+        dialog.aim(flows)
+        return dialog
+
     def retarget(self, message: Request | Response, flows: Flows) -> None:
         """Refresh the remote target from a target refresh request or its 2xx (RFC 3261 12.2)."""
         target = _target_of(message, b"")
@@ -220,6 +235,18 @@ class Dialog:
         """Put the remote target behind the routers that follow a strict one."""
         assert self._strict is not None
         self.route = b"Route: %b\r\n" % b", ".join([*self._strict, b"<%b>" % target])
+
+
+class OpenHalf(Dialog):
+    """The half of a dialog that a SUBSCRIBE or REFER of ours opens, registered without a remote tag: each
+    NOTIFY from a tag that is not known comes to it, and makes a dialog of its own (RFC 6665 4.4.1).
+    """
+
+    __slots__ = ()
+
+    def accepts(self, _request: Request) -> bool:
+        """Any number is in order: each notifier counts for itself, from its first NOTIFY on."""
+        return True
 
 
 def _target_of(message: Request | Response, otherwise: bytes) -> bytes:

@@ -41,8 +41,12 @@ from .uri import Uri
 
 ALLOW = b"INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE, SUBSCRIBE, NOTIFY, REFER, PUBLISH"
 _SCHEMES = (b"sip", b"tel", b"sips")
+_DIALOG_FORMING = frozenset((b"INVITE", b"SUBSCRIBE", b"REFER"))
+# What tells that a request to our own URI is for somebody behind us (RFC 3891, RFC 3911, RFC 4538).
+NAMING_DIALOGS = frozenset((b"Replaces", b"Join", b"Target-Dialog"))
 _CANCEL_SUFFIX = b" CANCEL"
 _KEEPALIVE = b"\r\n\0 "
+_LAST_TO_TAG = re.compile(rb"\r\nTo: [^\r]*;tag=([^\r]+)\r\n")  # as response_bytes writes it
 _ACK_VIA = re.compile(
     rb"ACK [^\s]+ SIP/2\.0\r\nVia: SIP/2\.0/UDP ([\w.\-]+|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})"
     rb";branch=(z9hG4bK[\w.\-]+)[;,\r]"
@@ -288,7 +292,7 @@ class Endpoint:
         if transaction is None:
             self.dropped["stray response"] += 1
             return
-        if method == b"INVITE" and 100 < response.status < 300:
+        if method in _DIALOG_FORMING and 100 < response.status < 300:
             response.check()
         transaction.receive(response, now)
 
@@ -309,6 +313,8 @@ class Endpoint:
         uri = request.check()
         to_tag = request.to_tag
         dialog = self.dialogs.get((to_tag, request.from_tag)) if to_tag else None
+        if dialog is None and to_tag and method == b"NOTIFY":
+            dialog = self.dialogs.get((to_tag, b""))  # an OpenHalf takes it
         if dialog is not None and dialog.call_id != request.call_id:
             dialog = None
         status = self._screen(request, uri, flow, to_tag, dialog)
@@ -340,7 +346,7 @@ class Endpoint:
             self._cancel(transaction, request, now)
         elif dialog is not None:
             self._in_dialog(transaction, dialog, request, now)
-        elif not to_tag and self._is_own(uri, method):
+        elif not to_tag and self._is_own(uri, method) and NAMING_DIALOGS.isdisjoint(request.index):
             self._serve_own(transaction, request, now)
         elif not to_tag:
             self._outside_dialog(transaction, request, uri, flow, now)
@@ -401,7 +407,7 @@ class Endpoint:
         if not isinstance(invite, InviteServer):
             transaction.reject(481, self.new_token(), now)
             return
-        transaction.reject(200, self.new_token(), now)
+        transaction.reject(200, _tag_of(invite) or self.new_token(), now)
         if invite.awaits_final and invite.user is not None:
             invite.user.on_cancel(invite, cancel, now)
 
@@ -489,3 +495,13 @@ class Endpoint:
         elif status == 503:
             lines = b"Retry-After: 5\r\n"
         self.send(response_bytes(status, phrase_for(status), echo, tag, lines, b""), target)
+
+
+def _tag_of(invite: InviteServer) -> bytes:
+    """Return the To tag that an INVITE's final response has or will have, so that the answer to its CANCEL
+    has it too (RFC 3261 9.2); b"" when that cannot be told any more.
+    """
+    if invite.awaits_final:
+        return b"" if invite.user is None else invite.user.tag
+    match = _LAST_TO_TAG.search(invite.last)
+    return b"" if match is None else match[1]

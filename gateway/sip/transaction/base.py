@@ -66,7 +66,9 @@ class ClientUser(Protocol):
 
 
 class ServerUser(Protocol):
-    """Whoever answers a request."""
+    """Whoever answers a request. ``tag`` is the To tag that its rejection has, b"" inside a dialog."""
+
+    tag: bytes
 
     def on_cancel(self, transaction: ServerTransaction, cancel: Request, now: float) -> None:
         """The peer cancels its INVITE, which has no final response yet (RFC 3261 9.2)."""
