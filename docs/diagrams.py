@@ -16,6 +16,8 @@ from typing import Any
 
 from gateway.b2bua.call import Call
 from gateway.b2bua.events import State as CallState
+from gateway.b2bua.subscription import State as SubscriptionState
+from gateway.b2bua.subscription import Subscription
 from gateway.sip.transaction import InviteClient, InviteServer, NonInviteClient, NonInviteServer
 
 PAGE = Path(__file__).with_name("states.md")
@@ -82,6 +84,14 @@ MACHINES = (
         "One call of two legs, driven by what the legs say to it and by what it decides itself.",
         Call,
         CallState.CALLING,
+        "ENDED",
+    ),
+    Machine(
+        "Subscription",
+        "One SUBSCRIBE's or REFER's usage of a pair of dialogs, between subscriber and notifier. RFC 6665"
+        " figure 1.",
+        Subscription,
+        SubscriptionState.ASKED,
         "ENDED",
     ),
 )

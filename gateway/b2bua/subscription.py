@@ -147,21 +147,21 @@ class Subscription:
         (State.ASKED, Input.NOTIFIED): (State.STANDING, _begin),  # RFC 6665 4.1.2.4: before the 2xx
         (State.ASKED, Input.TERMINATED): (State.ENDED, _end),  # RFC 6665 4.1.3
         (State.ASKED, Input.GONE): (State.ENDED, _end),  # RFC 6665 4.1.2.1: refused
-        (State.ASKED, Input.EXPIRED): (State.ENDED, _end),
+        (State.ASKED, Input.EXPIRED): (State.ENDED, _end),  # RFC 6665 4.1.2.4: timer N
         (State.NOTIFY_WAIT, Input.GRANTED): (State.NOTIFY_WAIT, _wait),  # RFC 6665 4.1.2.2: refreshed
         (State.NOTIFY_WAIT, Input.NOTIFIED): (State.STANDING, _begin),  # RFC 6665 4.1.2.4
         (State.NOTIFY_WAIT, Input.TERMINATED): (State.ENDED, _end),  # RFC 6665 4.4.1
-        (State.NOTIFY_WAIT, Input.GONE): (State.ENDED, _end),
+        (State.NOTIFY_WAIT, Input.GONE): (State.ENDED, _end),  # RFC 6665 4.1.2.2, 4.2.2
         (State.NOTIFY_WAIT, Input.EXPIRED): (State.ENDED, _end),  # RFC 6665 4.1.2.4: timer N
         (State.STANDING, Input.GRANTED): (State.STANDING, _extend),  # RFC 6665 4.1.2.2, 4.1.2.3
         (State.STANDING, Input.NOTIFIED): (State.STANDING, _extend),  # RFC 6665 4.1.3: it may be shortened
         (State.STANDING, Input.TERMINATED): (State.ENDED, _end),  # RFC 6665 4.4.1
         (State.STANDING, Input.GONE): (State.ENDED, _end),  # RFC 6665 4.1.2.2, 4.2.2
         (State.STANDING, Input.EXPIRED): (State.ENDED, _end),  # RFC 6665 4.4.1
-        (State.ENDED, Input.GRANTED): (State.ENDED, None),  # answers that crossed its end
-        (State.ENDED, Input.NOTIFIED): (State.ENDED, None),
-        (State.ENDED, Input.TERMINATED): (State.ENDED, None),
-        (State.ENDED, Input.GONE): (State.ENDED, None),
+        (State.ENDED, Input.GRANTED): (State.ENDED, None),  # an answer that crossed its end
+        (State.ENDED, Input.NOTIFIED): (State.ENDED, None),  # likewise
+        (State.ENDED, Input.TERMINATED): (State.ENDED, None),  # likewise
+        (State.ENDED, Input.GONE): (State.ENDED, None),  # likewise
     }
     STEPS = compile_table(State, Input, TABLE)
 
@@ -329,7 +329,7 @@ class Opening:
     overtaken the response, and one for each further fork (RFC 6665 4.4.1), until timer N (4.1.2.4).
     """
 
-    __slots__ = ("_far", "_half", "_made", "_owner", "_request", "_server", "trunk")
+    __slots__ = ("_far", "_half", "_keys", "_made", "_owner", "_request", "_server", "trunk")
 
     def __init__(
         self,
@@ -341,6 +341,10 @@ class Opening:
         far: Trunk,
         now: float,
     ) -> None:
+        """Wait for what comes to ``half``. Raises MalformedError when the Event cannot be read."""
+        key = event_of(request)
+        # The half's first request is the one that opens it.
+        self._keys = (key, (key[0], b"1") if request.method == b"REFER" else key)
         self.trunk = near
         self._owner = owner
         self._server = server
@@ -360,7 +364,9 @@ class Opening:
 
     def on_request(self, half: Dialog, transaction: ServerTransaction, request: Request, now: float) -> None:
         """Take the first NOTIFY of a notifier."""
-        if len(self._made) >= MAX_EARLY_DIALOGS or self._owner.is_full:
+        # A tag that is known here had its dialog, which is over.
+        known = len(self._made) >= MAX_EARLY_DIALOGS or request.from_tag in self._made
+        if known or self._owner.is_full:
             transaction.reject(481, b"", now)
             return
         far = half.fork_by_notify(request, self._far, self._owner.endpoint.flows)
@@ -412,10 +418,7 @@ class Opening:
         endpoint.open(near)
         endpoint.open(far)
         self._made[far.remote_tag] = (far, near.local_tag)
-        near_key = far_key = event_of(request)
-        if request.method == b"REFER":
-            far_key = (near_key[0], b"%d" % self._half.seq)
-        self._owner.begin(near, near_key, far_key, now)
+        self._owner.begin(near, *self._keys, now)
 
 
 def event_of(request: Request) -> EventKey:

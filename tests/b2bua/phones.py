@@ -94,6 +94,8 @@ class Phone:
 class Talk:
     """One phone's side of a call."""
 
+    tag = b""  # a rejection has one of its own
+
     def __init__(self, phone: Phone, kind: str) -> None:
         self.phone = phone
         self.endpoint = phone.endpoint

@@ -35,6 +35,8 @@ class Arrival:
 class Served:
     """An endpoint and its core, user and dialogs' owner in one; nothing is answered unless the test does."""
 
+    tag = b"ours"
+
     def __init__(self, max_transactions: int = 1000, **options: Any) -> None:
         self.now = 1000.0
         tokens = itertools.count(1)
