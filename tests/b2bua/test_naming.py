@@ -7,7 +7,7 @@ import pytest
 from gateway.sip.headers import parse_name_addr
 from gateway.sip.message import Request
 from gateway.sip.uri import unescape
-from tests.helpers import End, Net, establish, hang_up, text
+from tests.helpers import CONFIG, End, Net, Peer, establish, hang_up, text
 
 TAGS = {
     "Replaces": ("to-tag", "from-tag"),
@@ -124,4 +124,78 @@ def test_a_side_that_knows_the_dialog_by_that_name_gets_it_as_it_came() -> None:
     assert text(got, b"Replaces") == value
     reject(net, invite, got, callee, caller)
     hang_up(caller, callee)
+    net.assert_all_freed()
+
+
+# -- In-Reply-To -------------------------------------------------------------------------------------------
+
+
+def returned(net: Net, by: Peer, to: Peer, value: str) -> str:
+    """What becomes of an In-Reply-To in an INVITE."""
+    invite = by.invite(headers=f"In-Reply-To: {value}")
+    by.take(100)
+    got = to.take_request("INVITE")
+    to.reply(got, 486)
+    to.take("ACK")
+    by.ack(invite, by.take_response(486))
+    return text(got, b"In-Reply-To")
+
+
+@pytest.mark.parametrize("is_up", [True, False])
+@pytest.mark.parametrize("asking", ["caller", "callee"])
+def test_in_reply_to_names_a_call_as_the_other_leg_knows_it_3261_20_21(asking: str, is_up: bool) -> None:
+    net = Net()
+    caller, callee = establish(net)
+    one, other = (caller, callee) if asking == "caller" else (callee, caller)
+    if not is_up:
+        hang_up(caller, callee)
+    value = f"{one.call_id}, not-ours@all,{one.call_id}"
+    assert returned(net, one.peer, other.peer, value) == f"{other.call_id}, not-ours@all, {other.call_id}"
+    assert returned(net, one.peer, other.peer, other.call_id) == other.call_id  # its own name already
+    if is_up:
+        hang_up(caller, callee)
+    net.assert_all_freed()
+
+
+def test_a_call_that_was_missed_is_returned_3261_20_21() -> None:
+    net = Net()
+    missed = net.carrier.invite()
+    net.carrier.take(100)
+    got = net.pbx.take_request("INVITE")
+    net.pbx.reply(got, 480)
+    net.pbx.take("ACK")
+    net.carrier.ack(missed, net.carrier.take_response(480))
+    assert returned(net, net.pbx, net.carrier, got.call_id.decode()) == missed.call_id.decode()
+    net.assert_all_freed()
+
+
+def test_in_reply_to_names_nothing_to_a_trunk_that_had_no_part_in_the_call() -> None:
+    net = Net(
+        CONFIG.replace(
+            'to = ["carrier"]',
+            'called.prefix = "2"\nto = ["backup"]\n[[route]]\nfrom = ["pbx"]\nto = ["carrier"]',
+        )
+    )
+    caller, callee = establish(net)
+    invite = net.pbx.invite(uri="sip:2002@192.0.2.1", headers=f"In-Reply-To: {caller.call_id}")
+    net.pbx.take(100)
+    got = net.backup.take_request("INVITE")
+    assert text(got, b"In-Reply-To") == caller.call_id
+    net.backup.reply(got, 486)
+    net.backup.take("ACK")
+    net.pbx.ack(invite, net.pbx.take_response(486))
+    hang_up(caller, callee)
+    net.assert_all_freed()
+
+
+def test_the_calls_that_in_reply_to_may_name_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.b2bua.naming._REMEMBERED", 2)
+    net = Net()
+    calls = []
+    for _ in range(4):
+        calls.append(establish(net))
+        hang_up(*calls[-1])
+        assert returned(net, net.pbx, net.carrier, calls[-1][0].call_id) == calls[-1][1].call_id
+    assert returned(net, net.pbx, net.carrier, calls[0][0].call_id) == calls[0][0].call_id
+    assert len(net.core.names._by_call_id) == 4
     net.assert_all_freed()

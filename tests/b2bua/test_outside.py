@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers import CONFIG, Net, text
+from tests.helpers import CONFIG, End, Net, Peer, establish, hang_up, text
 
 METHODS = ["MESSAGE", "SUBSCRIBE", "OPTIONS", "PUBLISH", "NOTIFY", "INFO", "REFER", "FOO"]
 UNWANTED = """
@@ -301,4 +301,97 @@ def test_keepalives_and_noise_are_dropped_without_an_answer() -> None:
     for data in (b"", b"\r\n\r\n", b"\0", b"\x16\x03\x01 tls?", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100):
         net.pbx.send(data)
     net.pbx.nothing()
+    net.assert_all_freed()
+
+
+# -- bodies and packages -----------------------------------------------------------------------------------
+
+CPIM = b"From: <im:a@x>\r\nTo: <im:b@y>\r\nNS: MyFeatures <mid:1@x>\r\n\r\nContent-Type: text/plain\r\n\r\nhi"
+MULTIPART = b"--b\r\nContent-Type: text/plain\r\n\r\nSIP/2.0 200 OK\r\n\r\n--b\r\n\r\n\0\1\r\n--b--\r\n"
+BODIES = {
+    "binary": (b"application/octet-stream", bytes(range(256)) * 4),
+    "large": (b"text/plain", b"0123456789abcdef" * 3500),
+    "multipart": (b'multipart/mixed;boundary="b"', MULTIPART),
+    "cpim": (b"message/cpim", CPIM),
+    "utf-8": (b"text/plain;charset=utf-8", "Grüße, 世界\r\n\r\n".encode()),
+    "empty": (b"text/plain", b""),
+}
+
+
+def send_body(peer: Peer, method: str, kind: bytes, body: bytes, end: End | None = None) -> None:
+    """Send a request with a body of this type, in a dialog or outside of any."""
+    to, from_ = ("<sip:1001@192.0.2.1>", "<sip:a@x>;tag=1") if end is None else (end.remote, end.local)
+    call_id = "a message" if end is None else end.call_id
+    host, port = peer.address
+    peer.send(
+        f"{method} {'sip:1001@192.0.2.1' if end is None else end.target} SIP/2.0\r\n"
+        f"Via: SIP/2.0/UDP {host}:{port};branch={peer.new_branch().decode()}\r\nMax-Forwards: 70\r\n"
+        f"From: {from_}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: 900 {method}\r\n".encode()
+        + b"c: %b\r\nContent-Disposition: render\r\nContent-Language: fr\r\nl: %d\r\n\r\n" % (kind, len(body))
+        + body
+    )
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("name", BODIES)
+def test_a_message_passes_with_any_body_3428(name: str, inside: bool) -> None:
+    kind, body = BODIES[name]
+    net = Net()
+    ends = establish(net) if inside else None
+    send_body(net.pbx, "MESSAGE", kind, body, ends[0] if ends else None)
+    got = net.carrier.take_request("MESSAGE")
+    assert (got.body, got.need(b"Content-Type")) == (body, kind)
+    assert (text(got, b"Content-Disposition"), text(got, b"Content-Language")) == ("render", "fr")
+    net.carrier.reply(got, 200)
+    net.pbx.take(200)
+    if ends:
+        ends[0].seq = 900
+        hang_up(*ends)
+    net.assert_all_freed()
+
+
+@pytest.mark.parametrize("asking", ["caller", "callee"])
+def test_info_packages_pass_with_their_negotiation_6086(asking: str) -> None:
+    net = Net()
+    caller, callee = establish(net, headers="Recv-Info: dtmf, vnd.x;p=1")
+    one, other = (caller, callee) if asking == "caller" else (callee, caller)
+    one.request("INFO", headers="Info-Package: dtmf\nContent-Disposition: Info-Package", body=b"Signal=5")
+    got = other.peer.take_request("INFO")
+    assert (text(got, b"Info-Package"), text(got, b"Content-Disposition")) == ("dtmf", "Info-Package")
+    other.peer.reply(got, 200)
+    one.peer.take(200)
+    one.request("INFO", headers="Info-Package: unheard-of")
+    other.peer.reply(other.peer.take_request("INFO"), 469, "Bad Info Package", headers="Recv-Info: dtmf")
+    refused = one.peer.take_response(469)
+    assert (refused.phrase, text(refused, b"Recv-Info")) == (b"Bad Info Package", "dtmf")
+    hang_up(one, other)
+    net.assert_all_freed()
+
+
+def test_recv_info_of_both_sides_passes_with_the_call_6086_4_2() -> None:
+    net = Net()
+    invite = net.pbx.invite(headers="Recv-Info: a, b")
+    net.pbx.take(100)
+    got = net.carrier.take_request("INVITE")
+    assert text(got, b"Recv-Info") == "a, b"
+    net.carrier.reply(got, 200, headers="Recv-Info: c", body=b"v=0")
+    answer = net.pbx.take_response(200)
+    assert text(answer, b"Recv-Info") == "c"
+    net.pbx.ack(invite, answer)
+    net.carrier.take("ACK")
+    hang_up(End.of_caller(net.pbx, invite, answer), End.of_callee(net.carrier, got))
+    net.assert_all_freed()
+
+
+def test_a_publication_passes_with_its_entity_tags_3903() -> None:
+    net = Net()
+    for match, status, tag in (("", 200, "v1"), ("v1", 200, "v2"), ("v1", 412, "")):
+        condition = f"\nSIP-If-Match: {match}" if match else ""
+        net.pbx.request("PUBLISH", headers=f"Event: presence\nExpires: 60{condition}", body=b"<presence/>")
+        got = net.carrier.take_request("PUBLISH")
+        assert got.values(b"SIP-If-Match") == ([match.encode()] if match else [])
+        net.carrier.reply(got, status, headers=f"SIP-ETag: {tag}\nExpires: 50" if tag else "")
+        response = net.pbx.take_response(status)
+        assert response.values(b"SIP-ETag") == ([tag.encode()] if tag else [])
+    assert not net.endpoint.dialogs
     net.assert_all_freed()
