@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.sip.message import Request
 from tests.helpers import HUNTING, SDP, End, Net, hang_up, text
 
@@ -315,4 +317,40 @@ def test_a_callee_cannot_hang_up_an_early_dialog_3261_15() -> None:
     net.pbx.nothing()
     net.carrier.reply(offer, 486)
     net.pbx.ack(invite, net.pbx.take_response(486))
+    net.assert_all_freed()
+
+
+@pytest.mark.parametrize("ringing", [(), ("one",), ("one", "two")])
+def test_the_answer_to_a_cancel_has_the_tag_of_the_invites_answer_3261_9_2(ringing: tuple[str, ...]) -> None:
+    net = Net()
+    invite = net.pbx.invite()
+    net.pbx.take(100)
+    offer = net.carrier.take_request("INVITE")
+    for tag in ringing:
+        net.carrier.reply(offer, 180, tag=tag)
+    rang = [net.pbx.take_response(180).to_tag for _ in ringing]
+    net.pbx.cancel(invite)
+    tag = net.pbx.take_response(200).to_tag
+    final = net.pbx.take_response(487)
+    assert tag == final.to_tag
+    assert not rang or tag == rang[0]
+    net.pbx.ack(invite, final)
+    net.carrier.forget()
+    net.assert_all_freed()
+
+
+def test_the_answer_to_a_cancel_that_came_too_late_has_the_tag_of_the_2xx_3261_9_2() -> None:
+    net = Net()
+    invite = net.pbx.invite()
+    net.pbx.take(100)
+    offer = net.carrier.take_request("INVITE")
+    net.carrier.reply(offer, 180, tag="one")
+    net.pbx.take(180)
+    net.carrier.reply(offer, 200, tag="two")
+    answer = net.pbx.take_response(200)
+    net.pbx.cancel(invite)
+    assert net.pbx.take_response(200).to_tag == answer.to_tag
+    net.pbx.ack(invite, answer)
+    net.carrier.take("ACK")
+    hang_up(End.of_caller(net.pbx, invite, answer), End.of_callee(net.carrier, offer, "two"))
     net.assert_all_freed()
