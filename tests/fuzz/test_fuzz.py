@@ -35,7 +35,7 @@ def test_whatever_comes_nothing_raises_nothing_grows_and_a_good_call_is_served(s
     if EACH >= 20_000:
         ended = {record.end_reason for record in world.net.records}
         assert ended >= ENDS, "the mutations let no call through to where it might break"
-    world.rest(300)
+    world.rest(86_500)  # the longest that a subscription may stand
     world.net.assert_all_freed()
     assert_serves_a_call(world.net)
     world.net.assert_all_freed()

@@ -217,11 +217,24 @@ class World:
             b"<%b>" % uri,
             b"call%d" % self._serial,
             random.randrange(1, 100),
-            random.choice(_EXTRAS),
+            self._naming() if random.random() < 0.1 else random.choice(_EXTRAS),
             SDP if random.random() < 0.5 else b"",
         )
         self.opened.append((data, source))
         return self._perhaps_mutated(data), source
+
+    def _naming(self) -> list[bytes]:
+        """Headers that name a dialog which the gateway has, or had."""
+        seen = self.random.choice([*(message for message, _ in self.responses), *_NO_MESSAGES])
+        if seen is None:
+            return [b"Replaces: a;to-tag=b;from-tag=c", b"In-Reply-To: x,,y"]
+        ends = [seen.to_tag, seen.from_tag]
+        self.random.shuffle(ends)
+        value = seen.call_id + b";to-tag=%b;from-tag=%b" % tuple(ends)
+        header = self.random.choice((b"Replaces", b"Join", b"Target-Dialog"))
+        if header == b"Target-Dialog":
+            value = value.replace(b"to-tag", b"local-tag").replace(b"from-tag", b"remote-tag")
+        return [b"%b: %b" % (header, value), b"In-Reply-To: " + seen.call_id]
 
     def _respond(self) -> tuple[bytes, Address]:
         """A response to a request of the gateway's."""
@@ -252,7 +265,7 @@ class World:
         random = self.random
         if random.random() < 0.5 and self.responses:
             return self._go_on_as_caller(*random.choice(self.responses))
-        calls = [(request, peer) for request, peer in self.requests if request.method == b"INVITE"]
+        calls = [(request, peer) for request, peer in self.requests if request.method in _DIALOG_FORMING]
         if not calls:
             return self._open()
         invite, source = random.choice(calls)
@@ -342,12 +355,15 @@ class World:
         return b"SIP/2.0 200 OK\r\n" + random.randbytes(random.randrange(200)), random.choice(SOURCES)
 
 
-_OPENING = (b"INVITE",) * 10 + (
+_DIALOG_FORMING = (b"INVITE", b"SUBSCRIBE", b"REFER")
+_NO_MESSAGES = (None,)
+_OPENING = (b"INVITE",) * 10 + (b"SUBSCRIBE",) * 2 + (b"REFER",) * 2 + (
     b"MESSAGE", b"OPTIONS", b"SUBSCRIBE", b"PUBLISH", b"REGISTER", b"NEWMETHOD", b"BYE", b"CANCEL", b"ACK",
     b"PRACK",
 )  # fmt: skip
 _INSIDE = (b"ACK",) * 6 + (b"BYE",) * 4 + (b"INVITE",) * 3 + (
-    b"UPDATE", b"PRACK", b"INFO", b"OPTIONS", b"MESSAGE", b"NOTIFY", b"REFER", b"CANCEL", b"NEWMETHOD",
+    b"UPDATE", b"PRACK", b"INFO", b"OPTIONS", b"MESSAGE", b"NOTIFY", b"NOTIFY", b"REFER",
+    b"SUBSCRIBE", b"CANCEL", b"NEWMETHOD",
 )  # fmt: skip
 _URIS = (
     b"sip:1001@192.0.2.1", b"sip:1001@192.0.2.1", b"sip:1001@192.0.2.1;user=phone", b"sip:9911@192.0.2.1",
@@ -370,6 +386,11 @@ _EXTRAS: tuple[list[bytes], ...] = (
     [b"Require: 100rel", b"RSeq: 1", b"RAck: 1 1 INVITE"],
     [b"RAck: 99999999999 1", b"Timestamp: 54.2 0.1"],
     [b"P-Asserted-Identity: <tel:+1>", b"Privacy: id", b"Max-Forwards: 0"],
+    [b"Event: dialog;id=1", b"Expires: 60", b"Subscription-State: active;expires=99999999999"],
+    [b"Event: refer;id=2", b"Subscription-State: terminated;reason=x"],
+    [b"Event: refer", b"Subscription-State: active", b"Refer-Sub: false"],
+    [b"Event: refer;;id=", b"Subscription-State: ;x=\""],
+    [b"Refer-To: <sip:a@b?Replaces=x%3Bto-tag%3Dy%3bfrom-tag=z>", b"In-Reply-To: a, b"],
     [b"Proxy-Require: foo", b"Supported: timer,\r\n 100rel"],
 )  # fmt: skip
 
