@@ -218,12 +218,8 @@ class Net:
             len(self.endpoint._large),
             len(self.endpoint.timers),
         )
-<<<<<<< HEAD
-        assert not any(left), f"calls, dialogs, servers, clients, merged, large, timers left: {left}"
-=======
-        what = "calls, subscriptions, dialogs, servers, clients, merged, timers"
-        assert left == (0, 0, 0, 0, 0, 0, 0), f"{what} left: {left}"
->>>>>>> 930efad (Keep dialogs for subscriptions; find the way to a dialog that is named)
+        what = "calls, subscriptions, dialogs, servers, clients, merged, large, timers"
+        assert not any(left), f"{what} left: {left}"
 
 
 class Peer:
