@@ -68,7 +68,8 @@ def test_in_any_weather_calls_end_as_they_should(weather: Weather, lost: float) 
     taken = [talk for phone in phones for talk in phone.taken if talk.kind == "reinvited"]
     # A change by the callee crosses both legs twice, so it meets twice the weather.
     assert sum(talk.changes == 1 for talk in taken) >= (1 - 2 * lost) * len(taken)
-    assert len(net.records) == sum(kind != "message" for kind in kinds)
+    calls = sum(kind != "message" for kind in kinds)
+    assert (1 - lost) * calls <= len(net.records) <= calls
     assert all(record.ended_at > 0 for record in net.records)
     assert_nothing_left(net, phones)
 
