@@ -130,7 +130,7 @@ class OutsideRelay(Relay):
         flow = None
         if addresses:
             first, *others = sorted(addresses, key=self._core.health.is_resting)
-            self._hops[:0] = [replace(hop, address=other) for other in others]
+            self._hops[:0] = [replace(hop, address=other, is_alternate=True) for other in others]
             flow = self.endpoint.flows.towards(*first, hop.trunk.name)
         if flow is None:
             self._fail(503, now)
@@ -190,6 +190,8 @@ class OutsideRelay(Relay):
         facts.after = now - self._sent_at
         verdict = core.judge(facts, self._target)
         decision = verdict.decision
+        if status != 503:  # the target has answered, so its other addresses would say the same
+            self._hops = [hop for hop in self._hops if not hop.is_alternate]
         goes_on = decision.hunt == "continue" if decision.hunt else status == 503
         if goes_on and self._hops:
             self._try_next(now)

@@ -364,9 +364,10 @@ class Opening:
 
     def on_request(self, half: Dialog, transaction: ServerTransaction, request: Request, now: float) -> None:
         """Take the first NOTIFY of a notifier."""
+        tag = request.from_tag
         # A tag that is known here had its dialog, which is over.
-        known = len(self._made) >= MAX_EARLY_DIALOGS or request.from_tag in self._made
-        if known or self._owner.is_full:
+        is_new = request.method == b"NOTIFY" and tag and tag not in self._made
+        if not is_new or len(self._made) >= MAX_EARLY_DIALOGS or self._owner.is_full:
             transaction.reject(481, b"", now)
             return
         far = half.fork_by_notify(request, self._far, self._owner.endpoint.flows)

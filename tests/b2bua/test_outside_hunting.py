@@ -6,6 +6,8 @@ import pytest
 
 from tests.helpers import CONFIG, HUNTING, Net, text
 
+from .test_failover import NAMED, ONE, TWO, Names
+
 METHODS = ["MESSAGE", "SUBSCRIBE", "OPTIONS", "PUBLISH", "REGISTER", "REFER", "FOO"]
 UNREACHABLE = HUNTING.replace("sip:192.0.2.3:5060", "sip:[2001:db8::3]:5060")
 RULES = """
@@ -21,6 +23,7 @@ when.method = "MESSAGE"
 when.status = 503
 then.hunt = "stop"
 """
+NAMES = HUNTING.replace("sip:192.0.2.3:5060", "sip:carrier.example")
 EVENT = "Event: presence\nExpires: 60"
 
 
@@ -177,4 +180,77 @@ def test_one_target_has_the_whole_time() -> None:
     net.run(31)
     net.carrier.reply(got, 200)
     net.pbx.take(200)
+    net.assert_all_freed()
+
+
+# -- targets that are names --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails", ["says 503", "is silent"])
+def test_the_second_address_of_a_name_is_tried_when_the_first_one_fails_3263_4_3(fails: str) -> None:
+    net = Net(NAMED)
+    net.core.locator = Names(ONE, TWO)
+    net.pbx.request("MESSAGE")
+    first = net.carrier.take_request("MESSAGE")
+    if fails == "says 503":
+        net.carrier.reply(first, 503)
+    else:
+        net.run(16.1)
+    second = net.backup.take_request("MESSAGE")
+    assert second.uri == first.uri == b"sip:1001@carrier.example"
+    net.backup.reply(second, 200)
+    net.pbx.take(200)
+    net.assert_all_freed()
+
+
+def test_the_second_address_of_a_name_is_the_same_target_which_has_answered() -> None:
+    net = Net(NAMED, RULES)
+    net.core.locator = Names(ONE, TWO)
+    net.pbx.request("MESSAGE")
+    net.carrier.reply(net.carrier.take_request("MESSAGE"), 480)
+    net.pbx.take(480)
+    net.backup.nothing()
+    net.assert_all_freed()
+
+
+def test_a_name_that_leads_nowhere_is_left_at_once() -> None:
+    net = Net(NAMES)
+    net.core.locator = Names()
+    net.pbx.request("SUBSCRIBE", headers=EVENT)
+    net.backup.reply(net.backup.take_request("SUBSCRIBE"), 200)
+    net.pbx.take(200)
+    net.assert_all_freed()
+    net = Net(NAMED)
+    net.core.locator = Names()
+    net.pbx.request("MESSAGE")
+    net.pbx.take(503)
+    net.assert_all_freed()
+
+
+def test_a_look_up_that_takes_too_long_is_left_and_its_answer_not_used() -> None:
+    net = Net(NAMES)
+    net.core.locator = names = Names(ONE, is_slow=True)
+    net.pbx.request("MESSAGE")
+    net.run(16.1)
+    got = net.backup.take_request("MESSAGE")
+    names.answer(net)
+    net.carrier.nothing()
+    net.backup.reply(got, 200)
+    net.pbx.take(200)
+    net.assert_all_freed()
+
+
+def test_a_look_up_in_time_is_used() -> None:
+    net = Net(NAMES)
+    net.core.locator = names = Names(ONE, is_slow=True)
+    net.pbx.request("MESSAGE")
+    net.run(5)
+    names.answer(net)
+    got = net.carrier.take_request("MESSAGE")
+    net.run(20)
+    net.backup.take("MESSAGE")
+    net.backup.forget()
+    net.carrier.reply(got, 200)  # too late
+    net.pbx.nothing()
+    net.run(30)
     net.assert_all_freed()

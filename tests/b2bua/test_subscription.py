@@ -138,6 +138,22 @@ def test_forks_are_bounded() -> None:
     net.assert_all_freed()
 
 
+@pytest.mark.parametrize("method", ["NOTIFY", "INVITE", "BYE", "MESSAGE", "SUBSCRIBE"])
+def test_without_a_tag_nobody_is_a_notifier_3261_8_1_1_3(method: str) -> None:
+    net = Net()
+    net.pbx.request("SUBSCRIBE", headers=f"{EVENT}\nExpires: 600")
+    got = net.carrier.take_request("SUBSCRIBE")
+    nobody = End(net.carrier, got.call_id.decode(), "<sip:1001@192.0.2.1>", text(got, b"From"), "sip:gw", 1)
+    nobody.request(method, headers=f"{EVENT}\n{ACTIVE}")
+    net.carrier.take_response(481)
+    if method == "INVITE":
+        nobody.request("ACK", nobody.seq, contact=False)
+    net.pbx.nothing()
+    net.carrier.reply(got, 403)
+    net.pbx.take(403)
+    net.assert_all_freed()
+
+
 def test_a_fork_that_shows_after_timer_n_is_too_late_6665_4_1_2_4() -> None:
     net = Net()
     subscriber, notifier = subscribe(net, net.pbx, net.carrier)
