@@ -23,7 +23,7 @@ from gateway.sip.uri import Uri
 from .leg import outgoing_ends, target_uri
 from .record import CallRecord
 from .relay import Relay, back_lines, record_route
-from .subscription import OPENING, Opening
+from .subscription import OPENING, Opening, event_of
 
 if TYPE_CHECKING:
     from .core import B2bua
@@ -92,7 +92,11 @@ class OutsideRelay(Relay):
         self._gives_up_at = 0.0
 
     def start(self, now: float) -> None:
-        """Send the request to the first target."""
+        """Send the request to the first target. Raises MalformedError, before anything is begun, when the
+        Event of a subscription cannot be read.
+        """
+        if self._request.method in OPENING:
+            event_of(self._request)
         self._until = now + 64 * self.endpoint.timing.t1
         self._try_next(now)
 

@@ -183,6 +183,16 @@ def test_one_target_has_the_whole_time() -> None:
     net.assert_all_freed()
 
 
+def test_an_event_that_cannot_be_read_is_refused_and_nobody_is_asked() -> None:
+    net = Net(HUNTING)
+    net.pbx.request("SUBSCRIBE", headers="Event: x;;id=")
+    net.pbx.take(400)
+    net.run(40)
+    net.carrier.nothing()
+    net.backup.nothing()
+    net.assert_all_freed()
+
+
 # -- targets that are names --------------------------------------------------------------------------------
 
 
