@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.addresses import TRANSPORTS, Source, TargetUri, parse_source, parse_target
+from gateway.number_settings import NumberSettings, read_numbers_table
 from gateway.patterns import KINDS, BadValue, NumberPattern, TrunkPattern, parse_duration, read_numbers
 from gateway.settings_table import Table
 from gateway.toml_source import closest
@@ -97,6 +98,13 @@ class TrunkSettings:
     """The INVITE sent to this trunk carries the other leg's Call-ID as X-CID."""
     rewrite_network_blocked: bool = False
     """Rules may rewrite a 603+ "Network Blocked" on its way to this trunk. The law forbids it in the US."""
+    hide_topology: bool = False
+    """Nothing of the other side's addresses and equipment is seen in what is sent to this trunk."""
+    keep: tuple[str, ...] = ()
+    """Names of the headers that pass to this trunk as they came although `hide_topology` would drop them."""
+    nat: bool = False
+    """Everything for this peer goes to the address that it sends from, whatever it says of itself."""
+    numbers: NumberSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +194,10 @@ def _read_trunk(table: Table, directory: Path) -> TrunkSettings:
         max_duration=table.duration("max_duration", None, "1s", "30d"),
         x_cid=table.flag("x_cid", True),
         rewrite_network_blocked=table.flag("rewrite_network_blocked", False),
+        hide_topology=table.flag("hide_topology", False),
+        keep=table.parsed_list("keep", (), _header_name),
+        nat=table.flag("nat", False),
+        numbers=read_numbers_table(table.table("numbers")) if "numbers" in table else table.value("numbers"),
     )
     _check_trunk(table, trunk)
     table.done({"password": _LITERAL_SECRET, "secret": _LITERAL_SECRET, "token": _LITERAL_SECRET})
@@ -208,6 +220,9 @@ def _check_trunk(table: Table, trunk: TrunkSettings) -> None:
     if trunk.weights and len(trunk.weights) != len(trunk.target):
         problem = f"there are {len(trunk.weights)} weights for {len(trunk.target)} targets"
         table.fail("weights", problem, "write one for each target")
+    if trunk.keep and not trunk.hide_topology:
+        problem = "without hide_topology every header passes anyway"
+        table.fail("keep", problem, "add hide_topology = true, or leave it out")
     both = sorted(trunk.stop_on & trunk.advance_on)
     if both:
         table.fail("advance_on", f"{both[0]} is in stop_on too", "keep it in one of the two")

@@ -127,8 +127,9 @@ class Call:
         twin = dialog.twin
         if answer.is_acked or twin is None or not isinstance(twin.user, Leg):
             return
-        lines = self.policy(leg, twin.user).lines(request.rows)
-        answer.acked(self.endpoint, lines, request.body, max(request.max_forwards - 1, 0), now)
+        policy = self.policy(leg, twin.user)
+        lines = policy.lines(request.rows)
+        answer.acked(self.endpoint, lines, policy.body(request), max(request.max_forwards - 1, 0), now)
         if self.state == State.ANSWERED:
             self.feed(Event.ACKED, None, now)
 
@@ -229,7 +230,7 @@ class Call:
         emitted = Response(decision.status, decision.phrase, verdict.rows, original.index, body=original.body)
         policy = self.core.policies.between(verdict.trunk, self.caller.trunk)
         lines = back_lines(policy, emitted, self.caller.invite)
-        self.caller.reject(decision.status, decision.phrase, lines, emitted.body, now)
+        self.caller.reject(decision.status, decision.phrase, lines, policy.body(emitted), now)
         self.record.callee_call_id = verdict.call_id.decode()
         self.core.note(self.record, verdict)
         if verdict.local:

@@ -81,7 +81,7 @@ class B2bua:
         self.locator = locator or NoLocator()
         self.health = Health()
         self.pinger = Pinger(self)
-        self.policies = PolicyTable()
+        self.policies = PolicyTable(endpoint)
         self.names = Names(endpoint)
         self.calls: set[Call] = set()
         self.subscriptions = Subscriptions(self, max_subscriptions)
@@ -101,7 +101,7 @@ class B2bua:
         for trunk in setup.trunks:
             trunk.carry_over(self.setup.trunks.by_name.get(trunk.name))
         self.setup = setup
-        self.policies = PolicyTable()
+        self.policies.clear()
 
     def begin(self, now: float) -> None:
         """Start what the trunks ask for by themselves; again after each reload."""
@@ -117,12 +117,19 @@ class B2bua:
         """The trunks that are served now."""
         return self.setup.trunks
 
+    def is_behind_nat(self, flow: Flow) -> bool:
+        """Tell whether this source is of a trunk with ``nat``."""
+        trunk = self.setup.trunks.find(flow.peer[0], flow.peer[1])
+        return trunk is not None and trunk.nat
+
     def on_request(
         self, transaction: ServerTransaction, request: Request, uri: Uri, source: Flow, now: float
     ) -> None:
         """Begin a call, or relay a transaction outside of any dialog."""
         trunk = self.setup.trunks.of(source)
         assert trunk is not None, "the endpoint asked whether we know the source"
+        if trunk.numbers is not None:
+            request, uri = trunk.numbers.read(request, uri)
         self._serial += 1
         record = CallRecord(
             # Rising ids, so that a database's index of them grows at its end.

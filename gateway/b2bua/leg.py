@@ -138,7 +138,7 @@ class CallerLeg(Leg):
         response = progress.response
         tag = self._twin(progress.dialog).local_tag if progress.dialog is not None else self.tag
         lines = record_route(self.invite.request) + back_lines(policy, response, self.invite)
-        self.invite.respond(response.status, response.phrase, tag, lines, response.body, now)
+        self.invite.respond(response.status, response.phrase, tag, lines, policy.body(response), now)
 
     def answer(self, answered: Answered, policy: Policy, now: float) -> None:
         """Pass a 2xx on and wait for its ACK."""
@@ -147,7 +147,8 @@ class CallerLeg(Leg):
         self.confirm(dialog)
         lines = record_route(self.invite.request) + back_lines(policy, response, self.invite)
         self.wait_for_ack(self.invite_seq, Answer(self.invite, answered.dialog, answered.seq))
-        self.invite.respond(response.status, response.phrase, dialog.local_tag, lines, response.body, now)
+        body = policy.body(response)
+        self.invite.respond(response.status, response.phrase, dialog.local_tag, lines, body, now)
 
     def reject(self, status: int, phrase: bytes, lines: bytes, body: bytes, now: float) -> None:
         """Send the final rejection."""
@@ -170,7 +171,7 @@ class CallerLeg(Leg):
         request = self.invite.request
         assert request is not None, "an INVITE without a final response is kept"
         tag = self.tag if not self.dialogs else self.endpoint.new_token()
-        ours = Dialog.answering(self, request, tag, self.invite.flow, self.endpoint.flows)
+        ours = Dialog.answering(self, request, tag, self.invite.flow, self.endpoint.flows, self.trunk.nat)
         ours.twin = theirs
         theirs.twin = ours
         self.add(ours)
@@ -229,7 +230,7 @@ class CalleeLeg(Leg):
         if self.call is not None:
             self.call.on_located(self, addresses, now)
 
-    def call_out(self, request: Request, uri: Uri, flow: Flow, lines: bytes, now: float) -> None:
+    def call_out(self, request: Request, uri: Uri, flow: Flow, lines: bytes, body: bytes, now: float) -> None:
         """Send the INVITE: the caller's, as this leg says it."""
         half = Dialog(
             None,  # no request comes to a half; each dialog forked from it gets this leg
@@ -238,13 +239,12 @@ class CalleeLeg(Leg):
             b"",
             self.hop.uri or target_uri(uri, self.hop.target),
             flow,
+            self.trunk.nat,
         )
         self._half = half
         self.invited_at = now
         lines += b"Contact: %b\r\n" % half.contact
-        invite = self.endpoint.request(
-            b"INVITE", half, lines, request.body, self, now, request.max_forwards - 1
-        )
+        invite = self.endpoint.request(b"INVITE", half, lines, body, self, now, request.max_forwards - 1)
         assert isinstance(invite, InviteClient)
         self._invite = invite
 

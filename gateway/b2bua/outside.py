@@ -140,20 +140,21 @@ class OutsideRelay(Relay):
             self._fail(503, now)
             return
         self._share_time(now)
-        request = self._request
+        request, uri = self.forth.opening(self._request, self._uri)
         lines = self.forth.lines if request.method != b"REGISTER" else self.forth.lines_with_contact
-        half = self._half(hop, flow, now)
+        half = self._half(hop, request, uri, flow, now)
         self._client = self.send(half, request, lines(self._core.names.rename(request, hop.trunk)), now)
 
-    def _half(self, hop: Hop, flow: Flow, now: float) -> Dialog:
+    def _half(self, hop: Hop, request: Request, uri: Uri, flow: Flow, now: float) -> Dialog:
         kind = OpenHalf if self._request.method in OPENING else Dialog
         half = kind(
             None,
             self.endpoint.new_token() + b"@" + flow.local.host.encode(),
-            *outgoing_ends(self._request, self.endpoint.new_token()),
+            *outgoing_ends(request, self.endpoint.new_token()),
             b"",
-            hop.uri or target_uri(self._uri, hop.target),
+            hop.uri or target_uri(uri, hop.target),
             flow,
+            hop.trunk.nat,
         )
         if isinstance(half, OpenHalf):
             subscriptions = self._core.subscriptions
@@ -205,7 +206,7 @@ class OutsideRelay(Relay):
         emitted = Response(decision.status, decision.phrase, verdict.rows, response.index)
         lines = back_lines(self.back, emitted, self.server)
         tag = self.endpoint.new_token()
-        self.server.respond(decision.status, decision.phrase, tag, lines, response.body, now)
+        self.server.respond(decision.status, decision.phrase, tag, lines, self.back.body(response), now)
 
     def _succeed(self, response: Response, now: float) -> None:
         """Pass a 2xx back; one to SUBSCRIBE or REFER opens a dialog on both legs."""
@@ -218,7 +219,7 @@ class OutsideRelay(Relay):
         self._client = self._hop = None
         lines += back_lines(self.back, response, self.server)
         tag = tag or self.endpoint.new_token()
-        self.server.respond(response.status, response.phrase, tag, lines, response.body, now)
+        self.server.respond(response.status, response.phrase, tag, lines, self.back.body(response), now)
 
     def _fail(self, status: int, now: float) -> None:
         if self._opening is not None and self._opening.has_dialogs:

@@ -48,7 +48,8 @@ class Relay:
         if b"Contact" in request.index and request.method != b"REGISTER":
             lines += b"Contact: %b\r\n" % dialog.contact
         hops = request.max_forwards - 1
-        return self.endpoint.request(request.method, dialog, lines, request.body, self, now, hops)
+        body = self.forth.body(request)
+        return self.endpoint.request(request.method, dialog, lines, body, self, now, hops)
 
     def on_response(self, _client: ClientTransaction, response: Response, now: float) -> None:
         """Pass a response back (the 100 is each hop's own affair, RFC 3261 8.1.1.7)."""
@@ -66,7 +67,7 @@ class Relay:
             response.phrase,
             self.endpoint.new_token(),
             back_lines(self.back, response, self.server),
-            response.body,
+            self.back.body(response),
             now,
         )
 

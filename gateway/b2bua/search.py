@@ -107,16 +107,18 @@ class Search:
         self._invite(leg, first, now)
 
     def _invite(self, leg: CalleeLeg, address: Address, now: float) -> None:
-        call, core, request = self._call, self._core, self.request
+        call, core = self._call, self._core
         flow = core.endpoint.flows.towards(address.host, address.port, address.transport, leg.trunk.name)
         if flow is None:
             leg.on_no_response(None, 503, now)
             return
+        policy = call.policy(call.caller, leg)
+        request, uri = policy.opening(self.request, self.uri)
         rows = core.names.rename(request, leg.trunk)
-        lines = call.policy(call.caller, leg).lines(rows if not self._share else self._shared(rows))
+        lines = policy.lines(rows if not self._share else self._shared(rows))
         if leg.trunk.x_cid:
             lines += b"X-CID: %b\r\n" % request.call_id
-        leg.call_out(request, self.uri, flow, lines, now)
+        leg.call_out(request, uri, flow, lines, policy.body(request), now)
         call.record.callee_call_id = leg.call_id.decode()
 
     def _shared(self, rows: list[Row]) -> list[Row]:

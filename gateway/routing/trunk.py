@@ -21,6 +21,8 @@ from gateway.config import TrunkSettings
 from gateway.routing.limits import Load
 from gateway.sip.flow import Flow
 
+from .numbers import Numbers
+
 HUNT_ON = frozenset({402, 403, 404, 406, 408, 410, 480, 486, 488, *range(500, 600)})
 """Final statuses on which a serial hunt goes on to the next target, unless the trunk says otherwise.
 
@@ -59,11 +61,15 @@ class Trunk:
         "_hunt_on",
         "follows_redirects",
         "hide",
+        "hide_topology",
         "hunts_after_early_media",
+        "keep",
         "kind",
         "load",
         "max_duration",
         "name",
+        "nat",
+        "numbers",
         "q850",
         "rewrite_network_blocked",
         "ring_timeout",
@@ -90,7 +96,15 @@ class Trunk:
         """Seconds an answered call may last; None means no limit."""
         self.hide = tuple(name.encode() for name in settings.hide)
         self.set = tuple((name.encode(), value.encode()) for name, value in settings.set)
-        self.x_cid = settings.x_cid
+        self.hide_topology = settings.hide_topology
+        self.keep = tuple(name.encode() for name in settings.keep)
+        self.x_cid = (
+            settings.x_cid and not settings.hide_topology
+        )  # a Call-ID often names the host it is from
+        self.nat = settings.nat
+        """Answers and requests inside dialogs go to the address that the peer sends from."""
+        self.numbers = None if settings.numbers is None else Numbers(settings.numbers)
+        """How numbers from and to this trunk are changed; None when they are not."""
         self.rewrite_network_blocked = settings.rewrite_network_blocked
         self.q850 = dict(settings.q850)
         """Q.850 cause -> status and status -> cause, where this peer's tables differ from RFC 3398."""

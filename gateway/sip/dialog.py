@@ -50,7 +50,8 @@ class Dialog:
 
     ``local`` and ``remote`` are whole From/To values with their tags; ``target`` is the remote target URI;
     ``route`` is b"" or one Route line; ``twin`` is whatever the owner pairs it with. Behind a strict router,
-    ``target`` is that router and the remote target stands last in the Route.
+    ``target`` is that router and the remote target stands last in the Route. With ``observed``, requests go
+    to where the peer's last message came from, whatever host it names: it is behind a NAT.
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class Dialog:
         "flow",
         "local",
         "local_tag",
+        "observed",
         "remote",
         "remote_seq",
         "remote_tag",
@@ -80,6 +82,7 @@ class Dialog:
         remote_tag: bytes,
         target: bytes,
         flow: Flow,
+        observed: bool = False,
     ) -> None:
         self.user = user
         self.call_id = call_id
@@ -89,6 +92,7 @@ class Dialog:
         self.remote_tag = remote_tag
         self.target = target
         self.flow = flow
+        self.observed = observed
         self.route = b""
         self._strict: list[bytes] | None = None  # the routers that follow a strict one
         self.seq = 0
@@ -103,7 +107,13 @@ class Dialog:
 
     @classmethod
     def answering(
-        cls, user: DialogUser, request: Request, local_tag: bytes, flow: Flow, flows: Flows
+        cls,
+        user: DialogUser,
+        request: Request,
+        local_tag: bytes,
+        flow: Flow,
+        flows: Flows,
+        observed: bool = False,
     ) -> Dialog:
         """Make the dialog that our answer to ``request`` opens (RFC 3261 12.1.1). Raises MalformedError."""
         remote = request.need(b"From")
@@ -111,7 +121,7 @@ class Dialog:
         sender = request.sender
         # Without a Contact (against RFC 3261 8.1.1.8), where the request came from is the best guess.
         target = _target_of(request, b"sip:%b:%d" % (flow.host, flow.peer[1]))
-        dialog = cls(user, request.call_id, local, local_tag, remote, sender.tag, target, flow)
+        dialog = cls(user, request.call_id, local, local_tag, remote, sender.tag, target, flow, observed)
         dialog.remote_seq = request.cseq[0]
         if b"Record-Route" in request.index:
             dialog._set_route(parse_addresses_raw(request.values(b"Record-Route")))
@@ -123,7 +133,8 @@ class Dialog:
         remote = response.need(b"To")
         target = _target_of(response, self.target)
         tag = response.to_tag
-        dialog = Dialog(user, self.call_id, self.local, self.local_tag, remote, tag, target, self.flow)
+        ends = (self.call_id, self.local, self.local_tag, remote, tag)
+        dialog = Dialog(user, *ends, target, self.flow, self.observed)
         dialog.seq = self.seq
         if b"Record-Route" in response.index:
             dialog._set_route(parse_addresses_raw(response.values(b"Record-Route"))[::-1])
@@ -137,7 +148,8 @@ class Dialog:
         remote = notify.need(b"From")
         tag = notify.from_tag
         target = _target_of(notify, self.target)
-        dialog = Dialog(user, self.call_id, self.local, self.local_tag, remote, tag, target, self.flow)
+        ends = (self.call_id, self.local, self.local_tag, remote, tag)
+        dialog = Dialog(user, *ends, target, self.flow, self.observed)
         dialog.seq = self.seq
         dialog.remote_seq = notify.cseq[0]
         if b"Record-Route" in notify.index:
@@ -160,8 +172,10 @@ class Dialog:
         """Point ``flow`` at the next hop: the topmost Route, else the remote target (RFC 3261 8.1.2).
 
         An address that is no IP literal, or that no listening point of ours reaches, leaves the flow
-        where the peer's last message came from.
+        where the peer's last message came from, and so does ``observed``.
         """
+        if self.observed:
+            return
         try:
             uri = _parsed(self._first_hop())
         except MalformedError:

@@ -60,6 +60,9 @@ class Core(Protocol):
     def knows(self, flow: Flow) -> bool:
         """Tell whether this source may open a transaction with us."""
 
+    def is_behind_nat(self, flow: Flow) -> bool:
+        """Tell whether what this source says of its own address is not to be believed."""
+
     def on_request(
         self, transaction: ServerTransaction, request: Request, uri: Uri, source: Flow, now: float
     ) -> None:
@@ -305,7 +308,7 @@ class Endpoint:
             if isinstance(transaction, InviteServer) and not transaction.is_accepted:
                 transaction.feed(InviteServerInput.ACK, request, now)
             else:
-                self._ack(request, now)
+                self._ack(request, flow, now)
             return
         if transaction is not None:
             transaction.feed(transaction.REQUEST, request, now)
@@ -345,7 +348,7 @@ class Endpoint:
         if method == b"CANCEL":
             self._cancel(transaction, request, now)
         elif dialog is not None:
-            self._in_dialog(transaction, dialog, request, now)
+            self._in_dialog(transaction, dialog, request, flow, now)
         elif not to_tag and self._is_own(uri, method) and NAMING_DIALOGS.isdisjoint(request.index):
             self._serve_own(transaction, request, now)
         elif not to_tag:
@@ -374,7 +377,8 @@ class Endpoint:
         return 0
 
     def _reply_flow(self, via: Via, source: Flow) -> Flow:
-        """Return where responses go (RFC 3261 18.2.2, RFC 3581 4).
+        """Return where responses go (RFC 3261 18.2.2, RFC 3581 4). A peer behind a NAT gets them as if it
+        had asked for rport.
 
         A ``maddr`` is not followed: it would let a source aim our answers at third parties. On a stream it is
         the connection that the request came on; the flow takes note of where the peer can be reached when
@@ -388,7 +392,7 @@ class Endpoint:
         if via.rport:
             return source
         port = via.port or 5060
-        if port == source.peer[1]:
+        if port == source.peer[1] or (self.core is not None and self.core.is_behind_nat(source)):
             return source
         return self.flows.get(source.local, (source.peer[0], port))
 
@@ -411,7 +415,7 @@ class Endpoint:
         if invite.awaits_final and invite.user is not None:
             invite.user.on_cancel(invite, cancel, now)
 
-    def _ack(self, request: Request, now: float) -> None:
+    def _ack(self, request: Request, source: Flow, now: float) -> None:
         """Pass the ACK for a 2xx to its dialog; an ACK is never answered (RFC 3261 17)."""
         try:
             dialog = self.dialogs.get((request.to_tag, request.from_tag))
@@ -421,14 +425,23 @@ class Endpoint:
         if dialog is None or dialog.user is None or dialog.call_id != request.call_id:
             self.dropped["stray ACK"] += 1
             return
+        if dialog.observed:
+            dialog.flow = source
         dialog.user.on_ack(dialog, request, now)
 
     def _in_dialog(
-        self, transaction: ServerTransaction, dialog: Dialog, request: Request, now: float
+        self,
+        transaction: ServerTransaction,
+        dialog: Dialog,
+        request: Request,
+        source: Flow,
+        now: float,
     ) -> None:
         if not dialog.accepts(request):
             transaction.reject(500, b"", now, b"Retry-After: 1\r\n")
             return
+        if dialog.observed:
+            dialog.flow = source
         assert dialog.user is not None, "an open dialog has a user"
         dialog.user.on_request(dialog, transaction, request, now)
 

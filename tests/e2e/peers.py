@@ -243,15 +243,19 @@ class Lab:
         route: str = "",
         targets: Mapping[str, str] | None = None,
         more: str = "",
+        every_trunk: str = "",
     ) -> Gateway:
         """Start the gateway between the PBX and `carriers` (port by trunk name), hunted in order unless
         `route`, further lines of the route to them, says otherwise.
 
-        `targets` has the URIs of trunks whose calls go elsewhere, `more` what else the configuration says.
+        `targets` has the URIs of trunks whose calls go elsewhere, `more` what else the configuration says,
+        `every_trunk` what it says of each trunk.
         """
         ports = carriers or {"carrier": self.carrier_port}
         config = self.folder / "gateway.toml"
-        config.write_text(more + self._config(ports, pbx_port or self.pbx_port, route, targets or {}))
+        config.write_text(
+            more + self._config(ports, pbx_port or self.pbx_port, route, targets or {}, every_trunk)
+        )
         (self.folder / "rules.toml").write_text(rules)
         return self._start_gateway("--config", str(config))
 
@@ -273,7 +277,12 @@ class Lab:
         return gateway
 
     def _config(
-        self, carriers: Mapping[str, int], pbx_port: int, route: str, targets: Mapping[str, str]
+        self,
+        carriers: Mapping[str, int],
+        pbx_port: int,
+        route: str,
+        targets: Mapping[str, str],
+        every_trunk: str,
     ) -> str:
         trunks = [("pbx", "pbx", pbx_port), *((name, "carrier", port) for name, port in carriers.items())]
         names = ", ".join(f'"{name}"' for name in carriers)
@@ -283,7 +292,7 @@ class Lab:
                 'rules = "rules.toml"\ndrain = "2s"\n[console]\nlisten = ""\n[ledger]\nurl = ""',
                 *(
                     f'[[trunk]]\nname = "{name}"\nkind = "{kind}"\nsource = ["{self.at(port)}"]\n'
-                    f'target = ["{targets.get(name) or "sip:" + self.at(port)}"]'
+                    f'target = ["{targets.get(name) or "sip:" + self.at(port)}"]\n{every_trunk}'
                     for name, kind, port in trunks
                 ),
                 f'[[route]]\nfrom = ["pbx"]\nto = [{names}]\n{route}\n'

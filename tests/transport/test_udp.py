@@ -47,6 +47,9 @@ class Everybody:
     def knows(self, _flow: Flow) -> bool:
         return True
 
+    def is_behind_nat(self, _flow: Flow) -> bool:
+        return False
+
     def on_request(self, *_args: object) -> None:
         raise AssertionError("requests to the gateway itself are the endpoint's")
 
