@@ -36,7 +36,7 @@ class Watched(Net):
 
     seen = 0
 
-    def transmit(self, data: bytes, source: Address, destination: Address) -> None:
+    def transmit(self, data: bytes, source: Address, destination: Address, transport: str = "udp") -> None:
         if source == GATEWAY:
             self.seen += 1
             shown = _MEDIA.sub(b"", data)
@@ -44,7 +44,7 @@ class Watched(Net):
                 assert secret not in shown, (
                     f"{secret!r} towards {destination}: {data.decode(errors='replace')}"
                 )
-        super().transmit(data, source, destination)
+        super().transmit(data, source, destination, transport)
 
 
 def names(host: str) -> tuple[str, str]:
