@@ -43,13 +43,13 @@ class Refusal(NamedTuple):
     status: int
     why: str
     lines: bytes = b""
-    warning: int = 399
+    code: int = 399  # of the Warning
 
 
 _NO_DIALOG = Refusal(481, "no such dialog")  # RFC 3891 3, RFC 3911 4
 _NO_ROUTE = Refusal(404, "no route")
 _NONE_UP = Refusal(503, "no target is up", _RETRY_AFTER)
-_NO_TLS = Refusal(480, "SIPS Not Allowed", warning=380)  # no target of the route has TLS (RFC 5630)
+_NO_TLS = Refusal(480, "SIPS Not Allowed", code=380)  # no target of the route has TLS (RFC 5630)
 _TOO_MANY_SUBSCRIPTIONS = Refusal(503, "too many subscriptions", _RETRY_AFTER)
 
 
@@ -217,7 +217,7 @@ class B2bua:
         hops, together = self._hops(trunk, request, uri, record, now)
         if isinstance(hops, Refusal):
             self.refused[hops.why] += 1
-            call.refuse(hops.status, hops.why, now, hops.lines, hops.warning)
+            call.refuse(hops.status, hops.why, now, hops.lines, hops.code)
         else:
             call.start(hops, together, now)
 
@@ -256,7 +256,7 @@ class B2bua:
             hops = _TOO_MANY_SUBSCRIPTIONS
         if isinstance(hops, Refusal):
             self.refused[hops.why] += 1
-            lines = b'Warning: %d gateway "%b"\r\n' % (hops.warning, hops.why.encode()) + hops.lines
+            lines = b'Warning: %d gateway "%b"\r\n%b' % (hops.code, hops.why.encode(), hops.lines)
             transaction.reject(hops.status, self.endpoint.new_token(), now, lines)
         else:
             OutsideRelay(self, trunk, transaction, request, uri, record, hops).start(now)

@@ -93,9 +93,9 @@ class Names:
             return _IN_URI.sub(lambda found: found[1] + self._rename_escaped(found[2], target), line)
         value = line.partition(b":")[2]
         if key == b"In-Reply-To":
-            calls = [item.strip() for item in value.split(b",")]
-            called = [self._rename_call(call, target) for call in calls]
-            return line if called == calls else b"In-Reply-To: " + b", ".join(called)
+            return b"In-Reply-To: " + b", ".join(
+                self._rename_call(item.strip(), target) for item in value.split(b",")
+            )
         tags = _TAGS.get(key)
         if tags is None:
             return line
@@ -176,7 +176,7 @@ def _place_of(dialog: Dialog) -> Hop | None:
         uri = parse_uri(dialog.target)
     except MalformedError:
         return None
-    if uri.scheme != b"sip":
+    if uri.scheme not in (b"sip", b"sips"):
         return None
     flow = dialog.flow
     address = Address(flow.peer[0], flow.peer[1], flow.local.transport)

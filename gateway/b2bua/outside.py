@@ -142,11 +142,11 @@ class OutsideRelay(Relay):
         self._share_time(now)
         request, uri = self.forth.opening(self._request, self._uri)
         lines = self.forth.lines if request.method != b"REGISTER" else self.forth.lines_with_contact
-        half = self._half(request, uri, hop, flow, now)
+        half = self._half(hop, request, uri, flow, now)
         self._client = self.send(half, request, lines(self._core.names.rename(request, hop.trunk)), now)
 
-    def _half(self, request: Request, uri: Uri, hop: Hop, flow: Flow, now: float) -> Dialog:
-        kind = OpenHalf if request.method in OPENING else Dialog
+    def _half(self, hop: Hop, request: Request, uri: Uri, flow: Flow, now: float) -> Dialog:
+        kind = OpenHalf if self._request.method in OPENING else Dialog
         half = kind(
             None,
             self.endpoint.new_token() + b"@" + flow.local.host.encode(),
@@ -154,6 +154,7 @@ class OutsideRelay(Relay):
             b"",
             hop.uri or target_uri(uri, hop.target),
             flow,
+            hop.trunk.nat,
         )
         if isinstance(half, OpenHalf):
             subscriptions = self._core.subscriptions

@@ -148,7 +148,8 @@ class Dialog:
         remote = notify.need(b"From")
         tag = notify.from_tag
         target = _target_of(notify, self.target)
-        dialog = Dialog(user, self.call_id, self.local, self.local_tag, remote, tag, target, self.flow)
+        ends = (self.call_id, self.local, self.local_tag, remote, tag)
+        dialog = Dialog(user, *ends, target, self.flow, self.observed)
         dialog.seq = self.seq
         dialog.remote_seq = notify.cseq[0]
         if b"Record-Route" in notify.index:
