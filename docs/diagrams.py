@@ -16,6 +16,12 @@ from typing import Any
 
 from gateway.b2bua.call import Call
 from gateway.b2bua.events import State as CallState
+from gateway.b2bua.liveness import DialogPing
+from gateway.b2bua.liveness import State as PingState
+from gateway.b2bua.reliable import Sender
+from gateway.b2bua.reliable import State as SenderState
+from gateway.b2bua.session_timer import SessionTimer
+from gateway.b2bua.session_timer import State as SessionState
 from gateway.sip.transaction import InviteClient, InviteServer, NonInviteClient, NonInviteServer
 
 PAGE = Path(__file__).with_name("states.md")
@@ -43,7 +49,7 @@ class Machine:
     about: str
     kind: Any  # a class with TABLE, and for a transaction REPEAT and DEADLINE
     first: IntEnum
-    last: str
+    last: str  # "" where only its owner's end ends it
 
 
 MACHINES = (
@@ -84,6 +90,27 @@ MACHINES = (
         CallState.CALLING,
         "ENDED",
     ),
+    Machine(
+        "Reliable provisional responses",
+        'Those of one early dialog with a caller, where its trunk has `prack = "local"` (RFC 3262 3).',
+        Sender,
+        SenderState.IDLE,
+        "SETTLED",
+    ),
+    Machine(
+        "Session timer",
+        "Of one leg, where its trunk has `session_timer` (RFC 4028).",
+        SessionTimer,
+        SessionState.OURS,
+        "OVER",
+    ),
+    Machine(
+        "Dialog ping",
+        "Of one leg, where its trunk has `dialog_ping` (RFC 5057). It ends with its leg.",
+        DialogPing,
+        PingState.QUIET,
+        "",
+    ),
 )
 
 
@@ -106,7 +133,8 @@ def _draw(machine: Machine) -> str:
     lines += [
         f"    {state} --> {following}: {', '.join(names)}" for (state, following), names in arrows.items()
     ]
-    lines.append(f"    {machine.last} --> [*]")
+    if machine.last:
+        lines.append(f"    {machine.last} --> [*]")
     source = Path(inspect.getfile(machine.kind)).relative_to(PAGE.parent.parent)
     parts = [
         f"## {machine.title}",

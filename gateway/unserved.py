@@ -15,7 +15,6 @@ _TRUNK_KEYS = (
     "tls_cert",
     "tls_key",
     "tls_verify",
-    "session_timer",
 )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from gateway.routing.trunk import Trunk
 from gateway.sip.message import Row, header_key
 
+from .option_tags import without_option
+
 # Each leg writes these for itself.
 OWNED = frozenset(
     (
@@ -20,6 +22,10 @@ OWNED = frozenset(
 _TRUSTED_ONLY = frozenset((b"P-Asserted-Identity", b"Privacy"))
 # A CANCEL speaks for the hop only and has no body (RFC 3261 9.1).
 _NOT_IN_CANCEL = frozenset((b"Require", b"Proxy-Require", b"Content-Type", b"Content-Disposition"))
+
+
+# Each side of a session timer speaks for its own leg.
+_SESSION_TIMER = frozenset((b"Session-Expires", b"Min-SE"))
 
 
 class Policy:
@@ -62,6 +68,22 @@ class Policy:
         return b"\r\n".join(kept)
 
 
+class _WithoutTimer(Policy):
+    """Between trunks of which one has a session timer with the gateway: what a peer says of timers ends
+    here (RFC 4028); the leg that has one says so by itself.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, source: Trunk, target: Trunk) -> None:
+        super().__init__(source, target)
+        self._dropped |= _SESSION_TIMER
+
+    def lines(self, rows: list[Row]) -> bytes:
+        """Return the header lines that pass, without the session timer."""
+        return super().lines(without_option(rows, b"timer"))
+
+
 class PolicyTable:
     """The policies in use, made on first need. Trunks count by identity: after a reload, calls that began
     under the old settings keep them.
@@ -75,5 +97,6 @@ class PolicyTable:
         key = (source, target)
         policy = self._table.get(key)
         if policy is None:
-            policy = self._table[key] = Policy(source, target)
+            own = source.session_timer is not None or target.session_timer is not None
+            policy = self._table[key] = (_WithoutTimer if own else Policy)(source, target)
         return policy

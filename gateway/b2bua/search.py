@@ -19,6 +19,7 @@ from gateway.sip.message import Request, Response, Row
 from gateway.sip.uri import Uri
 
 from .events import Rejected
+from .extensions import prepare
 from .hunting import Verdict, better, has_failed, next_hops, stops_all
 from .leg import CalleeLeg
 from .naming import rename_dialogs
@@ -114,6 +115,8 @@ class Search:
             leg.on_no_response(None, 503, now)
             return
         rows = rename_dialogs(request, core.endpoint, leg.trunk)
+        if leg.trunk.has_own or call.caller.own is not None:
+            rows = prepare(call.caller, leg, request, rows)
         lines = call.policy(call.caller, leg).lines(rows if not self._share else self._shared(rows))
         if leg.trunk.x_cid:
             lines += b"X-CID: %b\r\n" % request.call_id
