@@ -29,7 +29,11 @@ PACKAGES = {"sipp": "sip-tester", "kamailio": "kamailio"}
 START_LIMIT = 15.0
 STOP_LIMIT = 20.0
 # What a scenario file says between @ signs when a test does not: see the files.
-DEFAULTS = {"LINGER": "200", "HEADERS": "Server: carrier"}
+DEFAULTS = {
+    "LINGER": "200",
+    "HEADERS": "Server: carrier",
+    "CALLER": "Subject: a word the gateway does not know",
+}
 
 DEAD_NUMBER_RULE = """\
 version = 1
@@ -243,15 +247,18 @@ class Lab:
         route: str = "",
         targets: Mapping[str, str] | None = None,
         more: str = "",
+        keys: Mapping[str, str] | None = None,
     ) -> Gateway:
         """Start the gateway between the PBX and `carriers` (port by trunk name), hunted in order unless
         `route`, further lines of the route to them, says otherwise.
 
-        `targets` has the URIs of trunks whose calls go elsewhere, `more` what else the configuration says.
+        `targets` has the URIs of trunks whose calls go elsewhere, `keys` further lines of a trunk's table,
+        `more` what else the configuration says.
         """
         ports = carriers or {"carrier": self.carrier_port}
+        settings = self._config(ports, pbx_port or self.pbx_port, route, targets or {}, keys or {})
         config = self.folder / "gateway.toml"
-        config.write_text(more + self._config(ports, pbx_port or self.pbx_port, route, targets or {}))
+        config.write_text(more + settings)
         (self.folder / "rules.toml").write_text(rules)
         return self._start_gateway("--config", str(config))
 
@@ -266,7 +273,12 @@ class Lab:
         return gateway
 
     def _config(
-        self, carriers: Mapping[str, int], pbx_port: int, route: str, targets: Mapping[str, str]
+        self,
+        carriers: Mapping[str, int],
+        pbx_port: int,
+        route: str,
+        targets: Mapping[str, str],
+        keys: Mapping[str, str],
     ) -> str:
         trunks = [("pbx", "pbx", pbx_port), *((name, "carrier", port) for name, port in carriers.items())]
         names = ", ".join(f'"{name}"' for name in carriers)
@@ -276,7 +288,7 @@ class Lab:
                 'rules = "rules.toml"\ndrain = "2s"\n[console]\nlisten = ""\n[ledger]\nurl = ""',
                 *(
                     f'[[trunk]]\nname = "{name}"\nkind = "{kind}"\nsource = ["{self.at(port)}"]\n'
-                    f'target = ["{targets.get(name) or "sip:" + self.at(port)}"]'
+                    f'target = ["{targets.get(name) or "sip:" + self.at(port)}"]\n{keys.get(name, "")}'
                     for name, kind, port in trunks
                 ),
                 f'[[route]]\nfrom = ["pbx"]\nto = [{names}]\n{route}\n'
