@@ -34,9 +34,8 @@ class Own:
         self.pracks: Pracks | None = None  # on the callee's leg
         self.timer: SessionTimer | None = None
         self.ping: DialogPing | None = None
-        self._invite: tuple[bytes, bytes, int] | None = (
-            None  # header lines, body and hops, until it is answered
-        )
+        # Header lines, body and hops of our INVITE, until it is answered.
+        self._invite: tuple[bytes, bytes, int] | None = None
         if trunk.session_timer is not None:
             self.timer = SessionTimer(leg, trunk.session_timer)
         elif trunk.dialog_ping is not None:

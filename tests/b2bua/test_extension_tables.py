@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Callable
 from enum import IntEnum
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from gateway.b2bua import liveness, reliable, session_timer
+from gateway.b2bua.call import Call
+from gateway.b2bua.leg import Leg
 from gateway.b2bua.liveness import DialogPing
 from gateway.b2bua.reliable import Sender
 from gateway.b2bua.session_timer import SessionTimer
@@ -87,3 +90,17 @@ def test_what_cannot_happen_is_loud(machine: type[Any], state: IntEnum, given: I
     one.state = state
     with pytest.raises(ImpossibleInputError, match=f"{given.name} in state {state.name}"):
         one.feed(given, None, 0.0)
+
+
+@pytest.mark.parametrize("dialogues", [dialogues for *_, dialogues in MACHINES])
+def test_calls_that_have_ended_need_no_garbage_collector(dialogues: Dialogues) -> None:
+    """What a leg has of its own refers to the leg, and goes with it."""
+    gc.collect()
+    gc.disable()
+    try:
+        for dialogue in dialogues:
+            dialogue()
+        left = [item for item in gc.get_objects() if isinstance(item, (Call, Leg))]
+    finally:
+        gc.enable()
+    assert left == []
