@@ -7,16 +7,17 @@ somebody alive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gateway.sip.dialog import Dialog
 from gateway.sip.message import Response
-from gateway.sip.transaction import ClientTransaction, ImpossibleInputError
-from gateway.sip.transaction.base import OFF, Compiled, compile_table
+from gateway.sip.transaction import ClientTransaction
+from gateway.sip.transaction.base import OFF, compile_table
 
 from .events import State as CallState
+from .machine import Action, Machine
 
 if TYPE_CHECKING:
     from .leg import Leg
@@ -27,29 +28,17 @@ WAIT_A_MOMENT = 2.0
 # ended is not kept for hours.
 _TIMER_STEP = 60.0
 
-Action = Callable[[Any, Any, float], None] | None
 
-
-class Keeper:
+class Keeper(Machine):
     """Looks after one leg's confirmed dialog, by a table of its own. ``leg`` is None once that is over."""
 
-    __slots__ = ("_acts_at", "_looks_at", "leg", "state")
-    STEPS: ClassVar[Compiled]
+    __slots__ = ("_acts_at", "_looks_at", "leg")
 
     def __init__(self, leg: Leg, state: IntEnum) -> None:
+        super().__init__(state)
         self.leg: Leg | None = leg
-        self.state: Any = state
         self._acts_at = OFF  # when the next thing is to be done
         self._looks_at = OFF  # when on_timer is due
-
-    def feed(self, given: IntEnum, detail: Any, now: float) -> None:
-        """Take one step of the table. Raises ImpossibleInputError on a cell that is not there."""
-        step = self.STEPS[self.state][given]
-        if step is None:
-            raise ImpossibleInputError(f"{type(self).__name__}: {given.name} in state {self.state.name}")
-        self.state, action = step
-        if action is not None:
-            action(self, detail, now)
 
     def on_timer(self, now: float) -> None:
         """Look whether something is due; while the call is not simply up, look again soon."""

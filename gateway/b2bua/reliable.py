@@ -12,7 +12,7 @@ needs nothing that only the other side could say.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 from zlib import crc32
@@ -22,9 +22,10 @@ import msgspec
 from gateway.sip.dialog import Dialog
 from gateway.sip.headers import parse_rack
 from gateway.sip.message import Request, Response
-from gateway.sip.transaction import ImpossibleInputError, InviteClient, ServerTransaction
+from gateway.sip.transaction import InviteClient, ServerTransaction
 from gateway.sip.transaction.base import OFF, compile_table
 
+from .machine import Action, Machine
 from .option_tags import demands, without_option
 
 if TYPE_CHECKING:
@@ -62,17 +63,14 @@ class Provisional(msgspec.Struct, eq=False):
     body: bytes
 
 
-Action = Callable[[Any, Any, float], None] | None
-
-
-class Sender:
+class Sender(Machine):
     """The reliable responses of one early dialog with the caller. ``out`` is the one without a PRACK."""
 
-    __slots__ = ("_again_at", "_every", "_rseq", "_tag", "_until", "_waiting", "out", "owner", "state")
+    __slots__ = ("_again_at", "_every", "_rseq", "_tag", "_until", "_waiting", "out", "owner")
 
     def __init__(self, owner: Reliable, tag: bytes) -> None:
+        super().__init__(State.IDLE)
         self.owner: Reliable | None = owner
-        self.state: Any = State.IDLE
         self.out: Provisional | None = None
         self._tag = tag
         # RFC 3262 3 asks for a first number chosen evenly from 1 to 2**31 - 1; the tag is random.
@@ -80,15 +78,6 @@ class Sender:
         self._waiting: deque[Provisional] = deque()
         self._every = 0.0
         self._again_at = self._until = OFF
-
-    def feed(self, given: Input, detail: Any, now: float) -> None:
-        """Take one step of the table. Raises ImpossibleInputError on a cell that is not there."""
-        step = self.STEPS[self.state][given]
-        if step is None:
-            raise ImpossibleInputError(f"Sender: {given.name} in state {self.state.name}")
-        self.state, action = step
-        if action is not None:
-            action(self, detail, now)
 
     def on_timer(self, now: float) -> None:
         """Repeat what is out, or give up; a call for nothing does nothing."""

@@ -22,7 +22,8 @@ from gateway.sip.transaction import ClientTransaction, InviteClient
 from gateway.sip.transaction.base import OFF, compile_table
 
 from .leg import CalleeLeg, Leg
-from .liveness import DIALOG_IS_GONE, Action, Keeper
+from .liveness import DIALOG_IS_GONE, Keeper
+from .machine import Action
 from .option_tags import offers
 
 OPTION = b"timer"
