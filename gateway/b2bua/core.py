@@ -12,7 +12,7 @@ from zlib import crc32
 
 from gateway.routing.health import Health
 from gateway.routing.locate import Address, Locator, NoLocator
-from gateway.routing.route import Hop, Plan, Routes
+from gateway.routing.route import Hop, Plan, Routes, over_tls
 from gateway.routing.trunk import Trunk, TrunkTable
 from gateway.rules import Facts, RuleSet, emit, emitted_q850, q850_of
 from gateway.sip.dialog import Dialog
@@ -46,6 +46,9 @@ class Setup:
     rules: RuleSet
 
 
+_SIPS_NOT_ALLOWED = "SIPS Not Allowed"  # with 480 and code 380: no target of the route has TLS (RFC 5630)
+
+
 class B2bua:
     """Serves an :class:`Endpoint`. ``sinks`` get the record of each call as it ends; ``locator`` finds
     targets that are names.
@@ -64,7 +67,7 @@ class B2bua:
         self.locator = locator or NoLocator()
         self.health = Health()
         self.pinger = Pinger(self)
-        self.policies = PolicyTable()
+        self.policies = PolicyTable(endpoint)
         self.calls: set[Call] = set()
         self.begun = 0  # calls since the start
         self.draining = False
@@ -82,7 +85,7 @@ class B2bua:
         for trunk in setup.trunks:
             trunk.carry_over(self.setup.trunks.by_name.get(trunk.name))
         self.setup = setup
-        self.policies = PolicyTable()
+        self.policies.clear()
 
     def begin(self, now: float) -> None:
         """Start what the trunks ask for by themselves; again after each reload."""
@@ -92,14 +95,25 @@ class B2bua:
 
     def knows(self, flow: Flow) -> bool:
         """Tell whether a trunk has this source."""
-        return self.setup.trunks.find(flow.peer[0], flow.peer[1]) is not None
+        return self.setup.trunks.of(flow) is not None
+
+    def trunks(self) -> TrunkTable:
+        """The trunks that are served now."""
+        return self.setup.trunks
+
+    def is_behind_nat(self, flow: Flow) -> bool:
+        """Tell whether this source is of a trunk with ``nat``."""
+        trunk = self.setup.trunks.find(flow.peer[0], flow.peer[1])
+        return trunk is not None and trunk.nat
 
     def on_request(
         self, transaction: ServerTransaction, request: Request, uri: Uri, source: Flow, now: float
     ) -> None:
         """Begin a call, or relay a transaction outside of any dialog."""
-        trunk = self.setup.trunks.find(source.peer[0], source.peer[1])
+        trunk = self.setup.trunks.of(source)
         assert trunk is not None, "the endpoint asked whether we know the source"
+        if trunk.numbers is not None:
+            request, uri = trunk.numbers.read(request, uri)
         self._serial += 1
         record = CallRecord(
             # Rising ids, so that a database's index of them grows at its end.
@@ -188,6 +202,12 @@ class B2bua:
             call.refuse(404, "no route", now)
             return
         hops = plan.hops if not plan.is_weighted else plan.draw(crc32(self.endpoint.new_token()))
+        if uri.scheme == b"sips":
+            hops = over_tls(hops)
+            if not hops:
+                self.refused["no TLS for sips"] += 1
+                call.refuse(480, _SIPS_NOT_ALLOWED, now, warning_code=380)
+                return
         hops = self.health.choose(hops, now)
         if hops:
             call.start(hops, plan.strategy == "parallel", now)
@@ -215,7 +235,13 @@ class B2bua:
             warning = b'Warning: 399 gateway "no route"\r\n'
             transaction.reject(404, self.endpoint.new_token(), now, warning)
             return
-        hop = plan.hops[0]
+        hops = plan.hops if uri.scheme != b"sips" else over_tls(plan.hops)
+        if not hops:
+            self.refused["no TLS for sips"] += 1
+            warning = b'Warning: 380 gateway "%b"\r\n' % _SIPS_NOT_ALLOWED.encode()
+            transaction.reject(480, self.endpoint.new_token(), now, warning)
+            return
+        hop = hops[0]
         relay = _OutsideRelay(self, transaction, request, uri, record, trunk, hop, now)
         addresses = self.locator.locate(hop.target, relay, now) if hop.address is None else (hop.address,)
         if addresses is not None:
@@ -271,16 +297,17 @@ class _OutsideRelay(Relay):
         """Send the request to the first address of its target."""
         core, request, hop = self._core, self._request, self._hop
         endpoint = core.endpoint
-        flow = endpoint.flows.towards(*addresses[0]) if addresses else None
+        flow = endpoint.flows.towards(*addresses[0], hop.trunk.name) if addresses else None
         if flow is None:
             self.server.reject(503, endpoint.new_token(), now)
             return
+        request, uri = self.forth.opening(request, self._uri)
         half = Dialog(
             None,
             endpoint.new_token() + b"@" + flow.local.host.encode(),
             *outgoing_ends(request, endpoint.new_token()),
             b"",
-            target_uri(self._uri, hop.target),
+            target_uri(uri, hop.target),
             flow,
         )
         lines = self.forth.lines if request.method != b"REGISTER" else self.forth.lines_with_contact
@@ -301,7 +328,7 @@ class _OutsideRelay(Relay):
         emitted = Response(decision.status, decision.phrase, verdict.rows, response.index)
         lines = back_lines(self.back, emitted, self.server)
         tag = self.endpoint.new_token()
-        self.server.respond(decision.status, decision.phrase, tag, lines, response.body, now)
+        self.server.respond(decision.status, decision.phrase, tag, lines, self.back.body(response), now)
 
 
 @remembered

@@ -16,6 +16,7 @@ from gateway.sip.transaction import InviteClient, ServerTransaction
 from .leg import CalleeLeg, CallerLeg, Leg
 from .liveness import DialogPing
 from .option_tags import demands, offers, without_option
+from .policy import Policy
 from .reliable import OPTION as RELIABLE
 from .reliable import Pracks, Provisional, Reliable
 from .session_timer import LEAST, SessionTimer
@@ -48,11 +49,11 @@ class Own:
         lines = b"" if self.timer is None else self.timer.request_lines()
         return lines if self.pracks is None else lines + b"Supported: %b\r\n" % RELIABLE
 
-    def keep(self, request: Request, lines: bytes) -> None:
+    def keep(self, request: Request, lines: bytes, body: bytes) -> None:
         """Keep what a second INVITE would need."""
         if self.timer is not None:
-            self._invite = (lines, request.body, request.max_forwards - 1)
-            self.timer.sent(request, request.body)
+            self._invite = (lines, body, request.max_forwards - 1)
+            self.timer.sent(request, body)
 
     def second_invite(self, response: Response) -> tuple[bytes, bytes, int] | None:
         """Return header lines, body and hops of the INVITE that a 422 asks for, or None (RFC 4028 7.3)."""
@@ -74,7 +75,7 @@ class Own:
     def progress(self, tag: bytes, provisional: Provisional, response: Response, now: float) -> bool:
         """Take over a provisional response to the caller; False where it goes out plainly."""
         if self.timer is not None:
-            self.timer.sent(response, response.body)
+            self.timer.sent(response, provisional.body)
         if self.reliable is None:
             return False
         self.reliable.send(tag, provisional, now)
@@ -86,7 +87,7 @@ class Own:
         """Tell whether a 2xx of the callee has to wait for a PRACK of the caller (RFC 3262 3)."""
         return self.reliable is not None and self.reliable.holds(callee, invite, response, dialog)
 
-    def answer(self, request: Request, response: Response, now: float) -> bytes:
+    def answer(self, request: Request, response: Response, body: bytes, now: float) -> bytes:
         """The callee has answered: return what our 2xx to the caller says by itself."""
         if self.reliable is not None:
             self.reliable.stop(now)
@@ -95,7 +96,7 @@ class Own:
         if self.timer is None:
             return b""
         lines = self.timer.accept(request, now)
-        self.timer.sent(response, response.body)
+        self.timer.sent(response, body)
         return lines
 
     # -- on either --------------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ class Own:
             return False
         dialog.retarget(request, leg.endpoint.flows)
         lines = timer.accept(request, now)
-        transaction.reject(200, b"", now, lines + b"Contact: %b\r\n" % dialog.flow.local.contact)
+        transaction.reject(200, b"", now, lines + b"Contact: %b\r\n" % dialog.contact)
         return True
 
     def stop(self, now: float) -> None:
@@ -169,17 +170,17 @@ def reinvites(leg: Leg) -> bool:
     return leg.own is not None and leg.own.timer is not None and leg.own.timer.reinvites
 
 
-def note_sent(leg: Leg, message: Request | Response) -> None:
-    """Take note of a message that this leg was sent, for its body."""
+def note_sent(leg: Leg, message: Request | Response, policy: Policy) -> None:
+    """Take note of a message that this leg was sent under a policy, for its body."""
     if leg.own is not None and leg.own.timer is not None:
-        leg.own.timer.sent(message, message.body)
+        leg.own.timer.sent(message, policy.body(message))
 
 
-def passed(leg: Leg, other: Leg, request: Request, response: Response, now: float) -> bytes:
+def passed(leg: Leg, other: Leg, request: Request, response: Response, back: Policy, now: float) -> bytes:
     """A re-INVITE or UPDATE of ``leg`` got a 2xx from ``other``: the timers of both begin anew. Return what
     the 2xx says of that to ``leg``.
     """
-    note_sent(leg, response)
+    note_sent(leg, response, back)
     other_timer, timer = _running(other), _running(leg)
     if other_timer is not None:
         other_timer.agreed(response, now)
@@ -191,13 +192,15 @@ def has_own(leg: Leg, other: Leg) -> bool:
     return leg.own is not None or other.own is not None
 
 
-def refresh_rows(leg: Leg, other: Leg, request: Request, rows: list[Row]) -> tuple[list[Row], bytes]:
+def refresh_rows(
+    leg: Leg, other: Leg, request: Request, rows: list[Row], forth: Policy
+) -> tuple[list[Row], bytes]:
     """Return the rows of a re-INVITE or UPDATE from ``leg`` that pass to ``other``, and what it says there of
     the extensions.
     """
     if speaks_reliably(leg) or speaks_reliably(other):
         rows = without_option(rows, RELIABLE)
-    note_sent(other, request)
+    note_sent(other, request, forth)
     timer = _running(other)
     return rows, b"" if timer is None else timer.request_lines()
 

@@ -56,14 +56,14 @@ def pass_inside(
     if request.method == b"UPDATE":
         leg.updating = True
         if has_own(leg, other):
-            rows, added = refresh_rows(leg, other, request, rows)
+            rows, added = refresh_rows(leg, other, request, rows, forth)
 
         def updated(response: Response | None, then: float) -> bytes:
             leg.updating = False
             if response is None or response.status >= 300:
                 return b""
             twin.retarget(response, call.endpoint.flows)
-            return passed(leg, other, request, response, then)
+            return passed(leg, other, request, response, back, then)
 
         relay.on_final = updated
     relay.send(twin, request, forth.lines(rows) + added, now)
@@ -98,20 +98,18 @@ def _pass_reinvite(
         leg.reinvite = None
         if response is None or response.status >= 300:
             return b""
-        return passed(leg, other, request, response, then)
+        return passed(leg, other, request, response, back, then)
 
     def wait_for_ack(answer: Answer) -> None:
         leg.wait_for_ack(seq, answer)
 
-    forth = call.policy(leg, other)
-    relay = ReinviteRelay(
-        call.endpoint, transaction, forth, call.policy(other, leg), finished, wait_for_ack, call.on_no_ack
-    )
+    forth, back = call.policy(leg, other), call.policy(other, leg)
+    relay = ReinviteRelay(call.endpoint, transaction, forth, back, finished, wait_for_ack, call.on_no_ack)
     transaction.user = leg.reinvite = relay
     transaction.respond(100, b"Trying", b"", b"", b"", now)
     rows, added = request.rows, b""
     if has_own(leg, other):
-        rows, added = refresh_rows(leg, other, request, rows)
+        rows, added = refresh_rows(leg, other, request, rows, forth)
     relay.send(twin, request, forth.lines(rows) + added, now)
     call.endpoint.timers.at(now + other.trunk.ring_timeout, relay)
     assert relay.client is not None

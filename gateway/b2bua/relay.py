@@ -50,9 +50,10 @@ class Relay:
     def send(self, dialog: Dialog, request: Request, lines: bytes, now: float) -> ClientTransaction:
         """Send the request on in ``dialog``, with these header lines, and return its transaction."""
         if b"Contact" in request.index and request.method != b"REGISTER":
-            lines += b"Contact: %b\r\n" % dialog.flow.local.contact
+            lines += b"Contact: %b\r\n" % dialog.contact
         hops = request.max_forwards - 1
-        return self.endpoint.request(request.method, dialog, lines, request.body, self, now, hops)
+        body = self.forth.body(request)
+        return self.endpoint.request(request.method, dialog, lines, body, self, now, hops)
 
     def on_response(self, _client: ClientTransaction, response: Response, now: float) -> None:
         """Pass a response back (the 100 is each hop's own affair, RFC 3261 8.1.1.7)."""
@@ -68,8 +69,8 @@ class Relay:
         lines = back_lines(self.back, response, self.server)
         if self.added and 200 <= response.status < 300:
             lines += self.added
-        tag = self.endpoint.new_token()
-        self.server.respond(response.status, response.phrase, tag, lines, response.body, now)
+        tag, body = self.endpoint.new_token(), self.back.body(response)
+        self.server.respond(response.status, response.phrase, tag, lines, body, now)
 
     def on_no_response(self, _client: ClientTransaction, status: int, now: float) -> None:
         """Nobody answered: say so, but never by a late 408 to a non-INVITE request (RFC 4320 4.1)."""
@@ -88,7 +89,7 @@ def back_lines(policy: Policy, response: Response, server: ServerTransaction) ->
         return policy.lines_with_contact(response.rows)
     lines = policy.lines(response.rows)
     if status < 300 and (b"Contact" in response.index or server.method == b"INVITE"):
-        lines += b"Contact: %b\r\n" % server.flow.local.contact
+        lines += b"Contact: %b\r\n" % server.contact
     return lines
 
 

@@ -212,7 +212,7 @@ class SessionTimer(Keeper):
             if isinstance(side, Leg) and (side.reinvite is not None or side.updating):
                 self.feed(Input.GLARE, None, now)
                 return
-        lines = self.request_lines() + b"Contact: %b\r\n" % dialog.flow.local.contact
+        lines = self.request_lines() + b"Contact: %b\r\n" % dialog.contact
         method, body = b"UPDATE", b""
         if not self.updates and self._body is not None:
             method, body = b"INVITE", self._body[1]

@@ -248,19 +248,29 @@ class Lab:
         targets: Mapping[str, str] | None = None,
         more: str = "",
         keys: Mapping[str, str] | None = None,
+        every_trunk: str = "",
     ) -> Gateway:
         """Start the gateway between the PBX and `carriers` (port by trunk name), hunted in order unless
         `route`, further lines of the route to them, says otherwise.
 
-        `targets` has the URIs of trunks whose calls go elsewhere, `keys` further lines of a trunk's table,
-        `more` what else the configuration says.
+        `targets` has the URIs of trunks whose calls go elsewhere, `more` what else the configuration says,
+        `every_trunk` what it says of each trunk, `keys` what it says of a trunk by its name.
         """
         ports = carriers or {"carrier": self.carrier_port}
-        settings = self._config(ports, pbx_port or self.pbx_port, route, targets or {}, keys or {})
+        settings = self._config(
+            ports, pbx_port or self.pbx_port, route, targets or {}, every_trunk, keys or {}
+        )
         config = self.folder / "gateway.toml"
         config.write_text(more + settings)
         (self.folder / "rules.toml").write_text(rules)
         return self._start_gateway("--config", str(config))
+
+    def gateway_from(self, config: str, rules: str = NO_RULES) -> Gateway:
+        """Start the gateway with a gateway.toml of the test's."""
+        path = self.folder / "gateway.toml"
+        path.write_text(config)
+        (self.folder / "rules.toml").write_text(rules)
+        return self._start_gateway("--config", str(path))
 
     def default_gateway(self) -> Gateway:
         """Start the gateway as it comes, without a configuration or rules of the test's."""
@@ -278,6 +288,7 @@ class Lab:
         pbx_port: int,
         route: str,
         targets: Mapping[str, str],
+        every_trunk: str,
         keys: Mapping[str, str],
     ) -> str:
         trunks = [("pbx", "pbx", pbx_port), *((name, "carrier", port) for name, port in carriers.items())]
@@ -288,7 +299,8 @@ class Lab:
                 'rules = "rules.toml"\ndrain = "2s"\n[console]\nlisten = ""\n[ledger]\nurl = ""',
                 *(
                     f'[[trunk]]\nname = "{name}"\nkind = "{kind}"\nsource = ["{self.at(port)}"]\n'
-                    f'target = ["{targets.get(name) or "sip:" + self.at(port)}"]\n{keys.get(name, "")}'
+                    f'target = ["{targets.get(name) or "sip:" + self.at(port)}"]\n'
+                    f"{every_trunk}\n{keys.get(name, '')}"
                     for name, kind, port in trunks
                 ),
                 f'[[route]]\nfrom = ["pbx"]\nto = [{names}]\n{route}\n'
@@ -304,13 +316,16 @@ class Lab:
         port: int | None = None,
         calls: int = 1,
         limit: float = 30,
+        over: str = "u1",
         extra: Sequence[str] = (),
         **marks: str,
     ) -> Sipp:
-        """Start SIPp as the called side; returns when it listens. `scenario`: a file here, or "-sn uas"."""
+        """Start SIPp as the called side; returns when it listens. `scenario`: a file here, or "-sn uas";
+        `over`: as SIPp names transports, t1 for one TCP connection.
+        """
         port = port or self.carrier_port
-        peer = self._sipp(name, scenario, (), port, calls, limit, extra, marks)
-        self.wait_bound(peer, port)
+        peer = self._sipp(name, scenario, (), port, calls, limit, ("-t", over, *extra), marks)
+        self.wait_bound(peer, port, "udp" if over == "u1" else "tcp")
         return peer
 
     def caller(
@@ -322,12 +337,13 @@ class Lab:
         calls: int = 1,
         rate: int = 10,
         limit: float = 30,
+        over: str = "u1",
         extra: Sequence[str] = (),
         **marks: str,
     ) -> Sipp:
         """Start SIPp as the PBX, calling the gateway (or port `to`)."""
         target = (self.at(to or self.gateway_port), "-r", str(rate), "-l", str(calls))
-        return self._sipp(name, scenario, target, self.pbx_port, calls, limit, extra, marks)
+        return self._sipp(name, scenario, target, self.pbx_port, calls, limit, ("-t", over, *extra), marks)
 
     def _sipp(
         self,
@@ -365,11 +381,17 @@ class Lab:
         path.write_text(text)
         return ("-sf", str(path))
 
-    def kamailio(self, port: int, carrier_port: int) -> Peer:
-        """Start Kamailio as a record-routing proxy on `port` that sends calls to `carrier_port`."""
+    def kamailio(self, port: int, carrier_port: int, tls_port: int = 0, tls: str = "") -> Peer:
+        """Start Kamailio as a record-routing proxy on `port` that sends calls to `carrier_port`; with
+        `tls_port`, also over TLS, with `tls` for further lines of its configuration.
+        """
         need("kamailio")
         text = (SCENARIOS / "kamailio.cfg").read_text()
-        for mark, value in (("@LISTEN@", self.at(port)), ("@CARRIER@", self.at(carrier_port))):
+        marks = {"@LISTEN@": self.at(port), "@CARRIER@": self.at(carrier_port)}
+        if tls_port:
+            listen = f"listen=udp:@LISTEN@\nlisten=tls:{self.at(tls_port)}\nenable_tls=yes\n{tls}"
+            marks = {"disable_tcp=yes": "tcp_children=1", "listen=udp:@LISTEN@": listen, **marks}
+        for mark, value in marks.items():
             text = text.replace(mark, value)
         config = self.folder / "kamailio.cfg"
         config.write_text(text)
@@ -380,9 +402,9 @@ class Lab:
         self.wait_bound(peer, port)
         return peer
 
-    def wait_bound(self, peer: Peer, port: int) -> None:
-        """Return when some process holds UDP `port`; the test fails when `peer` ends before."""
-        table = Path("/proc/net/udp6" if ":" in self.host else "/proc/net/udp")
+    def wait_bound(self, peer: Peer, port: int, transport: str = "udp") -> None:
+        """Return when some process holds UDP or TCP `port`; the test fails when `peer` ends before."""
+        table = Path(f"/proc/net/{transport}6" if ":" in self.host else f"/proc/net/{transport}")
         deadline = time.monotonic() + START_LIMIT
         while time.monotonic() < deadline:
             if any(line.split()[1].endswith(f":{port:04X}") for line in table.read_text().splitlines()[1:]):
