@@ -20,6 +20,7 @@ from gateway.toml_source import closest
 
 STRATEGIES = ("serial", "parallel")
 REDIRECTS = ("pass", "follow")
+PRACK = ("pass", "local")
 
 _TRUNK_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # token, RFC 3261 25.1
@@ -92,6 +93,10 @@ class TrunkSettings:
     """Final statuses on which the hunt goes on, over the default."""
     session_timer: float | None = None
     """Session-Expires to ask for (RFC 4028)."""
+    dialog_ping: float | None = None
+    """Seconds between OPTIONS inside each dialog with the peer; not where there is a session timer."""
+    prack: str = "pass"
+    """"pass": reliable provisional responses go end to end. "local": the gateway speaks RFC 3262 itself."""
     ring_timeout: float = 180.0
     max_duration: float | None = None
     x_cid: bool = True
@@ -170,7 +175,7 @@ def _read_trunk(table: Table, directory: Path) -> TrunkSettings:
         trusted=table.flag("trusted", False),
         max_calls=table.integer("max_calls", None, 1, 1_000_000),
         max_cps=table.number("max_cps", None, 0.01, 100_000),
-        options_ping=_options_ping(table),
+        options_ping=_ping(table, "options_ping"),
         down_after=table.integer("down_after", 3, 1, 100),
         up_after=table.integer("up_after", 2, 1, 100),
         weights=_weights(table),
@@ -190,6 +195,8 @@ def _read_trunk(table: Table, directory: Path) -> TrunkSettings:
         stop_on=_statuses(table, "stop_on"),
         advance_on=_statuses(table, "advance_on"),
         session_timer=table.duration("session_timer", None, "90s", "1d"),  # RFC 4028 5: at least 90 seconds
+        dialog_ping=_ping(table, "dialog_ping"),
+        prack=table.choice("prack", "pass", PRACK),
         ring_timeout=table.duration("ring_timeout", 180.0, "100ms", "1h"),
         max_duration=table.duration("max_duration", None, "1s", "30d"),
         x_cid=table.flag("x_cid", True),
@@ -303,8 +310,9 @@ def _numbers(table: Table, key: str, directory: Path) -> NumberPattern | None:
         return None
 
 
-def _options_ping(table: Table) -> float | None:
-    value = table.value("options_ping")
+def _ping(table: Table, key: str) -> float | None:
+    """Read the seconds between two pings: "off", a number, or a duration."""
+    value = table.value(key)
     if value is None or value == "off":
         return None
     if isinstance(value, str):
@@ -313,7 +321,7 @@ def _options_ping(table: Table) -> float | None:
         except BadValue:
             value = -1
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 86400:
-        table.fail("options_ping", "this is not possible", 'write "off", or seconds from 1 to 86400')
+        table.fail(key, "this is not possible", 'write "off", or seconds from 1 to 86400')
         return None
     return float(value)
 

@@ -11,7 +11,6 @@ from gateway.config import Config, SettingsError
 _TRUNK_KEYS = (
     "username",
     "register",
-    "session_timer",
 )
 
 

@@ -71,6 +71,7 @@ def test_trunk_keys_left_out_have_the_defaults_of_the_contract() -> None:
         None,
     )
     assert (trunk.ring_timeout, trunk.x_cid, trunk.rewrite_network_blocked) == (180.0, True, False)
+    assert (trunk.dialog_ping, trunk.prack) == (None, "pass")
     assert (trunk.register, trunk.transport, trunk.tls_verify, trunk.session_timer) == (
         False,
         None,
@@ -134,6 +135,8 @@ q850 = { 21 = 603, 486 = 34 }
 stop_on = [404, "600-602"]
 advance_on = "5xx"
 session_timer = "30m"
+dialog_ping = "45s"
+prack = "local"
 ring_timeout = "60s"
 max_duration = "2h"
 x_cid = false
@@ -187,6 +190,7 @@ rewrite_network_blocked = true
     assert trunk.q850 == ((21, 603), (486, 34))
     assert (trunk.stop_on, trunk.advance_on) == (frozenset({404, 600, 601, 602}), frozenset(range(500, 600)))
     assert (trunk.session_timer, trunk.ring_timeout, trunk.max_duration) == (1800.0, 60.0, 7200.0)
+    assert (trunk.dialog_ping, trunk.prack) == (45.0, "local")
     assert (trunk.x_cid, trunk.rewrite_network_blocked) == (False, True)
 
 
@@ -486,6 +490,8 @@ TRUNK_MISTAKES = [
     ('stop_on = [404, "7xx"]', 'stop_on[1]: this is no final status; write 300 to 699, "4xx" or "600-699"'),
     ('stop_on = "699-600"', 'stop_on: this is no final status; write 300 to 699, "4xx" or "600-699"'),
     ('session_timer = "60s"', 'session_timer: "60s" is not possible; write a duration from "90s" to "1d"'),
+    ("dialog_ping = 0", 'dialog_ping: this is not possible; write "off", or seconds from 1 to 86400'),
+    ('prack = "on"', 'prack: "on" is not one of the choices; write pass or local'),
     ('ring_timeout = "0s"', 'ring_timeout: "0s" is not possible; write a duration from "100ms" to "1h"'),
     ("max_duration = 60", 'max_duration: 60 is a number; write a duration from "1s" to "30d"'),
     ("x_cid = 1", "x_cid: 1 is a number; write true or false"),

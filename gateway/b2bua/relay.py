@@ -21,13 +21,16 @@ from gateway.sip.transaction import (
 
 from .policy import Policy
 
+OnFinal = Callable[[Response | None, float], bytes | None]
+
 
 class Relay:
     """One request on its way. ``forth`` is the policy for the request, ``back`` the one for its responses;
-    ``on_final`` hears the final response (or None when none came) before it is passed.
+    ``on_final`` hears the final response (or None when none came) before it is passed, and may return header
+    lines of our own for a 2xx.
     """
 
-    __slots__ = ("back", "endpoint", "forth", "on_final", "server")
+    __slots__ = ("added", "back", "endpoint", "forth", "on_final", "server")
 
     def __init__(
         self,
@@ -35,13 +38,14 @@ class Relay:
         server: ServerTransaction,
         forth: Policy,
         back: Policy,
-        on_final: Callable[[Response | None, float], None] | None = None,
+        on_final: OnFinal | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.server = server
         self.forth = forth
         self.back = back
         self.on_final = on_final
+        self.added = b""
 
     def send(self, dialog: Dialog, request: Request, lines: bytes, now: float) -> ClientTransaction:
         """Send the request on in ``dialog``, with these header lines, and return its transaction."""
@@ -57,19 +61,16 @@ class Relay:
         if status == 100:
             return
         if status >= 200 and self.on_final is not None:
-            self.on_final(response, now)
+            self.added = self.on_final(response, now) or b""
         self.pass_back(response, now)
 
     def pass_back(self, response: Response, now: float) -> None:
         """Answer the side that asked with what the other side said."""
-        self.server.respond(
-            response.status,
-            response.phrase,
-            self.endpoint.new_token(),
-            back_lines(self.back, response, self.server),
-            self.back.body(response),
-            now,
-        )
+        lines = back_lines(self.back, response, self.server)
+        if self.added and 200 <= response.status < 300:
+            lines += self.added
+        tag, body = self.endpoint.new_token(), self.back.body(response)
+        self.server.respond(response.status, response.phrase, tag, lines, body, now)
 
     def on_no_response(self, _client: ClientTransaction, status: int, now: float) -> None:
         """Nobody answered: say so, but never by a late 408 to a non-INVITE request (RFC 4320 4.1)."""
@@ -148,7 +149,7 @@ class ReinviteRelay(Relay):
         server: InviteServer,
         forth: Policy,
         back: Policy,
-        on_final: Callable[[Response | None, float], None],
+        on_final: OnFinal,
         wait_for_ack: Callable[[Answer], None],
         on_no_ack: Callable[[float], None],
     ) -> None:

@@ -59,7 +59,9 @@ class Trunk:
 
     __slots__ = (
         "_hunt_on",
+        "dialog_ping",
         "follows_redirects",
+        "has_own",
         "hide",
         "hide_topology",
         "hunts_after_early_media",
@@ -70,9 +72,11 @@ class Trunk:
         "name",
         "nat",
         "numbers",
+        "prack_local",
         "q850",
         "rewrite_network_blocked",
         "ring_timeout",
+        "session_timer",
         "set",
         "settings",
         "supports",
@@ -108,6 +112,13 @@ class Trunk:
         self.rewrite_network_blocked = settings.rewrite_network_blocked
         self.q850 = dict(settings.q850)
         """Q.850 cause -> status and status -> cause, where this peer's tables differ from RFC 3398."""
+        self.prack_local = settings.prack == "local"
+        """The gateway speaks 100rel by itself with this trunk."""
+        self.session_timer = settings.session_timer
+        """Seconds of the session timer that the gateway keeps with this trunk; None passes timers on."""
+        self.dialog_ping = settings.dialog_ping
+        """Seconds between OPTIONS inside the dialogs with this trunk."""
+        self.has_own = self.prack_local or self.session_timer is not None or self.dialog_ping is not None
         self._hunt_on = (HUNT_ON | settings.advance_on) - settings.stop_on
         self.hunts_after_early_media = settings.hunt_after_early_media
         self.follows_redirects = settings.redirect == "follow"

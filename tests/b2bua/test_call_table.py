@@ -15,9 +15,11 @@ from tests.b2bua import (
     test_answer,
     test_bye,
     test_cancel,
+    test_liveness,
     test_parallel,
     test_reinvite,
     test_rejection,
+    test_reliable_local,
     test_setup,
     test_timeouts,
 )
@@ -38,6 +40,9 @@ DIALOGUES: list[Callable[[], None]] = [
     test_timeouts.test_a_target_that_only_rings_is_cancelled_and_left_for_the_next_one,
     test_timeouts.test_max_duration_hangs_up_both_sides,
     test_timeouts.test_max_duration_before_the_ack_settles_the_answer_first,
+    test_reliable_local.test_a_caller_that_never_acknowledges_is_rejected_after_64_t1_3262_3,
+    test_reliable_local.test_a_caller_that_never_acknowledges_is_rejected_after_the_target_that_rang_was_left,
+    test_liveness.test_silence_ends_the_call_on_both_sides_5057_5_1,
     test_parallel.test_the_caller_waits_for_the_best_of_the_rejections_3261_16_7_step_6,
     lambda: test_reinvite.test_the_lost_ack_of_a_reinvite_ends_the_call_on_both_legs_3261_14_2("caller"),
 ]

@@ -29,7 +29,11 @@ PACKAGES = {"sipp": "sip-tester", "kamailio": "kamailio", "baresip": "baresip-co
 START_LIMIT = 15.0
 STOP_LIMIT = 20.0
 # What a scenario file says between @ signs when a test does not: see the files.
-DEFAULTS = {"LINGER": "200", "HEADERS": "Server: carrier"}
+DEFAULTS = {
+    "LINGER": "200",
+    "HEADERS": "Server: carrier",
+    "CALLER": "Subject: a word the gateway does not know",
+}
 
 DEAD_NUMBER_RULE = """\
 version = 1
@@ -243,19 +247,21 @@ class Lab:
         route: str = "",
         targets: Mapping[str, str] | None = None,
         more: str = "",
+        keys: Mapping[str, str] | None = None,
         every_trunk: str = "",
     ) -> Gateway:
         """Start the gateway between the PBX and `carriers` (port by trunk name), hunted in order unless
         `route`, further lines of the route to them, says otherwise.
 
         `targets` has the URIs of trunks whose calls go elsewhere, `more` what else the configuration says,
-        `every_trunk` what it says of each trunk.
+        `every_trunk` what it says of each trunk, `keys` what it says of a trunk by its name.
         """
         ports = carriers or {"carrier": self.carrier_port}
-        config = self.folder / "gateway.toml"
-        config.write_text(
-            more + self._config(ports, pbx_port or self.pbx_port, route, targets or {}, every_trunk)
+        settings = self._config(
+            ports, pbx_port or self.pbx_port, route, targets or {}, every_trunk, keys or {}
         )
+        config = self.folder / "gateway.toml"
+        config.write_text(more + settings)
         (self.folder / "rules.toml").write_text(rules)
         return self._start_gateway("--config", str(config))
 
@@ -283,6 +289,7 @@ class Lab:
         route: str,
         targets: Mapping[str, str],
         every_trunk: str,
+        keys: Mapping[str, str],
     ) -> str:
         trunks = [("pbx", "pbx", pbx_port), *((name, "carrier", port) for name, port in carriers.items())]
         names = ", ".join(f'"{name}"' for name in carriers)
@@ -292,7 +299,8 @@ class Lab:
                 'rules = "rules.toml"\ndrain = "2s"\n[console]\nlisten = ""\n[ledger]\nurl = ""',
                 *(
                     f'[[trunk]]\nname = "{name}"\nkind = "{kind}"\nsource = ["{self.at(port)}"]\n'
-                    f'target = ["{targets.get(name) or "sip:" + self.at(port)}"]\n{every_trunk}'
+                    f'target = ["{targets.get(name) or "sip:" + self.at(port)}"]\n'
+                    f"{every_trunk}\n{keys.get(name, '')}"
                     for name, kind, port in trunks
                 ),
                 f'[[route]]\nfrom = ["pbx"]\nto = [{names}]\n{route}\n'
