@@ -1,6 +1,6 @@
 """Draws the state tables of the code into ``states.md``, beside this file: ``python docs/diagrams.py``.
 
-A state machine is a class of the package ``gateway`` with a ``TABLE`` and the ``STEPS`` compiled from it. Each
+A state machine is a class of the package ``gateway`` with a ``TABLE`` and ``STEPS`` compiled from it. Each
 is found by itself, and the first paragraph of its docstring says what it is about. The tables are the code:
 what runs is what is drawn. Only the remark beside each row is not there at run time; it is read from the
 source, and a row that cannot be found there stops the script rather than go undrawn.

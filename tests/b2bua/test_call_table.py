@@ -1,4 +1,4 @@
-"""What is not in the call's table is an error of ours. (That dialogues reach the rest: test_rows_reached.py.)"""
+"""What is not in the call's table is an error of ours; test_rows_reached.py has dialogues reach the rest."""
 
 from __future__ import annotations
 
