@@ -7,21 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.sip.message import Request
-from tests.helpers import SDP, End, Net, establish, hang_up
+from tests.helpers import SDP, End, Net, hang_up, pair
 
 BOTH_WAYS = pytest.mark.parametrize("hangs_up", ["caller", "callee"])
-
-
-def pair(net: Net, first: str) -> tuple[End, End]:
-    """An established call's ends, the named one first."""
-    caller, callee = establish(net)
-    return (caller, callee) if first == "caller" else (callee, caller)
-
-
-def refuse_ack(end: End, invite: Request) -> None:
-    """ACK a refused INVITE of ours, hop by hop."""
-    end.request("ACK", invite.cseq[0], branch=invite.via.branch, contact=False)
 
 
 @BOTH_WAYS
@@ -32,7 +20,7 @@ def test_a_reinvite_that_crosses_a_bye_gets_481_and_the_bye_its_answer_3261_15_1
     bye = other.peer.take_request("BYE")
     reinvite = other.request("INVITE", body=SDP)  # was on its way when the BYE came
     other.peer.take(481)
-    refuse_ack(other, reinvite)
+    other.ack_refusal(reinvite)
     one.peer.nothing()
     other.peer.reply(bye, 200)
     one.peer.take(200)

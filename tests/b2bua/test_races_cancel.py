@@ -5,15 +5,7 @@ The plain crossings (before any 1xx, after each of them, against a 2xx and a rej
 
 from __future__ import annotations
 
-from gateway.sip.message import Request
-from tests.helpers import SDP, End, Net, hang_up, rebuild
-
-
-def begin(net: Net) -> tuple[Request, Request]:
-    """Send the INVITE: the caller's, and what the callee got of it."""
-    invite = net.pbx.invite()
-    net.pbx.take(100)
-    return invite, net.carrier.take_request("INVITE")
+from tests.helpers import SDP, End, Net, begin, hang_up, rebuild
 
 
 def test_a_cancel_that_overtakes_its_invite_gets_481_and_the_call_goes_on_3261_9_2() -> None:

@@ -7,21 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.sip.message import Request
-from tests.helpers import SDP, End, Net, establish, hang_up
+from tests.helpers import SDP, End, Net, hang_up, pair
 
 BOTH_WAYS = pytest.mark.parametrize("asking", ["caller", "callee"])
-
-
-def pair(net: Net, asking: str) -> tuple[End, End]:
-    """An established call's ends, the one that asks first."""
-    caller, callee = establish(net)
-    return (caller, callee) if asking == "caller" else (callee, caller)
-
-
-def refuse_ack(end: End, invite: Request) -> None:
-    """ACK a refused INVITE of ours, hop by hop."""
-    end.request("ACK", invite.cseq[0], branch=invite.via.branch, contact=False)
 
 
 def change(one: End, other: End) -> None:
@@ -46,11 +34,11 @@ def test_glare_on_the_wire_gets_491_on_both_sides_and_each_comes_again_3261_14_1
     one.peer.take(100)
     got = other.peer.take_request("INVITE")
     other.peer.take(491)  # from the gateway, which has one under way towards it
-    refuse_ack(other, crossing)
+    other.ack_refusal(crossing)
     other.peer.reply(got, 491)  # its own was pending when `got` came
     other.peer.take("ACK")
     one.peer.take(491)  # passed as it came
-    refuse_ack(one, sent)
+    one.ack_refusal(sent)
     net.run(1.0)
     change(other, one)
     net.run(1.5)
@@ -69,7 +57,7 @@ def test_a_491_of_the_far_end_passes_and_leaves_the_call_as_it_was_3261_14_1(ask
         other.peer.reply(other.peer.take_request("INVITE"), 491)
         other.peer.take("ACK")
         one.peer.take(491)
-        refuse_ack(one, sent)
+        one.ack_refusal(sent)
         net.run(2.5)
     change(one, other)
     hang_up(one, other)
@@ -88,7 +76,7 @@ def test_a_reinvite_before_the_first_ack_passes_once_the_ack_has_come_3261_14_1(
     one, other = (caller, callee) if asking == "caller" else (callee, caller)
     early = one.request("INVITE", body=SDP)
     one.peer.take(491)
-    refuse_ack(one, early)
+    one.ack_refusal(early)
     net.pbx.ack(invite, answer)
     net.carrier.take("ACK")
     net.run(2.1)
@@ -132,7 +120,7 @@ def test_a_reinvite_that_comes_again_after_its_rejection_gets_it_again_3261_17_2
     one.peer.take(488)
     one.peer.again(sent)
     one.peer.take(488)
-    refuse_ack(one, sent)
+    one.ack_refusal(sent)
     one.peer.again(sent)
     one.peer.nothing()
     other.peer.nothing()

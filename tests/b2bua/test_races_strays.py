@@ -11,11 +11,6 @@ from gateway.sip.message import Request, parse
 from tests.helpers import SDP, End, Net, establish, hang_up, rebuild
 
 
-def refuse_ack(end: End, invite: Request) -> None:
-    """ACK a refused INVITE of ours, hop by hop."""
-    end.request("ACK", invite.cseq[0], branch=invite.via.branch, contact=False)
-
-
 def replaced(request: Request, *pairs: tuple[bytes, bytes]) -> Request:
     """The request with bytes of it replaced."""
     data = rebuild(request)
@@ -118,7 +113,7 @@ def test_a_reinvite_with_a_tag_we_do_not_know_gets_481_and_takes_its_ack_3261_12
     stranger = End(end.peer, end.call_id, end.local, "<sip:1001@192.0.2.1>;tag=unknown", end.target, end.seq)
     sent = stranger.request("INVITE", body=SDP)
     stranger.peer.take(481)
-    refuse_ack(stranger, sent)
+    stranger.ack_refusal(sent)
     net.run(5)
     stranger.peer.nothing()
     stranger = End(end.peer, end.call_id, end.local + "x", end.remote, end.target, end.seq)
@@ -134,7 +129,7 @@ def test_a_reinvite_with_a_number_of_the_past_gets_500_and_disturbs_nothing_3261
     for seq in (caller.seq, 0):
         sent = caller.request("INVITE", seq, body=SDP)
         net.pbx.take(500)
-        refuse_ack(caller, sent)
+        caller.ack_refusal(sent)
     net.carrier.nothing()
     hang_up(caller, callee)
     net.assert_all_freed()

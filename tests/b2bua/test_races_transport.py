@@ -7,21 +7,13 @@ from __future__ import annotations
 
 import itertools
 
-from gateway.sip.message import Request
-from tests.helpers import SDP, Net, Peer, establish, hang_up
+from tests.helpers import SDP, Net, Peer, begin, establish, hang_up
 
 
 def break_towards(net: Net, peer: Peer) -> None:
     """The transport towards a peer is found broken."""
     net.endpoint.flow_lost(net.flows.get(net.local, peer.address), net.now)
     net.run()
-
-
-def begin(net: Net) -> tuple[Request, Request]:
-    """Send the INVITE: the caller's, and what the callee got of it."""
-    invite = net.pbx.invite()
-    net.pbx.take(100)
-    return invite, net.carrier.take_request("INVITE")
 
 
 def test_before_the_rejection_was_repeated_the_transport_breaks_3261_17_1_1_2() -> None:
