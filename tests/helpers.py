@@ -455,6 +455,10 @@ class End:
         """ACK the 2xx to a re-INVITE of ours."""
         return self.request("ACK", invite.cseq[0], body=body, contact=False, **more)
 
+    def ack_refusal(self, invite: Request) -> Request:
+        """ACK the refusal of a re-INVITE of ours: hop by hop, with the branch of its INVITE."""
+        return self.request("ACK", invite.cseq[0], branch=invite.via.branch, contact=False)
+
 
 def establish(
     net: Net, caller: Peer | None = None, callee: Peer | None = None, **invite: Any
@@ -469,6 +473,19 @@ def establish(
     caller.ack(sent, answer)
     callee.take("ACK")
     return End.of_caller(caller, sent, answer), End.of_callee(callee, got)
+
+
+def begin(net: Net) -> tuple[Request, Request]:
+    """Send an INVITE from the PBX: as it was sent, and what the carrier got of it."""
+    invite = net.pbx.invite()
+    net.pbx.take(100)
+    return invite, net.carrier.take_request("INVITE")
+
+
+def pair(net: Net, first: str) -> tuple[End, End]:
+    """Establish a call, and return its ends: that of the "caller" or the "callee" first, then the other."""
+    caller, callee = establish(net)
+    return (caller, callee) if first == "caller" else (callee, caller)
 
 
 def hang_up(by: End, other: End) -> None:

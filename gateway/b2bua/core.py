@@ -26,6 +26,7 @@ from gateway.sip.uri import Uri, parse_uri
 
 from .call import Call
 from .hunting import Verdict
+from .loops import Descent
 from .naming import Names
 from .outside import OutsideRelay
 from .ping import Pinger
@@ -94,6 +95,7 @@ class B2bua:
         self._sinks = sinks
         self._serial = 0
         self._max_calls = max_calls
+        self._descent = Descent(endpoint)
         endpoint.core = self
 
     def reload(self, setup: Setup) -> None:
@@ -186,6 +188,7 @@ class B2bua:
         self.calls.discard(call)
         if not call.record.answered_at:
             self.names.note(call.record)
+        self._descent.forget(call)
         for sink in self._sinks:
             sink.record(call.record)
 
@@ -207,12 +210,19 @@ class B2bua:
         if b"Max-Breadth" in request.index and not max_breadth(request):
             invite.reject(440, self.endpoint.new_token(), now)  # RFC 5393 5.3.3.1
             return
+        parent = self._descent.parent_of(request)
+        if parent is not None and self._descent.is_loop(parent, record):
+            self.refused["loop"] += 1
+            invite.reject(482, self.endpoint.new_token(), now)
+            return
         if trunk.load is not None and not trunk.load.enter(now):
             self.refused["trunk limit"] += 1
             invite.reject(503, self.endpoint.new_token(), now, _RETRY_AFTER)
             return
         call = Call(self, trunk, invite, request, uri, record, now)
         self.calls.add(call)
+        if parent is not None:
+            self._descent.add(call, parent)
         self.begun += 1
         hops, together = self._hops(trunk, request, uri, record, now)
         if isinstance(hops, Refusal):

@@ -295,6 +295,9 @@ class Endpoint:
         if transaction is None:
             self.dropped["stray response"] += 1
             return
+        if response.has_two_vias:
+            self.dropped["response with two Vias"] += 1  # misrouted, or made up (RFC 3261 8.1.3.3)
+            return
         if method in _DIALOG_FORMING and 100 < response.status < 300:
             response.check()
         transaction.receive(response, now)
