@@ -16,7 +16,7 @@ import trio
 import watchfiles
 
 from gateway.b2bua.core import B2bua, Setup
-from gateway.config import Config, SettingsErrors, load
+from gateway.config import Config, SettingsErrors, load, passwords
 from gateway.ledger.writer import Ledger
 from gateway.routing.locate import Reach
 from gateway.routing.route import Routes
@@ -219,7 +219,8 @@ class Gateway:
 
 def make_setup(config: Config) -> Setup:
     """Make trunks, routes and rules of a configuration. Raises SettingsErrors."""
-    trunks = TrunkTable(map(Trunk, config.trunks))
+    secrets = passwords(config, os.environ)
+    trunks = TrunkTable(Trunk(settings, secrets.get(settings.name, "")) for settings in config.trunks)
     return Setup(trunks, Routes(config, trunks), configured_rules(config))
 
 

@@ -73,6 +73,8 @@ class TrunkSettings:
     password_env: str = ""
     """The environment variable that holds the password; the password itself is never here."""
     register: bool = False
+    register_expires: float = 3600.0
+    """Seconds to ask the registrar for."""
     transport: str | None = None
     """udp, tcp or tls for targets whose URI names none."""
     tls_ca: Path | None = None
@@ -164,6 +166,7 @@ def _read_trunk(table: Table, directory: Path) -> TrunkSettings:
         username=table.text("username", ""),
         password_env=table.parsed("password_env", "", environment_name),
         register=table.flag("register", False),
+        register_expires=table.duration("register_expires", 3600.0, "60s", "1d"),
         transport=table.choice("transport", None, TRANSPORTS),
         tls_ca=_file(table, "tls_ca", directory),
         tls_cert=_file(table, "tls_cert", directory),
@@ -197,6 +200,8 @@ def _check_trunk(table: Table, trunk: TrunkSettings) -> None:
         table.fail("password_env", "there is no username for it", 'add username = "…"')
     if trunk.register and not (trunk.username and "target" in table):
         table.fail("register", "registering takes an account and a registrar", "add username and target")
+    if "register_expires" in table and not trunk.register:
+        table.fail("register_expires", "it is of no use without register", "add register = true")
     for key, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
         if key in table and other not in table:
             table.fail(key, f"it is of no use without {other}", f"add {other}")

@@ -9,8 +9,6 @@ from __future__ import annotations
 from gateway.config import Config, SettingsError
 
 _TRUNK_KEYS = (
-    "username",
-    "register",
     "tls_ca",
     "tls_cert",
     "tls_key",

@@ -622,6 +622,30 @@ def test_a_secret_written_into_the_file_is_never_repeated_in_a_message() -> None
     assert "hunter2" not in "\n".join(sentences(text))
 
 
+ACCOUNT = f'{TRUNK}username = "gw"\npassword_env = "GW_PASSWORD"\n'
+
+
+def test_passwords_come_from_the_environment_and_are_missed_with_their_line() -> None:
+    settings = read(ACCOUNT)
+    assert config.passwords(settings, {"GW_PASSWORD": "hunter2"}) == {"pbx": "hunter2"}
+    assert config.passwords(read(MINIMAL), {}) == {}
+    for environment in ({}, {"GW_PASSWORD": ""}):
+        with pytest.raises(SettingsErrors) as caught:
+            config.passwords(settings, environment)
+        assert str(caught.value) == (
+            'gateway.toml:6: trunk[pbx].password_env: the environment has no variable "GW_PASSWORD", or an'
+            " empty one; set it to the password before the gateway starts"
+        )
+
+
+def test_a_registration_lasts_an_hour_unless_told_otherwise() -> None:
+    assert read(ACCOUNT + "register = true\n").trunks[0].register_expires == 3600.0
+    told = ACCOUNT + 'register = true\nregister_expires = "5m"\n'
+    assert read(told).trunks[0].register_expires == 300.0
+    lone = "trunk[pbx].register_expires: it is of no use without register; add register = true"
+    assert sentences(ACCOUNT + 'register_expires = "5m"\n') == [f"gateway.toml:7: {lone}"]
+
+
 def test_a_file_that_is_not_there_is_told_by_its_path(tmp_path: Path) -> None:
     with pytest.raises(SettingsErrors) as caught:
         config.load(tmp_path / "gateway.toml")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gateway.sip.dialog import Dialog
 from gateway.sip.headers import parse_rack
 from gateway.sip.message import Request, Response, Row
-from gateway.sip.transaction import InviteServer, ServerTransaction
+from gateway.sip.transaction import InviteClient, InviteServer, ServerTransaction
 
 from .events import State
 from .leg import CalleeLeg, CallerLeg, Leg
@@ -86,19 +86,27 @@ def _pass_reinvite(
     def finished(_response: Response | None, _now: float) -> None:
         leg.reinvite = None
 
+    def sent(client: InviteClient) -> None:
+        leg.invite_seqs = (seq, client.seq)
+
     def wait_for_ack(answer: Answer) -> None:
         leg.wait_for_ack(seq, answer)
 
     forth = call.policy(leg, other)
     relay = ReinviteRelay(
-        call.endpoint, transaction, forth, call.policy(other, leg), finished, wait_for_ack, call.on_no_ack
+        call.endpoint,
+        transaction,
+        forth,
+        call.policy(other, leg),
+        finished,
+        sent,
+        wait_for_ack,
+        call.on_no_ack,
     )
     transaction.user = leg.reinvite = relay
     transaction.respond(100, b"Trying", b"", b"", b"", now)
     relay.send(twin, request, forth.lines(request.rows), now)
     call.endpoint.timers.at(now + other.trunk.ring_timeout, relay)
-    assert relay.client is not None
-    leg.invite_seqs = (seq, relay.client.seq)
 
 
 def _map_rack(leg: Leg, other: Leg, request: Request) -> list[Row]:

@@ -18,6 +18,11 @@ OWNED = frozenset(
 )  # fmt: skip
 # The network's own word about the caller stays among trunks that trust each other (RFC 3325 5, 6).
 _TRUSTED_ONLY = frozenset((b"P-Asserted-Identity", b"Privacy"))
+# Where the gateway has an account on a trunk, credentials and challenges are that leg's own (RFC 3261 22.3).
+_CREDENTIALS = frozenset((b"Authorization", b"Proxy-Authorization"))
+_CHALLENGES = frozenset(
+    (b"WWW-Authenticate", b"Proxy-Authenticate", b"Authentication-Info", b"proxy-authentication-info")
+)
 # A CANCEL speaks for the hop only and has no body (RFC 3261 9.1).
 _NOT_IN_CANCEL = frozenset((b"Require", b"Proxy-Require", b"Content-Type", b"Content-Disposition"))
 
@@ -25,7 +30,7 @@ _NOT_IN_CANCEL = frozenset((b"Require", b"Proxy-Require", b"Content-Type", b"Con
 class Policy:
     """What passes from one trunk to another, and what the receiving trunk's ``hide`` and ``set`` change."""
 
-    __slots__ = ("_added", "_dropped", "_dropped_cancel", "_dropped_contact_passes")
+    __slots__ = ("_added", "_dropped", "_dropped_cancel", "_dropped_contact_passes", "target")
 
     def __init__(self, source: Trunk, target: Trunk) -> None:
         dropped = set(OWNED)
@@ -33,6 +38,11 @@ class Policy:
         dropped.update(header_key(name) for name, _ in target.set)
         if not (source.trusted and target.trusted):
             dropped |= _TRUSTED_ONLY
+        if target.account is not None:
+            dropped |= _CREDENTIALS
+        if source.account is not None:
+            dropped |= _CHALLENGES
+        self.target = target
         self._dropped = frozenset(dropped)
         self._dropped_contact_passes = frozenset(dropped - {b"Contact"})
         self._dropped_cancel = frozenset(dropped | _NOT_IN_CANCEL)

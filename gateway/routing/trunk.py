@@ -18,6 +18,7 @@ from itertools import chain
 from gateway.addresses import TargetUri, parse_ip
 from gateway.config import TrunkSettings
 from gateway.routing.limits import Load
+from gateway.sip.digest import Account
 
 HUNT_ON = frozenset({402, 403, 404, 406, 408, 410, 480, 486, 488, *range(500, 600)})
 """Final statuses on which a serial hunt goes on to the next target, unless the trunk says otherwise.
@@ -52,6 +53,7 @@ class Trunk:
 
     __slots__ = (
         "_hunt_on",
+        "account",
         "follows_redirects",
         "hide",
         "hunts_after_early_media",
@@ -71,7 +73,7 @@ class Trunk:
         "x_cid",
     )
 
-    def __init__(self, settings: TrunkSettings) -> None:
+    def __init__(self, settings: TrunkSettings, password: str = "") -> None:
         self.settings = settings
         """Everything that was configured; the attributes here are what calls need of it."""
         self.name = settings.name
@@ -85,6 +87,8 @@ class Trunk:
         """Seconds an answered call may last; None means no limit."""
         self.hide = tuple(name.encode() for name in settings.hide)
         self.set = tuple((name.encode(), value.encode()) for name, value in settings.set)
+        self.account = Account(settings.username, password) if settings.username else None
+        """Who the gateway is to this peer; None: challenges are the caller's to answer."""
         self.x_cid = settings.x_cid
         self.rewrite_network_blocked = settings.rewrite_network_blocked
         self.q850 = dict(settings.q850)

@@ -48,13 +48,15 @@ class Dialog:
 
     ``local`` and ``remote`` are whole From/To values with their tags; ``target`` is the remote target URI;
     ``route`` is b"" or one Route line; ``twin`` is whatever the owner pairs it with. Behind a strict router,
-    ``target`` is that router and the remote target stands last in the Route.
+    ``target`` is that router and the remote target stands last in the Route. ``credentials`` are the header
+    lines that our last INVITE carried, for its ACK.
     """
 
     __slots__ = (
         "_strict",
         "call_id",
         "confirmed",
+        "credentials",
         "flow",
         "local",
         "local_tag",
@@ -92,6 +94,7 @@ class Dialog:
         self.seq = 0
         self.remote_seq = -1
         self.confirmed = False
+        self.credentials = b""
         self.twin: Dialog | None = None
 
     @property
@@ -123,6 +126,7 @@ class Dialog:
         tag = response.to_tag
         dialog = Dialog(user, self.call_id, self.local, self.local_tag, remote, tag, target, self.flow)
         dialog.seq = self.seq
+        dialog.credentials = self.credentials
         if b"Record-Route" in response.index:
             dialog._set_route(parse_addresses_raw(response.values(b"Record-Route"))[::-1])
         dialog.aim(flows)

@@ -160,13 +160,22 @@ class Endpoint:
         return transaction
 
     def acknowledge(self, dialog: Dialog, seq: int, lines: bytes, body: bytes, hops: int) -> bytes:
-        """Send the ACK for a 2xx (RFC 3261 13.2.2.4) and return its bytes, to be sent again when the 2xx
-        comes again.
+        """Send the ACK for a 2xx, with its INVITE's credentials (RFC 3261 13.2.2.4), and return its bytes, to
+        be sent again when the 2xx comes again.
         """
         branch = b"z9hG4bK" + self.new_token()
         ends = (dialog.local, dialog.remote, dialog.call_id)
         ack = request_bytes(
-            b"ACK", dialog.target, dialog.flow, branch, hops, dialog.route, ends, seq, lines, body
+            b"ACK",
+            dialog.target,
+            dialog.flow,
+            branch,
+            hops,
+            dialog.route,
+            ends,
+            seq,
+            dialog.credentials + lines,
+            body,
         )
         self.send(ack, dialog.flow)
         return ack
