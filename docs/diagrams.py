@@ -16,6 +16,8 @@ from typing import Any
 
 from gateway.b2bua.call import Call
 from gateway.b2bua.events import State as CallState
+from gateway.b2bua.registration import Registration
+from gateway.b2bua.registration import State as RegistrationState
 from gateway.sip.transaction import InviteClient, InviteServer, NonInviteClient, NonInviteServer
 
 PAGE = Path(__file__).with_name("states.md")
@@ -83,6 +85,13 @@ MACHINES = (
         Call,
         CallState.CALLING,
         "ENDED",
+    ),
+    Machine(
+        "Registration",
+        "A trunk that is kept registered, from the start of the gateway until it drains.",
+        Registration,
+        RegistrationState.OFF,
+        "OFF",
     ),
 )
 

@@ -92,6 +92,7 @@ class Gateway:
         self.resolver.configure(setup.trunks.targets())
         self.b2bua = B2bua(self.endpoint, setup, (self.ledger,) if self.ledger else (), locator=self.resolver)
         self.b2bua.health.log = log.warning
+        self.b2bua.registrations.log = log.info
 
     async def run(self) -> None:
         """Serve until :meth:`stop`, or SIGTERM or SIGINT; print one line on stdout when all is bound."""
@@ -120,6 +121,7 @@ class Gateway:
         """Refuse new calls, let the others end for as long as ``drain`` allows, then stop."""
         self._hurry = self.b2bua.draining
         self.b2bua.draining = True
+        self.b2bua.registrations.stop(self._clock())
         self._stopping.set()
 
     async def reload_rules(self) -> None:
@@ -213,7 +215,7 @@ class Gateway:
         if self.b2bua.calls:
             log.info("draining: %d calls, at most %g s", len(self.b2bua.calls), self.config.gateway.drain)
         with trio.move_on_after(self.config.gateway.drain):
-            while self.b2bua.calls and not self._hurry:
+            while (self.b2bua.calls or self.b2bua.registrations.are_leaving) and not self._hurry:
                 await trio.sleep(TICK)
 
 

@@ -24,13 +24,16 @@ from gateway.sip.remember import remembered
 from gateway.sip.transaction import InviteServer, ServerTransaction
 from gateway.sip.uri import Uri, parse_uri
 
+from .bindings import Bindings, TooManyContactsError
 from .call import Call
+from .contacts import ContactTable
 from .hunting import Verdict
 from .leg import outgoing_ends, target_uri
 from .naming import rename_dialogs
 from .ping import Pinger
 from .policy import PolicyTable
 from .record import CallRecord, RecordSink
+from .registration import Registrations
 from .relay import Relay, back_lines
 from .search import max_breadth
 
@@ -75,6 +78,9 @@ class B2bua:
         self._sinks = sinks
         self._serial = 0
         self._max_calls = max_calls
+        self.contacts: ContactTable = {}
+        self.registrations = Registrations(endpoint, self.contacts, self.locator)
+        self.bindings = Bindings(endpoint, self.contacts)
         endpoint.core = self
 
     def reload(self, setup: Setup) -> None:
@@ -87,6 +93,8 @@ class B2bua:
     def begin(self, now: float) -> None:
         """Start what the trunks ask for by themselves; again after each reload."""
         self.pinger.begin(now)
+        if not self.draining:
+            self.registrations.update(self.setup.trunks, now)
 
     # -- what the endpoint asks -------------------------------------------------------------------------
 
@@ -100,6 +108,13 @@ class B2bua:
         """Begin a call, or relay a transaction outside of any dialog."""
         trunk = self.setup.trunks.find(source.peer[0], source.peer[1])
         assert trunk is not None, "the endpoint asked whether we know the source"
+        plan = None
+        contact = self.contacts.get(uri.user)
+        if contact is not None and contact.registrar == trunk.name:
+            uri, plan = contact.reach(request, uri, self.setup.trunks, now)
+            if plan is None and request.method == b"OPTIONS":
+                self.endpoint.serve_own(transaction, request, now)  # the registrar asks whether we live
+                return
         self._serial += 1
         record = CallRecord(
             # Rising ids, so that a database's index of them grows at its end.
@@ -113,9 +128,9 @@ class B2bua:
             invited_at=now,
         )
         if isinstance(transaction, InviteServer):
-            self._begin_call(trunk, transaction, request, uri, record, now)
+            self._begin_call(trunk, transaction, request, uri, record, plan, now)
         else:
-            self._relay(trunk, transaction, request, uri, record, now)
+            self._relay(trunk, transaction, request, uri, record, plan, now)
 
     # -- what calls ask ---------------------------------------------------------------------------------
 
@@ -166,6 +181,7 @@ class B2bua:
         request: Request,
         uri: Uri,
         record: CallRecord,
+        plan: Plan | None,
         now: float,
     ) -> None:
         if self.draining or len(self.calls) >= self._max_calls:
@@ -182,8 +198,8 @@ class B2bua:
         call = Call(self, trunk, invite, request, uri, record, now)
         self.calls.add(call)
         self.begun += 1
-        plan = self._plan(trunk, record)
-        if plan is None:
+        plan = plan or self._plan(trunk, record)
+        if plan is None or not plan.hops:
             self.refused["no route"] += 1
             call.refuse(404, "no route", now)
             return
@@ -206,17 +222,19 @@ class B2bua:
         request: Request,
         uri: Uri,
         record: CallRecord,
+        plan: Plan | None,
         now: float,
     ) -> None:
         """Pass a MESSAGE, SUBSCRIBE, OPTIONS, PUBLISH ... on as a transaction of two legs."""
-        plan = self._plan(trunk, record)
-        if plan is None:
+        plan = plan or self._plan(trunk, record)
+        if plan is None or not plan.hops:
             self.refused["no route"] += 1
             warning = b'Warning: 399 gateway "no route"\r\n'
             transaction.reject(404, self.endpoint.new_token(), now, warning)
             return
         hop = plan.hops[0]
-        relay = _OutsideRelay(self, transaction, request, uri, record, trunk, hop, now)
+        kind = _RegisterRelay if request.method == b"REGISTER" else _OutsideRelay
+        relay = kind(self, transaction, request, uri, record, trunk, hop, now)
         addresses = self.locator.locate(hop.target, relay, now) if hop.address is None else (hop.address,)
         if addresses is not None:
             relay.on_located(addresses, now)
@@ -280,12 +298,15 @@ class _OutsideRelay(Relay):
             endpoint.new_token() + b"@" + flow.local.host.encode(),
             *outgoing_ends(request, endpoint.new_token()),
             b"",
-            target_uri(self._uri, hop.target),
+            hop.uri or target_uri(self._uri, hop.target),
             flow,
         )
-        lines = self.forth.lines if request.method != b"REGISTER" else self.forth.lines_with_contact
         self._sent_at = now
-        self.send(half, request, lines(rename_dialogs(request, endpoint, hop.trunk)), now)
+        self.send(half, request, self._lines(flow, now), now)
+
+    def _lines(self, _flow: Flow, _now: float) -> bytes:
+        """Return the header lines of the request as they pass."""
+        return self.forth.lines(rename_dialogs(self._request, self.endpoint, self._target))
 
     def pass_back(self, response: Response, now: float) -> None:
         """Answer as the rules want it told."""
@@ -302,6 +323,31 @@ class _OutsideRelay(Relay):
         lines = back_lines(self.back, emitted, self.server)
         tag = self.endpoint.new_token()
         self.server.respond(decision.status, decision.phrase, tag, lines, response.body, now)
+
+
+class _RegisterRelay(_OutsideRelay):
+    """A REGISTER, whose contacts are mapped on the way there and back."""
+
+    __slots__ = ("_registering",)
+
+    def on_located(self, addresses: tuple[Address, ...], now: float) -> None:
+        """Send it, unless it would bind more contacts than we keep."""
+        try:
+            super().on_located(addresses, now)
+        except TooManyContactsError as error:
+            self._core.refused["too many contacts"] += 1
+            self.server.reject(error.status, self.endpoint.new_token(), now)
+
+    def _lines(self, flow: Flow, now: float) -> bytes:
+        request, source, registrar = self._request, self._source, self._target
+        self._registering = self._core.bindings.begin(request, source, registrar, flow.local, now)
+        return self.forth.lines_with_contact(self._registering.rows)
+
+    def pass_back(self, response: Response, now: float) -> None:
+        """Take note of what was granted."""
+        if 200 <= response.status < 300:
+            self._registering.answered(response, now)
+        super().pass_back(response, now)
 
 
 @remembered

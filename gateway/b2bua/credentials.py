@@ -4,9 +4,9 @@
 nothing else. Where it has one, the request goes out with the credentials that served last, and a challenge
 is answered by the same request with the next CSeq number; its user hears of neither.
 
-Our answer is refused when credentials made for a fresh nonce are challenged, unless that nonce is called stale.
-Then the user gets 403, not the challenge: nobody behind the gateway has this account, so a 401 or 407 would
-ask the caller for a password that it cannot know. The original stands in the Reason.
+Credentials for a fresh nonce that are challenged all the same are refused, unless that nonce is called stale.
+Then the user gets 403, not the challenge: nobody behind the gateway has this account, so a 401 or 407
+would ask the caller for a password that it cannot know. The original stands in the Reason.
 """
 
 from __future__ import annotations
