@@ -243,15 +243,18 @@ class Lab:
         route: str = "",
         targets: Mapping[str, str] | None = None,
         more: str = "",
+        keys: str = "",
     ) -> Gateway:
         """Start the gateway between the PBX and `carriers` (port by trunk name), hunted in order unless
         `route`, further lines of the route to them, says otherwise.
 
-        `targets` has the URIs of trunks whose calls go elsewhere, `more` what else the configuration says.
+        `targets` has the URIs of trunks whose calls go elsewhere, `more` what else the configuration says,
+        and `keys` what it says of each carrier's trunk.
         """
         ports = carriers or {"carrier": self.carrier_port}
         config = self.folder / "gateway.toml"
-        config.write_text(more + self._config(ports, pbx_port or self.pbx_port, route, targets or {}))
+        text = self._config(ports, pbx_port or self.pbx_port, route, targets or {}, keys)
+        config.write_text(more + text)
         (self.folder / "rules.toml").write_text(rules)
         return self._start_gateway("--config", str(config))
 
@@ -266,7 +269,7 @@ class Lab:
         return gateway
 
     def _config(
-        self, carriers: Mapping[str, int], pbx_port: int, route: str, targets: Mapping[str, str]
+        self, carriers: Mapping[str, int], pbx_port: int, route: str, targets: Mapping[str, str], keys: str
     ) -> str:
         trunks = [("pbx", "pbx", pbx_port), *((name, "carrier", port) for name, port in carriers.items())]
         names = ", ".join(f'"{name}"' for name in carriers)
@@ -276,7 +279,7 @@ class Lab:
                 'rules = "rules.toml"\ndrain = "2s"\n[console]\nlisten = ""\n[ledger]\nurl = ""',
                 *(
                     f'[[trunk]]\nname = "{name}"\nkind = "{kind}"\nsource = ["{self.at(port)}"]\n'
-                    f'target = ["{targets.get(name) or "sip:" + self.at(port)}"]'
+                    f'target = ["{targets.get(name) or "sip:" + self.at(port)}"]\n{keys if kind == "carrier" else ""}'
                     for name, kind, port in trunks
                 ),
                 f'[[route]]\nfrom = ["pbx"]\nto = [{names}]\n{route}\n'
@@ -307,15 +310,16 @@ class Lab:
         *,
         name: str = "caller",
         to: int | None = None,
+        port: int | None = None,
         calls: int = 1,
         rate: int = 10,
         limit: float = 30,
         extra: Sequence[str] = (),
         **marks: str,
     ) -> Sipp:
-        """Start SIPp as the PBX, calling the gateway (or port `to`)."""
+        """Start SIPp as the PBX (or at `port`), calling the gateway (or port `to`)."""
         target = (self.at(to or self.gateway_port), "-r", str(rate), "-l", str(calls))
-        return self._sipp(name, scenario, target, self.pbx_port, calls, limit, extra, marks)
+        return self._sipp(name, scenario, target, port or self.pbx_port, calls, limit, extra, marks)
 
     def _sipp(
         self,
@@ -353,12 +357,13 @@ class Lab:
         path.write_text(text)
         return ("-sf", str(path))
 
-    def kamailio(self, port: int, carrier_port: int) -> Peer:
+    def kamailio(self, port: int, carrier_port: int, *, scenario: str = "kamailio", **marks: str) -> Peer:
         """Start Kamailio as a record-routing proxy on `port` that sends calls to `carrier_port`."""
         need("kamailio")
-        text = (SCENARIOS / "kamailio.cfg").read_text()
-        for mark, value in (("@LISTEN@", self.at(port)), ("@CARRIER@", self.at(carrier_port))):
-            text = text.replace(mark, value)
+        text = (SCENARIOS / f"{scenario}.cfg").read_text()
+        ports = {"LISTEN": self.at(port), "CARRIER": self.at(carrier_port), "CARRIER_PORT": str(carrier_port)}
+        for mark, value in {**ports, **marks}.items():
+            text = text.replace(f"@{mark}@", value)
         config = self.folder / "kamailio.cfg"
         config.write_text(text)
         peer = Peer(
