@@ -163,7 +163,7 @@ def _read_trunk(table: Table, directory: Path) -> TrunkSettings:
         weights=_weights(table),
         redirect=table.choice("redirect", "pass", REDIRECTS),
         hunt_after_early_media=table.flag("hunt_after_early_media", False),
-        username=table.text("username", ""),
+        username=table.parsed("username", "", _username),
         password_env=table.parsed("password_env", "", environment_name),
         register=table.flag("register", False),
         register_expires=table.duration("register_expires", 3600.0, "60s", "1d"),
@@ -196,7 +196,7 @@ def _check_trunk(table: Table, trunk: TrunkSettings) -> None:
         table.fail((), "the trunk has neither source nor target", "say who speaks as it, or where calls go")
     if trunk.username and "password_env" not in table:
         table.fail("username", "there is no password for it", 'add password_env = "NAME"')
-    if trunk.password_env and not trunk.username:
+    if trunk.password_env and "username" not in table:
         table.fail("password_env", "there is no username for it", 'add username = "…"')
     if trunk.register and not (trunk.username and "target" in table):
         table.fail("register", "registering takes an account and a registrar", "add username and target")
@@ -384,6 +384,12 @@ def _header_name(text: str) -> str:
 def _trunk_name(text: str) -> str:
     if not _TRUNK_NAME.fullmatch(text):
         raise BadValue(f'"{text}" cannot name a trunk', "use letters, digits, dots, - and _")
+    return text
+
+
+def _username(text: str) -> str:
+    if not text.isprintable():
+        raise BadValue("it holds a character that cannot be printed", "write the name as the peer knows it")
     return text
 
 

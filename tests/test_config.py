@@ -7,6 +7,7 @@ import pytest
 
 from gateway import config
 from gateway.addresses import HostPort, Source, TargetUri, TransportAddress, parse_source, parse_target
+from gateway.app import make_setup
 from gateway.config import Config, SettingsErrors
 
 TRUNK = '[[trunk]]\nname = "pbx"\nsource = ["10.0.0.1"]\ntarget = ["sip:10.0.0.1"]\n'
@@ -422,6 +423,10 @@ TRUNK_MISTAKES = [
     ("options_ping = true", 'options_ping: this is not possible; write "off", or seconds from 1 to 86400'),
     ("options_ping = 0", 'options_ping: this is not possible; write "off", or seconds from 1 to 86400'),
     ('username = "gw"', 'username: there is no password for it; add password_env = "NAME"'),
+    (
+        'username = "g\\nw"\npassword_env = "P"',
+        "username: it holds a character that cannot be printed; write the name as the peer knows it",
+    ),
     ('password_env = "P"', 'password_env: there is no username for it; add username = "…"'),
     ('password = "hunter2"', f'password: {SECRET} password_env = "NAME"'),
     ("register = true", "register: registering takes an account and a registrar; add username and target"),
@@ -636,6 +641,16 @@ def test_passwords_come_from_the_environment_and_are_missed_with_their_line() ->
             'gateway.toml:6: trunk[pbx].password_env: the environment has no variable "GW_PASSWORD", or an'
             " empty one; set it to the password before the gateway starts"
         )
+
+
+def test_the_gateway_does_not_start_without_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GW_PASSWORD", raising=False)
+    with pytest.raises(SettingsErrors):
+        make_setup(read(ACCOUNT))
+    monkeypatch.setenv("GW_PASSWORD", "hunter2")
+    account = make_setup(read(ACCOUNT)).trunks.by_name["pbx"].account
+    assert account is not None
+    assert account.username == "gw"
 
 
 def test_a_registration_lasts_an_hour_unless_told_otherwise() -> None:

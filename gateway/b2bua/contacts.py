@@ -59,7 +59,8 @@ def read_contacts(value: bytes) -> list[ContactValue]:
 
 def our_contact(local: Local, token: bytes) -> bytes:
     """Return the URI of the contact with this user part at a listening point of ours."""
-    return local.contact[1:-1].replace(b"sip:", b"sip:%b@" % token, 1)
+    scheme, _, rest = local.contact[1:-1].partition(b":")
+    return b"%b:%b@%b" % (scheme, token, rest)
 
 
 def read_seconds(value: bytes | None) -> int | None:

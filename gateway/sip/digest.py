@@ -184,7 +184,7 @@ class Account:
         self.refused = 0
         """How often our credentials were not accepted."""
         self.sessions: dict[Key, Session] = {}
-        self._password = password.encode()
+        self._password = password.encode("utf-8", "surrogateescape")  # as the environment has it
 
     def answer(self, challenge: Challenge, cnonce: bytes) -> Session:
         """Return a session for a fresh challenge, and remember it. ``cnonce`` is an unguessable token."""

@@ -222,6 +222,23 @@ def test_whatever_a_challenge_holds_the_credentials_are_one_line_that_reads_back
         assert parse_auth(line.partition(b":")[2].strip()).params[b"realm"] == challenge.realm
 
 
+@given(st.lists(st.binary(max_size=120), max_size=3))
+def test_no_bytes_in_a_challenge_raise_anything(values: list[bytes]) -> None:
+    head = b"SIP/2.0 401 No\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\n"
+    lines = [b"WWW-Authenticate: Digest " + value.translate(None, b"\r\n") + b"\r\n" for value in values]
+    response = parse(head + b"".join(lines) + b"\r\n")
+    assert isinstance(response, Response)
+    for challenge in parse_challenges(response):
+        Session(challenge, b"u", b"p", b"c").line(b"BYE", b"sip:h", b"")
+
+
+def test_a_password_of_any_bytes_serves_as_the_environment_holds_it() -> None:
+    account = Account("u", b"\xff\xe9".decode("utf-8", "surrogateescape"))
+    challenge = wanted('qop="auth"')
+    line = account.answer(challenge, b"c").line(b"BYE", b"sip:h", b"")
+    assert line == Session(challenge, b"u", b"\xff\xe9", b"c").line(b"BYE", b"sip:h", b"")
+
+
 # -- the account ---------------------------------------------------------------------------------------------
 
 
