@@ -79,7 +79,7 @@ class B2bua:
         self._serial = 0
         self._max_calls = max_calls
         self.contacts: ContactTable = {}
-        self.registrations = Registrations(endpoint, self.contacts, self.locator)
+        self.registrations = Registrations(self)
         self.bindings = Bindings(endpoint, self.contacts)
         endpoint.core = self
 

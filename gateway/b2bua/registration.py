@@ -11,16 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 from zlib import crc32
 
-from gateway.routing.locate import Address, Locator
+from gateway.routing.locate import Address
 from gateway.routing.route import Plan, hop_to
 from gateway.routing.trunk import Target, Trunk, TrunkTable
 from gateway.sip.build import MAX_FORWARDS
 from gateway.sip.dialog import Dialog
-from gateway.sip.endpoint import Endpoint
 from gateway.sip.errors import MalformedError
 from gateway.sip.flow import Flow
 from gateway.sip.headers import parse_retry_after
@@ -30,8 +29,11 @@ from gateway.sip.transaction import ClientTransaction, ImpossibleInputError
 from gateway.sip.transaction.base import compile_table
 from gateway.sip.uri import Uri, parse_uri
 
-from .contacts import ContactTable, expires_of, our_contact, read_contacts, read_seconds
+from .contacts import expires_of, our_contact, read_contacts, read_seconds
 from .credentials import ask
+
+if TYPE_CHECKING:
+    from .core import B2bua
 
 BASE_WAIT = 30.0
 """Seconds before the second round of targets; each further one waits twice as long (RFC 5626 4.5)."""
@@ -73,15 +75,7 @@ Action = Callable[[Any, Any, float], None] | None
 class Registration:
     """One trunk's registration. ``log`` is told each change in one line."""
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        trunk: Trunk,
-        contacts: ContactTable,
-        locator: Locator,
-        log: Callable[[str], None],
-    ) -> None:
-        self.endpoint = endpoint
+    def __init__(self, core: B2bua, trunk: Trunk, log: Callable[[str], None]) -> None:
         self.trunk = trunk
         self.registrar = trunk.name
         self.state: Any = State.OFF
@@ -89,9 +83,8 @@ class Registration:
         """The last final status; 408 and 503 also for silence and for no way to send."""
         self.expires_at = 0.0
         """Until when the last grant holds."""
-        self.token = endpoint.new_token()
-        self._contacts = contacts
-        self._locator = locator
+        self.token = core.endpoint.new_token()
+        self._core = core
         self._log = log
         self._said: tuple[State, int, int] | None = None
         self._half: Dialog | None = None
@@ -103,7 +96,7 @@ class Registration:
         self._expires = int(trunk.settings.register_expires)
         self._was_brief = False
         self._due = math.inf
-        contacts[self.token] = self
+        core.contacts[self.token] = self
 
     def feed(self, given: Input, detail: Any, now: float) -> None:
         """Take one step of the table. Raises ImpossibleInputError on a cell that is not there."""
@@ -114,7 +107,7 @@ class Registration:
         if action is not None:
             action(self, detail, now)
         if self.state == State.OFF:
-            self._contacts.pop(self.token, None)
+            self._core.contacts.pop(self.token, None)
 
     def reach(self, request: Request, uri: Uri, _trunks: TrunkTable, _now: float) -> tuple[Uri, Plan | None]:
         """Return whom a request to our contact is for: the number in To, which the caller dialled, or the
@@ -154,7 +147,7 @@ class Registration:
         flow = None
         if addresses and self.state != State.STOPPING:
             address = addresses[0]
-            flow = self.endpoint.flows.towards(address.host, address.port, address.transport)
+            flow = self._core.endpoint.flows.towards(address.host, address.port, address.transport)
         if flow is None:
             self.on_no_response(None, 503, now)
             return
@@ -162,7 +155,7 @@ class Registration:
         half.flow = flow
         contact = our_contact(flow.local, self.token)
         lines = b"Contact: <%b>\r\nExpires: %d\r\n" % (contact, self._wanted)
-        ask(self.endpoint, self.trunk, b"REGISTER", half, lines, b"", self, now, MAX_FORWARDS)
+        ask(self._core.endpoint, self.trunk, b"REGISTER", half, lines, b"", self, now, MAX_FORWARDS)
 
     def on_timer(self, now: float) -> None:
         """Refresh, or try again, when it is time."""
@@ -269,7 +262,7 @@ class Registration:
         self._wanted = expires
         target = self._target
         address = hop_to(self.trunk, target).address
-        found = self._locator.locate(target, self, now) if address is None else (address,)
+        found = self._core.locator.locate(target, self, now) if address is None else (address,)
         if found is not None:
             self.on_located(found, now)
 
@@ -277,18 +270,18 @@ class Registration:
         """Make what all REGISTERs to one target share: Call-ID, From tag, and the count of CSeq (10.2)."""
         uri = parse_uri(target.uri)
         address = b"<sip:%b@%b>" % (_user(self.trunk), uri.host)
-        tag = self.endpoint.new_token()
-        call_id = self.endpoint.new_token() + b"@" + flow.local.host.encode()
+        tag = self._core.endpoint.new_token()
+        call_id = self._core.endpoint.new_token() + b"@" + flow.local.host.encode()
         host_port = b"%b:%d" % (uri.host, uri.port) if uri.port else uri.host
         return Dialog(None, call_id, address + b";tag=" + tag, tag, address, b"", b"sip:" + host_port, flow)
 
     def _wake(self, seconds: float, now: float) -> None:
         self._due = now + seconds
-        self.endpoint.timers.at(self._due, self)
+        self._core.endpoint.timers.at(self._due, self)
 
     def _chance(self) -> float:
         """A number from 0 to 1 that nobody knows ahead, so that many gateways do not act at once."""
-        return crc32(self.endpoint.new_token()) / 0xFFFF_FFFF
+        return crc32(self._core.endpoint.new_token()) / 0xFFFF_FFFF
 
     def _say(self, text: str) -> None:
         """Log a change, and nothing that was said already."""
@@ -331,13 +324,11 @@ class Registration:
 class Registrations:
     """The registrations of all trunks. ``log`` may be set to hear of each change in one line."""
 
-    def __init__(self, endpoint: Endpoint, contacts: ContactTable, locator: Locator) -> None:
+    def __init__(self, core: B2bua) -> None:
         self.by_name: dict[str, Registration] = {}
         """The registrations that are to stand, by trunk, for whoever wants to show them."""
         self.log: Callable[[str], None] = _say_nothing
-        self._endpoint = endpoint
-        self._contacts = contacts
-        self._locator = locator
+        self._core = core
         self._leaving: list[Registration] = []
 
     def update(self, trunks: Iterable[Trunk], now: float) -> None:
@@ -353,7 +344,7 @@ class Registrations:
                 self._stop(self.by_name.pop(name), now)
         for name, trunk in wanted.items():
             if name not in self.by_name:
-                registration = Registration(self._endpoint, trunk, self._contacts, self._locator, self._tell)
+                registration = Registration(self._core, trunk, self._tell)
                 self.by_name[name] = registration
                 registration.feed(Input.START, None, now)
 

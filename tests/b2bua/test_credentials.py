@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any
-
 import pytest
 
-from gateway.sip.headers import parse_auth
 from gateway.sip.message import Request
+from tests.b2bua.account import ACCOUNT, HEADERS, WITH_ACCOUNT, asks, challenge, credentials
 from tests.helpers import (
-    CONFIG,
     HUNTING,
-    PASSWORD,
     SDP,
     End,
     Net,
@@ -21,50 +16,7 @@ from tests.helpers import (
     text,
 )
 
-ACCOUNT = 'x_cid = true\nusername = "gw"\npassword_env = "GW_PASSWORD"\n'
-WITH_ACCOUNT = CONFIG.replace('name = "carrier"\n', f'name = "carrier"\n{ACCOUNT}')
 HUNTING_WITH_ACCOUNT = HUNTING.replace('name = "carrier"\n', f'name = "carrier"\n{ACCOUNT}')
-HEADERS = {401: (b"WWW-Authenticate", b"Authorization"), 407: (b"Proxy-Authenticate", b"Proxy-Authorization")}
-
-
-def account_net(config: str = WITH_ACCOUNT, **more: Any) -> Net:
-    """A network whose carrier knows us as "gw"."""
-    return Net(config, **more)
-
-
-def asks(status: int = 401, nonce: str = "n1", more: str = ', qop="auth"', realm: str = "carrier") -> str:
-    """The header line of a challenge."""
-    return f'{HEADERS[status][0].decode()}: Digest realm="{realm}", nonce="{nonce}"{more}'
-
-
-def challenge(
-    net: Net, request: Request, status: int = 401, nonce: str = "n1", more: str = ', qop="auth"'
-) -> None:
-    """The carrier challenges a request, and gets its ACK if that is an INVITE."""
-    net.carrier.reply(request, status, headers=asks(status, nonce, more), tag="challenge")
-    if request.method == b"INVITE":
-        ack = net.carrier.take_request("ACK")
-        assert (ack.via.branch, ack.cseq[0]) == (request.via.branch, request.cseq[0])
-
-
-def credentials(request: Request, status: int = 401) -> dict[bytes, bytes]:
-    """The parameters of the credentials in a request, proved right for its method, URI and body."""
-    params = parse_auth(request.need(HEADERS[status][1])).params
-    assert params[b"username"] == b"gw"
-    assert params[b"uri"] == request.uri
-
-    def md5(*parts: bytes) -> bytes:
-        return hashlib.md5(b":".join(parts)).hexdigest().encode()
-
-    secret = md5(b"gw", params[b"realm"], PASSWORD.encode())
-    asked = [request.method, request.uri]
-    if params.get(b"qop") == b"auth-int":
-        asked.append(md5(request.body))
-    middle = [params[b"nonce"]]
-    if b"qop" in params:
-        middle += [params[b"nc"], params[b"cnonce"], params[b"qop"]]
-    assert params[b"response"] == md5(secret, *middle, md5(*asked))
-    return params
 
 
 def establish_with_account(net: Net) -> tuple[End, End, Request]:
@@ -85,7 +37,7 @@ def establish_with_account(net: Net) -> tuple[End, End, Request]:
 
 @pytest.mark.parametrize("status", [401, 407])
 def test_an_invite_is_repeated_with_credentials_and_the_next_cseq_3261_22_2_22_3(status: int) -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     invite = net.pbx.invite(headers="X-Own: 1")
     net.pbx.take(100)
     first = net.carrier.take_request("INVITE")
@@ -111,7 +63,7 @@ def test_an_invite_is_repeated_with_credentials_and_the_next_cseq_3261_22_2_22_3
 
 
 def test_the_ack_of_a_2xx_carries_the_credentials_of_its_invite_3261_22_1() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     invite = net.pbx.invite()
     net.pbx.take(100)
     challenge(net, net.carrier.take_request("INVITE"), 407)
@@ -123,7 +75,7 @@ def test_the_ack_of_a_2xx_carries_the_credentials_of_its_invite_3261_22_1() -> N
 
 
 def test_a_proxy_and_the_peer_behind_it_are_both_answered_3261_22_3() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     net.pbx.invite()
     net.pbx.take(100)
     challenge(net, net.carrier.take_request("INVITE"), 407, "proxy")
@@ -138,7 +90,7 @@ def test_a_proxy_and_the_peer_behind_it_are_both_answered_3261_22_3() -> None:
 
 
 def test_auth_int_covers_the_body_7616_3_4_3() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     net.pbx.invite()
     net.pbx.take(100)
     challenge(net, net.carrier.take_request("INVITE"), more=', qop="auth-int"')
@@ -146,7 +98,7 @@ def test_auth_int_covers_the_body_7616_3_4_3() -> None:
 
 
 def test_the_nonce_that_served_last_is_sent_ahead_and_counted_7616_3_4() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     caller, callee, answered = establish_with_account(net)
     assert credentials(answered)[b"nc"] == b"00000001"
     caller.request("BYE", contact=False)
@@ -165,7 +117,7 @@ def test_the_nonce_that_served_last_is_sent_ahead_and_counted_7616_3_4() -> None
 
 @pytest.mark.parametrize("stale", ["", ", stale=true"])
 def test_credentials_of_an_old_nonce_are_made_anew_once_7616_3_3(stale: str) -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     caller, _callee, _ = establish_with_account(net)
     caller.request("BYE", contact=False)
     challenge(net, net.carrier.take_request("BYE"), nonce="n2", more=f', qop="auth"{stale}')
@@ -181,7 +133,7 @@ def test_credentials_of_an_old_nonce_are_made_anew_once_7616_3_3(stale: str) -> 
 
 
 def test_a_wrong_password_is_told_as_403_without_the_challenge() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     invite = net.pbx.invite()
     net.pbx.take(100)
     challenge(net, net.carrier.take_request("INVITE"))
@@ -204,7 +156,7 @@ def test_a_wrong_password_is_told_as_403_without_the_challenge() -> None:
 
 
 def test_a_nonce_that_is_asked_for_twice_is_answered_once() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     net.pbx.request("MESSAGE", contact=False)
     challenge(net, net.carrier.take_request("MESSAGE"))
     again = net.carrier.take_request("MESSAGE")
@@ -216,7 +168,7 @@ def test_a_nonce_that_is_asked_for_twice_is_answered_once() -> None:
 
 
 def test_nonces_that_are_always_stale_end_after_four_answers() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     net.pbx.request("MESSAGE", contact=False)
     for number in range(5):
         request = net.carrier.take_request("MESSAGE")
@@ -238,7 +190,7 @@ def test_nonces_that_are_always_stale_end_after_four_answers() -> None:
     ],
 )
 def test_a_challenge_that_cannot_be_answered_is_an_ordinary_rejection(header: str) -> None:
-    net = account_net(HUNTING_WITH_ACCOUNT)
+    net = Net(HUNTING_WITH_ACCOUNT)
     net.pbx.invite()
     net.pbx.take(100)
     net.carrier.reply(net.carrier.take_request("INVITE"), 401, headers=header)
@@ -252,7 +204,7 @@ def test_a_challenge_that_cannot_be_answered_is_an_ordinary_rejection(header: st
 
 def test_a_rule_may_judge_the_403_of_a_refused_account() -> None:
     rule = 'version = 1\n[[rule]]\nname = "r"\nwhen.status = 403\nwhen.sip_cause = 407\nthen.status = 480\n'
-    net = account_net(rules=rule)
+    net = Net(WITH_ACCOUNT, rule)
     net.pbx.invite()
     net.pbx.take(100)
     challenge(net, net.carrier.take_request("INVITE"), 407)
@@ -264,7 +216,7 @@ def test_a_rule_may_judge_the_403_of_a_refused_account() -> None:
 
 
 def test_a_cancel_after_the_challenge_cancels_the_invite_that_was_repeated_3261_9_1() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     invite = net.pbx.invite()
     net.pbx.take(100)
     challenge(net, net.carrier.take_request("INVITE"))
@@ -284,7 +236,7 @@ def test_a_cancel_after_the_challenge_cancels_the_invite_that_was_repeated_3261_
 
 
 def test_a_challenge_to_a_cancelled_invite_is_not_answered() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     invite = net.pbx.invite()
     net.pbx.take(100)
     first = net.carrier.take_request("INVITE")
@@ -297,7 +249,7 @@ def test_a_challenge_to_a_cancelled_invite_is_not_answered() -> None:
 
 
 def test_a_cancelled_reinvite_that_is_challenged_ends_as_487() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     caller, _callee = establish(net)
     reinvite = caller.request("INVITE", body=SDP)
     net.pbx.take(100)
@@ -316,7 +268,7 @@ def test_a_cancelled_reinvite_that_is_challenged_ends_as_487() -> None:
 
 
 def test_a_reinvite_is_repeated_and_its_cancel_follows_it_3261_14_1() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     caller, callee = establish(net)
     reinvite = caller.request("INVITE", body=SDP)
     net.pbx.take(100)
@@ -340,7 +292,7 @@ def test_a_reinvite_is_repeated_and_its_cancel_follows_it_3261_14_1() -> None:
 
 
 def test_the_ack_of_a_reinvite_carries_its_credentials_and_cseq() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     caller, _callee, _ = establish_with_account(net)
     reinvite = caller.request("INVITE", body=SDP)
     net.pbx.take(100)
@@ -356,7 +308,7 @@ def test_the_ack_of_a_reinvite_carries_its_credentials_and_cseq() -> None:
 
 
 def test_a_prack_names_the_invite_that_was_answered_3262_7_2() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     invite = net.pbx.invite(headers="Supported: 100rel")
     net.pbx.take(100)
     challenge(net, net.carrier.take_request("INVITE"))
@@ -370,7 +322,7 @@ def test_a_prack_names_the_invite_that_was_answered_3262_7_2() -> None:
 
 
 def test_a_prack_of_a_reinvite_names_the_one_that_was_answered_3262_7_2() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     caller, _callee = establish(net)
     reinvite = caller.request("INVITE", body=SDP)
     net.pbx.take(100)
@@ -384,7 +336,7 @@ def test_a_prack_of_a_reinvite_names_the_one_that_was_answered_3262_7_2() -> Non
 
 @pytest.mark.parametrize("method", ["UPDATE", "INFO", "MESSAGE", "REFER", "NOTIFY", "OPTIONS", "BYE", "FOO"])
 def test_every_request_inside_a_dialog_is_repeated(method: str) -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     caller, _callee = establish(net)
     caller.request(method, body=b"x" if method != "BYE" else b"")
     first = net.carrier.take_request(method)
@@ -404,7 +356,7 @@ def test_every_request_inside_a_dialog_is_repeated(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["MESSAGE", "SUBSCRIBE", "OPTIONS", "PUBLISH", "REGISTER", "FOO"])
 def test_every_request_outside_a_dialog_is_repeated(method: str) -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     net.pbx.request(method, uri="sip:somebody@192.0.2.1", body=b"hello")
     first = net.carrier.take_request(method)
     challenge(net, first)
@@ -417,7 +369,7 @@ def test_every_request_outside_a_dialog_is_repeated(method: str) -> None:
 
 
 def test_a_bye_of_our_own_is_repeated_too() -> None:
-    net = account_net(WITH_ACCOUNT.replace(ACCOUNT, f'{ACCOUNT}max_duration = "60s"\n'))
+    net = Net(WITH_ACCOUNT.replace(ACCOUNT, f'{ACCOUNT}max_duration = "60s"\n'))
     establish(net)
     net.run(60.2)
     net.pbx.take("BYE")
@@ -428,7 +380,7 @@ def test_a_bye_of_our_own_is_repeated_too() -> None:
 
 
 def test_the_bye_of_an_answer_that_came_too_late_is_repeated_too() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     invite = net.pbx.invite()
     net.pbx.take(100)
     offer = net.carrier.take_request("INVITE")
@@ -445,7 +397,7 @@ def test_the_bye_of_an_answer_that_came_too_late_is_repeated_too() -> None:
 
 
 def test_requests_of_the_trunk_itself_need_no_credentials() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     invite = net.carrier.invite()
     net.carrier.take(100)
     got = net.pbx.take_request("INVITE")
@@ -455,7 +407,7 @@ def test_requests_of_the_trunk_itself_need_no_credentials() -> None:
 
 
 def test_silence_after_the_challenge_is_a_408_3261_8_1_3_1() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     net.pbx.invite()
     net.pbx.take(100)
     challenge(net, net.carrier.take_request("INVITE"))
@@ -467,7 +419,7 @@ def test_silence_after_the_challenge_is_a_408_3261_8_1_3_1() -> None:
 
 
 def test_credentials_of_the_caller_do_not_reach_a_trunk_with_an_account() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     headers = 'Authorization: Digest username="u"\nProxy-Authorization: Digest username="u"'
     net.pbx.invite(headers=headers)
     net.pbx.take(100)
@@ -476,7 +428,7 @@ def test_credentials_of_the_caller_do_not_reach_a_trunk_with_an_account() -> Non
 
 
 def test_authentication_info_of_our_account_stays_with_us() -> None:
-    net = account_net()
+    net = Net(WITH_ACCOUNT)
     net.pbx.request("MESSAGE", contact=False)
     challenge(net, net.carrier.take_request("MESSAGE"))
     again = net.carrier.take_request("MESSAGE")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.b2bua.registration import Input, Registration, State
-from gateway.routing.locate import NoLocator
+from gateway.routing.locate import Address, Waiter
+from gateway.routing.trunk import Target
 from gateway.sip.message import Request, Response
 from gateway.sip.transaction import ImpossibleInputError
 from tests.helpers import CARRIER2, CONFIG, Net, Peer, make_setup, text
@@ -20,11 +21,30 @@ REGISTERED = CONFIG.replace('name = "carrier"\n', f'name = "carrier"\n{ACCOUNT}'
 TWO = REGISTERED.replace('target = ["sip:192.0.2.3"]', 'target = ["sip:192.0.2.3", "sip:192.0.2.4:5060"]')
 
 
+class Names:
+    """A locator that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.waiters: list[Waiter] = []
+
+    def locate(self, _target: Target, waiter: Waiter, _now: float) -> None:
+        """Let it wait."""
+        self.waiters.append(waiter)
+
+    def answer(self, net: Net, *hosts: str) -> None:
+        """Tell the one that waits where its name leads."""
+        (waiter,) = self.waiters
+        self.waiters = []
+        waiter.on_located(tuple(Address(host, 5060, "udp") for host in hosts), net.now)
+
+
 class Registered:
     """A network whose gateway has begun to register, and what it said about that."""
 
-    def __init__(self, config: str = REGISTERED) -> None:
+    def __init__(self, config: str = REGISTERED, names: Names | None = None) -> None:
         self.net = Net(config)
+        if names is not None:
+            self.net.core.locator = names
         self.said: list[str] = []
         self.net.core.registrations.log = self.said.append
         self.update()
@@ -231,6 +251,38 @@ def test_a_2xx_that_grants_nothing_is_a_failure() -> None:
     assert it.one.state == State.WAITING
 
 
+def test_a_registrar_that_is_a_name_is_looked_up_and_all_its_addresses_tried_3263_4_3() -> None:
+    names = Names()
+    it = Registered(REGISTERED.replace("sip:192.0.2.3", "sip:registrar.example"), names)
+    it.net.carrier.nothing()
+    names.answer(it.net, "192.0.2.3", "192.0.2.4")
+    first = it.asked()
+    assert (first.uri, text(first, b"To")) == (b"sip:registrar.example", "<sip:gw@registrar.example>")
+    it.net.carrier.reply(first, 503)
+    second = it.net.backup.take_request("REGISTER")
+    assert (second.uri, second.call_id, second.cseq[0]) == (first.uri, first.call_id, 2)
+    it.net.backup.reply(second, 503)
+    it.net.run()
+    assert it.one.state == State.WAITING
+
+
+def test_a_registrar_s_name_that_leads_nowhere_is_a_failure() -> None:
+    names = Names()
+    it = Registered(REGISTERED.replace("sip:192.0.2.3", "sip:registrar.example"), names)
+    names.answer(it.net)
+    assert (it.one.state, it.one.status) == (State.WAITING, 503)
+
+
+def test_a_registration_that_ends_while_its_name_is_looked_up_sends_nothing() -> None:
+    names = Names()
+    it = Registered(REGISTERED.replace("sip:192.0.2.3", "sip:registrar.example"), names)
+    it.net.core.registrations.stop(it.net.now)
+    assert it.net.core.registrations.are_leaving
+    names.answer(it.net, "192.0.2.3")
+    it.net.carrier.nothing()
+    assert not it.net.core.registrations.are_leaving
+
+
 # -- the end -----------------------------------------------------------------------------------------------
 
 
@@ -356,7 +408,7 @@ def test_options_to_our_contact_are_answered_here() -> None:
 def begun_in(net: Net, state: State) -> Registration:
     """A registration in this state, as if it had come there."""
     trunk = net.core.setup.trunks.by_name["carrier"]
-    registration = Registration(net.endpoint, trunk, {}, NoLocator(), lambda _: None)
+    registration = Registration(net.core, trunk, lambda _: None)
     registration.state = state
     registration.status = 503
     return registration
