@@ -66,14 +66,15 @@ def test_each_contact_is_mapped_both_ways_and_its_parameters_pass_3261_10_3() ->
     net = Net(REGISTRAR)
     got = register(
         net,
-        '"<sip:a@b>" <sip:alice@192.0.2.77:5066;transport=udp>;q=0.7;+sip.instance="<urn:uuid:1>", '
+        '"<sip:alice@192.0.2.77>" <sip:alice@192.0.2.77>;q=0.7;+sip.instance="<urn:uuid:1>", '
         "sip:alice@192.0.2.78;expires=60;q=0.1",
         "<sip:alice@192.0.2.79>",
     )
     first, second = (line.decode() for line in got.lines(b"Contact"))
     tokens = OURS.findall(first)
     assert first == (
-        f'Contact: "<sip:a@b>" <sip:{tokens[0]}@192.0.2.1:5060>;q=0.7;+sip.instance="<urn:uuid:1>", '
+        f'Contact: "<sip:alice@192.0.2.77>" <sip:{tokens[0]}@192.0.2.1:5060>;q=0.7;'
+        '+sip.instance="<urn:uuid:1>", '
         f"sip:{re.findall('sip:(t[0-9]+)@', first)[1]}@192.0.2.1:5060;expires=60;q=0.1"
     )
     other, third = re.findall("sip:(t[0-9]+)@", first)[1], token_of(second)
@@ -85,7 +86,7 @@ def test_each_contact_is_mapped_both_ways_and_its_parameters_pass_3261_10_3() ->
         "<sip:alice@198.51.100.9>;expires=7",
     )
     assert [line.decode() for line in response.lines(b"Contact")] == [
-        'Contact: <sip:alice@192.0.2.77:5066;transport=udp>;expires=599;q=0.7;+sip.instance="<urn:uuid:1>"',
+        'Contact: <sip:alice@192.0.2.77>;expires=599;q=0.7;+sip.instance="<urn:uuid:1>"',
         "Contact: <sip:alice@192.0.2.78>;expires=55, <sip:alice@192.0.2.79>;expires=599",
         "Contact: <sip:alice@198.51.100.9>;expires=7",  # registered elsewhere
     ]
@@ -175,6 +176,24 @@ def test_a_contact_that_the_registrar_lists_no_more_is_forgotten_3261_10_2_4() -
     token = token_of(text(got, b"Contact"))
     granted(net, got, f"<sip:{token}@192.0.2.1:5060>;expires=600")
     assert list(net.core.contacts) == [token.encode()]
+
+
+def test_a_contact_whose_own_register_is_under_way_is_not_forgotten_by_another_s_answer() -> None:
+    net = Net(REGISTRAR)
+    first = register(net, "<sip:alice@192.0.2.77>")
+    second = register(net, "<sip:alice@192.0.2.78>")
+    granted(net, first, f"{text(first, b'Contact')};expires=600")
+    granted(net, second, f"{text(first, b'Contact')};expires=600, {text(second, b'Contact')};expires=600")
+    assert len(net.core.bindings) == 2
+
+
+def test_a_registrar_that_grants_for_ever_is_believed_for_a_week() -> None:
+    net = Net(REGISTRAR)
+    bound(net, expires=4_000_000_000)
+    net.run(7 * 86_400 - 60)
+    assert len(net.core.bindings) == 1
+    net.run(120)
+    assert len(net.core.bindings) == 0
 
 
 def test_a_registrar_that_lists_nothing_has_granted_what_was_asked() -> None:

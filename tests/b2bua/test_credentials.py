@@ -167,6 +167,17 @@ def test_a_nonce_that_is_asked_for_twice_is_answered_once() -> None:
     net.assert_all_freed()
 
 
+def test_a_nonce_that_was_sent_ahead_and_is_asked_for_again_is_refused() -> None:
+    net = Net(WITH_ACCOUNT)
+    caller, _callee, _ = establish_with_account(net)
+    caller.request("INFO", contact=False)
+    info = net.carrier.take_request("INFO")
+    assert credentials(info)[b"nonce"] == b"n1"
+    challenge(net, info, nonce="n1")
+    net.carrier.nothing()
+    net.pbx.take(403)
+
+
 def test_nonces_that_are_always_stale_end_after_four_answers() -> None:
     net = Net(WITH_ACCOUNT)
     net.pbx.request("MESSAGE", contact=False)
@@ -319,6 +330,12 @@ def test_a_prack_names_the_invite_that_was_answered_3262_7_2() -> None:
     prack = net.carrier.take_request("PRACK")
     assert text(prack, b"RAck") == f"7 {again.cseq[0]} INVITE"
     assert credentials(prack)[b"nc"] == b"00000002"
+    net.carrier.reply(prack, 200)
+    net.pbx.take(200)
+    net.carrier.reply(again, 200, body=SDP)
+    net.pbx.ack(invite, net.pbx.take_response(200))
+    ack = net.carrier.take_request("ACK")
+    assert ack.index[b"Authorization"] == again.index[b"Authorization"]  # not the PRACK's
 
 
 def test_a_prack_of_a_reinvite_names_the_one_that_was_answered_3262_7_2() -> None:
