@@ -62,6 +62,14 @@ def test_a_register_to_the_gateway_goes_to_the_registrar_s_domain_3261_10_2() ->
     assert (text(response, b"Service-Route"), text(response, b"Path")) == ("<sip:s1;lr>", "<sip:p1;lr>")
 
 
+def test_a_register_without_a_route_gets_404() -> None:
+    net = Net(REGISTRAR.replace('from = ["pbx"]', 'from = ["backup"]'))
+    net.pbx.request("REGISTER", uri="sip:192.0.2.1", headers="Expires: 60")
+    net.pbx.take(404)
+    assert not net.core.contacts
+    net.assert_all_freed()
+
+
 def test_each_contact_is_mapped_both_ways_and_its_parameters_pass_3261_10_3() -> None:
     net = Net(REGISTRAR)
     got = register(

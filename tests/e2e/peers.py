@@ -279,7 +279,8 @@ class Lab:
                 'rules = "rules.toml"\ndrain = "2s"\n[console]\nlisten = ""\n[ledger]\nurl = ""',
                 *(
                     f'[[trunk]]\nname = "{name}"\nkind = "{kind}"\nsource = ["{self.at(port)}"]\n'
-                    f'target = ["{targets.get(name) or "sip:" + self.at(port)}"]\n{keys if kind == "carrier" else ""}'
+                    f'target = ["{targets.get(name) or "sip:" + self.at(port)}"]\n'
+                    f"{keys if kind == 'carrier' else ''}"
                     for name, kind, port in trunks
                 ),
                 f'[[route]]\nfrom = ["pbx"]\nto = [{names}]\n{route}\n'
