@@ -242,8 +242,9 @@ class Registration:
 
     def _end(self, _detail: object, _now: float) -> None:
         self._due = math.inf
-        self.expires_at = 0.0
-        self._say("no longer registered")
+        if self.expires_at:
+            self.expires_at = 0.0
+            self._say("no longer registered")
 
     # -- in private -------------------------------------------------------------------------------------
 
