@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import trio
-import watchfiles
 
 from gateway.b2bua.core import B2bua, Setup
 from gateway.config import Config, SettingsErrors, load, passwords
@@ -26,9 +25,10 @@ from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flows, Local
 from gateway.sip.transaction import Timing
 from gateway.transport.nameserver import NameServers, read_hosts
+from gateway.transport.ports import Ports
 from gateway.transport.resolver import Resolver
-from gateway.transport.udp import UdpTransport
 from gateway.unserved import unserved
+from gateway.watching import changes
 
 log = logging.getLogger("gateway")
 
@@ -65,9 +65,8 @@ class Gateway:
         clock = self._clock = make_clock()
         self._stopping = trio.Event()
         self._hurry = False  # asked to stop twice
-        self.udp = UdpTransport(clock)
-        self.locals = self._bind()
-        self.flows = Flows(self.locals)
+        self.ports = Ports(config, clock)
+        self.flows = Flows(self.ports.locals)
         timers = config.timers
         self.endpoint = Endpoint(
             self.flows, Tokens(), Timing(timers.t1, timers.t2, timers.t4), on_bug=_log_bug
@@ -77,15 +76,15 @@ class Gateway:
         try:
             setup = make_setup(config)
         except SettingsErrors:
-            self.udp.close()
+            self.ports.close()
             raise
         dns = config.dns
         self.name_servers = NameServers(dns.servers, dns.timeout)
         self.resolver = Resolver(
-            Reach.of((local.transport, local.host) for local in self.locals),
+            Reach.of((local.transport, local.host) for local in self.ports.locals),
             self.name_servers.ask,
             clock,
-            lambda: self.udp.flush(self.endpoint),
+            lambda: self.ports.flush(self.endpoint),
             on_bug=_log_bug,
             timeout=dns.timeout,
         )
@@ -101,18 +100,17 @@ class Gateway:
                 if self.ledger is not None:
                     await nursery.start(self.ledger.run)
                 await nursery.start(self.resolver.run)
-                for local in self.locals:
-                    nursery.start_soon(self.udp.pump, local, self.endpoint, self.flows)
+                await nursery.start(self.ports.serve, self.endpoint, self.flows, self.b2bua.trunks)
                 self.b2bua.begin(self._clock())
                 nursery.start_soon(self._tick)
-                nursery.start_soon(self._watch_rules)
+                nursery.start_soon(self._watch_files)
                 await nursery.start(self._heed_signals)
-                print(f"ready sip={','.join(map(_shown, self.locals))} console=off", flush=True)
+                print(f"ready sip={','.join(map(_shown, self.ports.locals))} console=off", flush=True)
                 await self._stopping.wait()
                 await self._drain()
                 nursery.cancel_scope.cancel()
         finally:
-            self.udp.close()
+            self.ports.close()
             if self.ledger is not None:
                 await self.ledger.close()
         log.info("stopped: %d calls, %d rewritten", self.b2bua.begun, sum(self.b2bua.rewrites.values()))
@@ -135,11 +133,23 @@ class Gateway:
         self.b2bua.reload(replace(setup, rules=rules))
         log.info("rules %s are in force", rules.version_hash)
 
+    async def reload_certificates(self) -> None:
+        """Put the certificates to work, or say what is wrong with them and go on with the old ones."""
+        try:
+            await trio.to_thread.run_sync(self.ports.certificates.load, self.config)
+        except SettingsErrors as errors:
+            _log_errors(errors, "the certificates in force stay as they are")
+            return
+        log.info("new certificates are in force")
+
     async def reload(self) -> None:
-        """Read configuration and rules anew (SIGHUP). Listeners, ledger and timers stay as they were."""
+        """Read configuration, rules and certificates anew (SIGHUP). Listeners, ledger and timers stay as they
+        were, and so do connections.
+        """
         try:
             config = await trio.to_thread.run_sync(load, self._path)
             setup = await trio.to_thread.run_sync(make_setup, config)
+            await trio.to_thread.run_sync(self.ports.certificates.load, config)
             hosts = await trio.to_thread.run_sync(read_hosts)
         except SettingsErrors as errors:
             _log_errors(errors, "configuration and rules in force stay as they are")
@@ -153,54 +163,19 @@ class Gateway:
 
     # -- in private -------------------------------------------------------------------------------------
 
-    def _bind(self) -> list[Local]:
-        settings = self.config.gateway
-        bound = []
-        for index, address in enumerate(settings.listen):
-            name = f"{address.transport}:{address.host}:{address.port}"
-            if address.transport != "udp":
-                continue
-            try:
-                bound.append(self.udp.bind(address.host, address.port, settings.advertise))
-            except OSError as error:
-                self.udp.close()
-                problem = f"{name} cannot be bound ({(error.strerror or str(error)).lower()})"
-                remedy = "stop the program that has it, or choose another address"
-                place = ("gateway", "listen", index)
-                raise SettingsErrors([self.config.source.error(place, problem, remedy)]) from None
-        if not bound:
-            problem = "no UDP address is listed, and this version speaks SIP over UDP only"
-            remedy = 'add one, such as "udp:127.0.0.1:5060"'
-            raise SettingsErrors([self.config.source.error(("gateway", "listen"), problem, remedy)])
-        return bound
-
     async def _tick(self) -> None:
         while True:
             await trio.sleep(TICK)
-            # What has arrived comes before what is due: after a stall, the answer may already be waiting.
-            self.udp.take(self.endpoint, self.flows)
-            self.endpoint.tick(self._clock())
-            self.udp.flush(self.endpoint)
+            self.ports.tick(self.endpoint, self.flows)
 
-    async def _watch_rules(self) -> None:
-        """Reload whenever the rules file changes. Its directory is watched, as editors replace files."""
-        path = self.config.gateway.rules.resolve()
-        if not path.parent.is_dir():
-            return
-
-        def is_rules(_change: watchfiles.Change, changed: str) -> bool:
-            return Path(changed).name == path.name
-
-        async for _ in watchfiles.awatch(
-            path.parent,
-            watch_filter=is_rules,
-            debounce=200,
-            step=50,
-            recursive=False,
-            raise_interrupt=False,
-            stop_event=self._stopping,
-        ):
-            await self.reload_rules()
+    async def _watch_files(self) -> None:
+        """Put the rules file and the certificates to work whenever they change."""
+        rules = self.config.gateway.rules
+        async for changed in changes({rules, *self.ports.certificates.files}, self._stopping):
+            if rules in changed:
+                await self.reload_rules()
+            if changed != {rules}:
+                await self.reload_certificates()
 
     async def _heed_signals(self, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:

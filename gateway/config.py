@@ -33,7 +33,9 @@ from gateway.toml_source import SettingsError, SettingsErrors, TomlSource
 from gateway.trunk_settings import (
     RouteSettings,
     TrunkSettings,
+    check_pair,
     environment_name,
+    file_of,
     read_routes,
     read_trunks,
 )
@@ -81,6 +83,17 @@ class GatewaySettings:
     """Processes; 0 means one for each core."""
     drain: float
     """Seconds that calls may go on after the gateway was told to stop."""
+    tls_cert: Path | None
+    """Certificate chain of the tls: listeners; None: the first trunk's that has one."""
+    tls_key: Path | None
+    tls_ca: Path | None
+    """CAs that may vouch for clients; clients are asked for a certificate then."""
+    idle: float
+    """Seconds after which a TCP or TLS connection without traffic is closed."""
+    max_connections: int
+    """TCP and TLS connections in all."""
+    max_connections_per_source: int
+    """TCP and TLS connections from one address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +206,8 @@ def parse(text: str, file: str = "gateway.toml", directory: Path | None = None) 
 def _read(source: TomlSource, directory: Path) -> Config:
     errors: list[SettingsError] = []
     top = Table(source, (), source.data, errors)
-    gateway = _gateway(top.table("gateway"), directory)
+    gateway_table = top.table("gateway")
+    gateway = _gateway(gateway_table, directory)
     console = _console(top.table("console"))
     ledger = _ledger(top.table("ledger"), directory)
     telemetry = _telemetry(top.table("telemetry"))
@@ -201,6 +215,7 @@ def _read(source: TomlSource, directory: Path) -> Config:
     dns = _dns(top.table("dns"))
     trunk_tables = top.tables("trunk")
     trunks = read_trunks(trunk_tables, directory)
+    _check_certificate(gateway_table, gateway, trunks)
     routes = read_routes(top.tables("route"), trunks, directory)
     if "trunk" not in top:
         top.fail("trunk", "there is none, so every call would be refused", "add a [[trunk]] for each peer")
@@ -246,9 +261,27 @@ def _gateway(table: Table, directory: Path) -> GatewaySettings:
         rules=directory / table.parsed("rules", "rules.toml", _file_name),
         workers=table.integer("workers", 1, 0, 256),
         drain=table.duration("drain", 30.0, "0s", "1d"),
+        tls_cert=file_of(table, "tls_cert", directory),
+        tls_key=file_of(table, "tls_key", directory),
+        tls_ca=file_of(table, "tls_ca", directory),
+        idle=table.duration("idle", 600.0, "10s", "1d"),
+        max_connections=table.integer("max_connections", 10_000, 1, 1_000_000),
+        max_connections_per_source=table.integer("max_connections_per_source", 1_000, 1, 1_000_000),
     )
+    check_pair(table)
     table.done()
     return settings
+
+
+def _check_certificate(table: Table, settings: GatewaySettings, trunks: tuple[TrunkSettings, ...]) -> None:
+    """Report a tls: listener that has nothing to prove itself by."""
+    has_one = settings.tls_cert is not None or any(trunk.tls_cert is not None for trunk in trunks)
+    if has_one or "tls_cert" in table:
+        return
+    for index, address in enumerate(settings.listen):
+        if address.transport == "tls":
+            remedy = 'write tls_cert = "FILE" and tls_key = "FILE" in [gateway]'
+            table.fail(("listen", index), "there is no certificate for it", remedy)
 
 
 def _console(table: Table) -> ConsoleSettings:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.addresses import TRANSPORTS, Source, TargetUri, parse_source, parse_target
+from gateway.number_settings import NumberSettings, read_numbers_table
 from gateway.patterns import KINDS, BadValue, NumberPattern, TrunkPattern, parse_duration, read_numbers
 from gateway.settings_table import Table
 from gateway.toml_source import closest
@@ -99,6 +100,13 @@ class TrunkSettings:
     """The INVITE sent to this trunk carries the other leg's Call-ID as X-CID."""
     rewrite_network_blocked: bool = False
     """Rules may rewrite a 603+ "Network Blocked" on its way to this trunk. The law forbids it in the US."""
+    hide_topology: bool = False
+    """Nothing of the other side's addresses and equipment is seen in what is sent to this trunk."""
+    keep: tuple[str, ...] = ()
+    """Names of the headers that pass to this trunk as they came although `hide_topology` would drop them."""
+    nat: bool = False
+    """Everything for this peer goes to the address that it sends from, whatever it says of itself."""
+    numbers: NumberSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +155,13 @@ def environment_name(text: str) -> str:
     return text
 
 
+def check_pair(table: Table) -> None:
+    """Report a certificate without its key, or a key without its certificate."""
+    for key, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if key in table and other not in table:
+            table.fail(key, f"it is of no use without {other}", f"add {other}")
+
+
 def _read_trunk(table: Table, directory: Path) -> TrunkSettings:
     trunk = TrunkSettings(
         name=table.parsed("name", "", _trunk_name),
@@ -168,9 +183,9 @@ def _read_trunk(table: Table, directory: Path) -> TrunkSettings:
         register=table.flag("register", False),
         register_expires=table.duration("register_expires", 3600.0, "60s", "1d"),
         transport=table.choice("transport", None, TRANSPORTS),
-        tls_ca=_file(table, "tls_ca", directory),
-        tls_cert=_file(table, "tls_cert", directory),
-        tls_key=_file(table, "tls_key", directory),
+        tls_ca=file_of(table, "tls_ca", directory),
+        tls_cert=file_of(table, "tls_cert", directory),
+        tls_key=file_of(table, "tls_key", directory),
         tls_verify=table.flag("tls_verify", True),
         hide=table.parsed_list("hide", (), _header_name),
         set=_headers(table.table("set")),
@@ -182,6 +197,10 @@ def _read_trunk(table: Table, directory: Path) -> TrunkSettings:
         max_duration=table.duration("max_duration", None, "1s", "30d"),
         x_cid=table.flag("x_cid", True),
         rewrite_network_blocked=table.flag("rewrite_network_blocked", False),
+        hide_topology=table.flag("hide_topology", False),
+        keep=table.parsed_list("keep", (), _header_name),
+        nat=table.flag("nat", False),
+        numbers=read_numbers_table(table.table("numbers")) if "numbers" in table else table.value("numbers"),
     )
     _check_trunk(table, trunk)
     table.done({"password": _LITERAL_SECRET, "secret": _LITERAL_SECRET, "token": _LITERAL_SECRET})
@@ -202,12 +221,13 @@ def _check_trunk(table: Table, trunk: TrunkSettings) -> None:
         table.fail("register", "registering takes an account and a registrar", "add username and target")
     if "register_expires" in table and not trunk.register:
         table.fail("register_expires", "it is of no use without register", "add register = true")
-    for key, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
-        if key in table and other not in table:
-            table.fail(key, f"it is of no use without {other}", f"add {other}")
+    check_pair(table)
     if trunk.weights and len(trunk.weights) != len(trunk.target):
         problem = f"there are {len(trunk.weights)} weights for {len(trunk.target)} targets"
         table.fail("weights", problem, "write one for each target")
+    if trunk.keep and not trunk.hide_topology:
+        problem = "without hide_topology every header passes anyway"
+        table.fail("keep", problem, "add hide_topology = true, or leave it out")
     both = sorted(trunk.stop_on & trunk.advance_on)
     if both:
         table.fail("advance_on", f"{both[0]} is in stop_on too", "keep it in one of the two")
@@ -399,7 +419,8 @@ def _final_code(text: str) -> int:
     return int(text)
 
 
-def _file(table: Table, key: str, directory: Path) -> Path | None:
+def file_of(table: Table, key: str, directory: Path) -> Path | None:
+    """Return the path of a file that must be there; relative ones start at `directory`."""
     name = table.text(key, "")
     if not name:
         return None

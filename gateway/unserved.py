@@ -8,13 +8,7 @@ from __future__ import annotations
 
 from gateway.config import Config, SettingsError
 
-_TRUNK_KEYS = (
-    "tls_ca",
-    "tls_cert",
-    "tls_key",
-    "tls_verify",
-    "session_timer",
-)
+_TRUNK_KEYS = ("session_timer",)
 
 
 def unserved(config: Config) -> list[SettingsError]:
@@ -25,11 +19,7 @@ def unserved(config: Config) -> list[SettingsError]:
     if config.is_embedded:
         return []
     data = config.source.data
-    paths: list[tuple[str | int, ...]] = [
-        ("gateway", "listen", index)
-        for index, address in enumerate(config.gateway.listen)
-        if address.transport != "udp" and "listen" in data.get("gateway", {})
-    ]
+    paths: list[tuple[str | int, ...]] = []
     if config.gateway.workers != 1:
         paths.append(("gateway", "workers"))
     if data.get("console", {}).get("listen"):
@@ -37,7 +27,5 @@ def unserved(config: Config) -> list[SettingsError]:
     paths += [("telemetry", key) for key in ("otlp", "hep") if data.get("telemetry", {}).get(key)]
     for index, trunk in enumerate(data.get("trunk", [])):
         paths += [("trunk", index, key) for key in _TRUNK_KEYS if trunk.get(key) not in (None, "off", False)]
-        if trunk.get("transport", "udp") != "udp":
-            paths.append(("trunk", index, "transport"))
     remedy = "this version carries calls as if it were not there"
     return [config.source.error(path, "this has no effect yet", remedy) for path in paths]

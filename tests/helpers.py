@@ -115,16 +115,19 @@ class Net:
         rules: str = RULES,
         weather: Weather | None = None,
         max_calls: int = 200_000,
+        streams: tuple[str, ...] = (),
     ) -> None:
+        """`streams`: of "tcp" and "tls", what the gateway listens on beside UDP."""
         self.now = 1_000_000.0
         self.weather = weather or Weather()
         self.records: list[CallRecord] = []
         self._order = itertools.count()
-        self._flight: list[tuple[float, int, bytes, Address, Address]] = []
-        self._peers: dict[Address, Callable[[bytes, Address], None]] = {}
+        self._flight: list[tuple[float, int, bytes, Address, Address, str]] = []
+        self._peers: dict[tuple[str, Address], Callable[[bytes, Address], None]] = {}
         self._tokens = itertools.count(1)
         self.local = Local("udp", *GATEWAY)
-        self.flows = Flows([self.local])
+        ports = {"tcp": 5060, "tls": 5061}
+        self.flows = Flows([self.local, *(Local(name, GATEWAY[0], ports[name]) for name in streams)])
         self.endpoint = Endpoint(self.flows, lambda: b"t%d" % next(self._tokens))
         self.core = B2bua(self.endpoint, make_setup(config, rules), (self,), max_calls)
         self.stations: dict[Address, Endpoint] = {GATEWAY: self.endpoint}
@@ -142,18 +145,29 @@ class Net:
         (record,) = self.records
         return record
 
-    def peer(self, address: Address, user: str) -> Peer:
+    def peer(self, address: Address, user: str, transport: str = "udp") -> Peer:
         """A further user agent; what was sent to its address before is lost."""
-        return Peer(self, address, user)
+        return Peer(self, address, user, transport)
 
-    def attach(self, address: Address, receive: Callable[[bytes, Address], None]) -> None:
+    def attach(
+        self, address: Address, receive: Callable[[bytes, Address], None], transport: str = "udp"
+    ) -> None:
         """Have what is sent to an address handed to `receive`."""
-        self._peers[address] = receive
+        self._peers[transport, address] = receive
 
-    def transmit(self, data: bytes, source: Address, destination: Address) -> None:
-        """Put a datagram on the wire."""
-        for arrival in self.weather.arrivals(self.now):
-            heapq.heappush(self._flight, (arrival, next(self._order), data, source, destination))
+    def transmit(self, data: bytes, source: Address, destination: Address, transport: str = "udp") -> None:
+        """Put a datagram on the wire; or a message, which a stream loses neither nor repeats nor reorders."""
+        is_stream = transport != "udp"
+        arrivals = [self.now + self.weather.delay] if is_stream else self.weather.arrivals(self.now)
+        for arrival in arrivals:
+            heapq.heappush(self._flight, (arrival, next(self._order), data, source, destination, transport))
+
+    def lose(self, address: Address, transport: str = "tcp", reached: bool = True) -> None:
+        """Break the connection between the gateway and a peer, or have none come about."""
+        for flow in {client.flow for client in self.endpoint.clients.values()}:
+            if flow.local.transport == transport and flow.peer == address:
+                self.endpoint.flow_lost(flow, self.now, reached)
+        self.run()
 
     def run(self, seconds: float = 0.0) -> None:
         """Let time pass: deliver everything and fire every timer that falls due, in order of time."""
@@ -171,23 +185,27 @@ class Net:
                 endpoint.tick(self.now)
             self._flush()
             while self._flight and self._flight[0][0] <= self.now:
-                _, _, data, source, destination = heapq.heappop(self._flight)
-                self._deliver(data, source, destination)
+                _, _, data, source, destination, transport = heapq.heappop(self._flight)
+                self._deliver(data, source, destination, transport)
                 self._flush()
         self.now = end
 
-    def _deliver(self, data: bytes, source: Address, destination: Address) -> None:
-        endpoint = self.stations.get(destination)
+    def _deliver(self, data: bytes, source: Address, destination: Address, transport: str) -> None:
+        gateway = GATEWAY if destination[0] == GATEWAY[0] else destination  # whatever the port
+        endpoint = self.stations.get(gateway)
+        receive = self._peers.get((transport, destination))
         if endpoint is not None:
-            (local,) = endpoint.flows.locals
+            (local,) = [local for local in endpoint.flows.locals if local.transport == transport]
             endpoint.receive([(data, endpoint.flows.get(local, source))], self.now)
-        elif destination in self._peers:
-            self._peers[destination](data, source)
+        elif receive is not None:
+            receive(data, source)
+        elif transport != "udp":
+            self.lose(destination, transport, reached=False)
 
     def _flush(self) -> None:
         for address, endpoint in self.stations.items():
             for data, flow in endpoint.drain():
-                self.transmit(data, address, flow.peer)
+                self.transmit(data, address, flow.peer, flow.local.transport)
 
     def assert_all_freed(self) -> None:
         """Nothing of any call is left once its timers have run out."""
@@ -198,32 +216,40 @@ class Net:
             len(self.endpoint.servers),
             len(self.endpoint.clients),
             len(self.endpoint._merged),
+            len(self.endpoint._large),
             len(self.endpoint.timers) - bool(self.core.bindings),  # which live as long as a registrar grants
         )
-        assert left == (0, 0, 0, 0, 0, 0), f"calls, dialogs, servers, clients, merged, timers left: {left}"
+        assert not any(left), f"calls, dialogs, servers, clients, merged, large, timers left: {left}"
 
 
 class Peer:
-    """A scripted user agent at one address. What it gets waits in `inbox`."""
+    """A scripted user agent at one address, over one transport. What it gets waits in `inbox`."""
 
-    def __init__(self, net: Net, address: Address, user: str) -> None:
+    def __init__(self, net: Net, address: Address, user: str, transport: str = "udp") -> None:
         self.net = net
         self.address = address
+        self.transport = transport
         self.user = user
         self.inbox: deque[Message] = deque()
         self.raw: deque[bytes] = deque()
         self._count = itertools.count(1)
-        net.attach(address, self._receive)
+        net.attach(address, self._receive, transport)
 
     def _receive(self, data: bytes, _source: Address) -> None:
         self.inbox.append(parse(data))
         self.raw.append(data)
 
+    @property
+    def contact(self) -> str:
+        """Its Contact URI."""
+        parameter = "" if self.transport == "udp" else f";transport={self.transport}"
+        return f"sip:{self.user}@{self.address[0]}:{self.address[1]}{parameter}"
+
     # -- sending ----------------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
         """Send raw bytes to the gateway."""
-        self.net.transmit(data, self.address, GATEWAY)
+        self.net.transmit(data, self.address, GATEWAY, self.transport)
         self.net.run()
 
     def new_branch(self) -> bytes:
@@ -248,9 +274,10 @@ class Peer:
         """Send a request and return it as parsed, to answer or repeat by. `headers` are whole lines."""
         host, port = self.address
         number = next(self._count)
+        protocol = f"SIP/2.0/{self.transport.upper()}"
         lines = [
             f"{method} {uri} SIP/2.0",
-            f"Via: SIP/2.0/UDP {host}:{port};branch={(branch or self.new_branch()).decode()}",
+            f"Via: {protocol} {host}:{port};branch={(branch or self.new_branch()).decode()}",
             f"Max-Forwards: {max_forwards}",
             f"From: {from_ or f'<sip:{self.user}@{host}>;tag={self.user}{number}'}",
             f"To: {to or '<sip:1001@192.0.2.1>'}",
@@ -258,7 +285,7 @@ class Peer:
             f"CSeq: {seq} {method}",
         ]
         if contact:
-            lines.append(f"Contact: <sip:{self.user}@{host}:{port}>")
+            lines.append(f"Contact: <{self.contact}>")
         lines += [line for line in headers.splitlines() if line]
         if body:
             lines.append("Content-Type: application/sdp")
@@ -333,7 +360,7 @@ class Peer:
             f"CSeq: {text(request, b'CSeq')}",
         ]
         if contact if contact is not None else 100 < status < 300:
-            lines.append(f"Contact: <sip:{self.user}@{self.address[0]}:{self.address[1]}>")
+            lines.append(f"Contact: <{self.contact}>")
         lines += [line for line in headers.splitlines() if line]
         if body:
             lines.append("Content-Type: application/sdp")

@@ -191,6 +191,45 @@ rewrite_network_blocked = true
     assert (trunk.x_cid, trunk.rewrite_network_blocked) == (False, True)
 
 
+def test_what_streams_may_take_is_read(tmp_path: Path) -> None:
+    for name in ("ca.pem", "cert.pem", "key.pem"):
+        (tmp_path / name).write_text("")
+    text = """\
+[gateway]
+tls_cert = "cert.pem"
+tls_key = "key.pem"
+tls_ca = "ca.pem"
+idle = "1h"
+max_connections = 50
+max_connections_per_source = 5
+"""
+    gateway = config.parse(text + MINIMAL, directory=tmp_path).gateway
+    assert (gateway.tls_cert, gateway.tls_key, gateway.tls_ca) == (
+        tmp_path / "cert.pem",
+        tmp_path / "key.pem",
+        tmp_path / "ca.pem",
+    )
+    assert (gateway.idle, gateway.max_connections, gateway.max_connections_per_source) == (3600.0, 50, 5)
+    default = read(MINIMAL).gateway
+    assert (default.tls_cert, default.idle, default.max_connections) == (None, 600.0, 10_000)
+
+
+def test_a_tls_listener_without_a_certificate_is_a_mistake(tmp_path: Path) -> None:
+    listen = '[gateway]\nlisten = [\n"udp:127.0.0.1:5060",\n"tls:127.0.0.1:5061"]\n'
+    assert sentences(listen + MINIMAL) == [
+        "gateway.toml:4: gateway.listen[1]: there is no certificate for it; "
+        'write tls_cert = "FILE" and tls_key = "FILE" in [gateway]'
+    ]
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).write_text("")
+    lent = 'tls_cert = "cert.pem"\ntls_key = "key.pem"\n'
+    config.parse(listen + MINIMAL + lent, directory=tmp_path)  # a trunk lends its own
+    config.parse(listen + lent + MINIMAL, directory=tmp_path)
+    assert sentences(listen + 'tls_cert = "cert.pem"\n' + MINIMAL, tmp_path) == [
+        "gateway.toml:5: gateway.tls_cert: it is of no use without tls_key; add tls_key"
+    ]
+
+
 def test_relative_paths_start_where_the_file_is(tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_text(MINIMAL)
@@ -297,7 +336,8 @@ SECTION_MISTAKES = [
     (
         "gateway",
         "zzz = 1",
-        "zzz: this key is not known; use one of listen, name, advertise, rules, workers, drain",
+        "zzz: this key is not known; use one of listen, name, advertise, rules, workers, drain, "
+        "tls_cert, tls_key, tls_ca, idle, max_connections, max_connections_per_source",
     ),
     ("gateway", "name = 1", 'name: 1 is a number; write it in "quotes"'),
     ("gateway", 'name = "a b"', 'name: "a b" cannot name a gateway; use letters, digits, dots, - and _'),

@@ -82,9 +82,11 @@ class Call:
         if not self._searching.begin(hops, together, now):
             self.refuse(503, "no room on the trunk", now, b"Retry-After: 5\r\n")
 
-    def refuse(self, status: int, reason: str, now: float, lines: bytes = b"") -> None:
+    def refuse(
+        self, status: int, reason: str, now: float, lines: bytes = b"", warning_code: int = 399
+    ) -> None:
         """Reject the call ourselves, before any target was tried; ``reason`` goes into a Warning."""
-        warning = b'Warning: 399 gateway "%b"\r\n%b' % (reason.encode(), lines)
+        warning = b'Warning: %d gateway "%b"\r\n%b' % (warning_code, reason.encode(), lines)
         phrase = phrase_for(status)
         record = self.record
         record.original_status = record.emitted_status = status
@@ -125,8 +127,9 @@ class Call:
         twin = dialog.twin
         if answer.is_acked or twin is None or not isinstance(twin.user, Leg):
             return
-        lines = self.policy(leg, twin.user).lines(request.rows)
-        answer.acked(self.endpoint, lines, request.body, max(request.max_forwards - 1, 0), now)
+        policy = self.policy(leg, twin.user)
+        lines = policy.lines(request.rows)
+        answer.acked(self.endpoint, lines, policy.body(request), max(request.max_forwards - 1, 0), now)
         if self.state == State.ANSWERED:
             self.feed(Event.ACKED, None, now)
 
@@ -226,7 +229,7 @@ class Call:
         emitted = Response(decision.status, decision.phrase, verdict.rows, original.index, body=original.body)
         policy = self.core.policies.between(verdict.trunk, self.caller.trunk)
         lines = back_lines(policy, emitted, self.caller.invite)
-        self.caller.reject(decision.status, decision.phrase, lines, emitted.body, now)
+        self.caller.reject(decision.status, decision.phrase, lines, policy.body(emitted), now)
         self.record.callee_call_id = verdict.call_id.decode()
         self.core.note(self.record, verdict)
         if verdict.local:

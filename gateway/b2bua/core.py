@@ -12,7 +12,7 @@ from zlib import crc32
 
 from gateway.routing.health import Health
 from gateway.routing.locate import Address, Locator, NoLocator
-from gateway.routing.route import Hop, Plan, Routes
+from gateway.routing.route import Hop, Plan, Routes, over_tls
 from gateway.routing.trunk import Trunk, TrunkTable
 from gateway.rules import Facts, RuleSet, emit, emitted_q850, q850_of
 from gateway.sip.dialog import Dialog
@@ -49,6 +49,9 @@ class Setup:
     rules: RuleSet
 
 
+_SIPS_NOT_ALLOWED = "SIPS Not Allowed"  # with 480 and code 380: no target of the route has TLS (RFC 5630)
+
+
 class B2bua:
     """Serves an :class:`Endpoint`. ``sinks`` get the record of each call as it ends; ``locator`` finds
     targets that are names.
@@ -67,7 +70,7 @@ class B2bua:
         self.locator = locator or NoLocator()
         self.health = Health()
         self.pinger = Pinger(self)
-        self.policies = PolicyTable()
+        self.policies = PolicyTable(endpoint)
         self.calls: set[Call] = set()
         self.begun = 0  # calls since the start
         self.draining = False
@@ -88,7 +91,7 @@ class B2bua:
         for trunk in setup.trunks:
             trunk.carry_over(self.setup.trunks.by_name.get(trunk.name))
         self.setup = setup
-        self.policies = PolicyTable()
+        self.policies.clear()
 
     def begin(self, now: float) -> None:
         """Start what the trunks ask for by themselves; again after each reload."""
@@ -100,13 +103,22 @@ class B2bua:
 
     def knows(self, flow: Flow) -> bool:
         """Tell whether a trunk has this source."""
-        return self.setup.trunks.find(flow.peer[0], flow.peer[1]) is not None
+        return self.setup.trunks.of(flow) is not None
+
+    def trunks(self) -> TrunkTable:
+        """The trunks that are served now."""
+        return self.setup.trunks
+
+    def is_behind_nat(self, flow: Flow) -> bool:
+        """Tell whether this source is of a trunk with ``nat``."""
+        trunk = self.setup.trunks.find(flow.peer[0], flow.peer[1])
+        return trunk is not None and trunk.nat
 
     def on_request(
         self, transaction: ServerTransaction, request: Request, uri: Uri, source: Flow, now: float
     ) -> None:
         """Begin a call, or relay a transaction outside of any dialog."""
-        trunk = self.setup.trunks.find(source.peer[0], source.peer[1])
+        trunk = self.setup.trunks.of(source)
         assert trunk is not None, "the endpoint asked whether we know the source"
         plan = None
         contact = self.contacts.get(uri.user)
@@ -115,6 +127,8 @@ class B2bua:
             if plan is None and request.method == b"OPTIONS":
                 self.endpoint.serve_own(transaction, request, now)  # the registrar asks whether we live
                 return
+        if trunk.numbers is not None:
+            request, uri = trunk.numbers.read(request, uri)
         self._serial += 1
         record = CallRecord(
             # Rising ids, so that a database's index of them grows at its end.
@@ -204,6 +218,12 @@ class B2bua:
             call.refuse(404, "no route", now)
             return
         hops = plan.hops if not plan.is_weighted else plan.draw(crc32(self.endpoint.new_token()))
+        if uri.scheme == b"sips":
+            hops = over_tls(hops)
+            if not hops:
+                self.refused["no TLS for sips"] += 1
+                call.refuse(480, _SIPS_NOT_ALLOWED, now, warning_code=380)
+                return
         hops = self.health.choose(hops, now)
         if hops:
             call.start(hops, plan.strategy == "parallel", now)
@@ -232,7 +252,13 @@ class B2bua:
             warning = b'Warning: 399 gateway "no route"\r\n'
             transaction.reject(404, self.endpoint.new_token(), now, warning)
             return
-        hop = plan.hops[0]
+        hops = plan.hops if uri.scheme != b"sips" else over_tls(plan.hops)
+        if not hops:
+            self.refused["no TLS for sips"] += 1
+            warning = b'Warning: 380 gateway "%b"\r\n' % _SIPS_NOT_ALLOWED.encode()
+            transaction.reject(480, self.endpoint.new_token(), now, warning)
+            return
+        hop = hops[0]
         kind = _RegisterRelay if request.method == b"REGISTER" else _OutsideRelay
         relay = kind(self, transaction, request, uri, record, trunk, hop, now)
         addresses = self.locator.locate(hop.target, relay, now) if hop.address is None else (hop.address,)
@@ -289,24 +315,25 @@ class _OutsideRelay(Relay):
         """Send the request to the first address of its target."""
         core, request, hop = self._core, self._request, self._hop
         endpoint = core.endpoint
-        flow = endpoint.flows.towards(*addresses[0]) if addresses else None
+        flow = endpoint.flows.towards(*addresses[0], hop.trunk.name) if addresses else None
         if flow is None:
             self.server.reject(503, endpoint.new_token(), now)
             return
+        request, uri = self.forth.opening(request, self._uri)
         half = Dialog(
             None,
             endpoint.new_token() + b"@" + flow.local.host.encode(),
             *outgoing_ends(request, endpoint.new_token()),
             b"",
-            hop.uri or target_uri(self._uri, hop.target),
+            hop.uri or target_uri(uri, hop.target),
             flow,
         )
         self._sent_at = now
-        self.send(half, request, self._lines(flow, now), now)
+        self.send(half, request, self._lines(request, flow, now), now)
 
-    def _lines(self, _flow: Flow, _now: float) -> bytes:
+    def _lines(self, request: Request, _flow: Flow, _now: float) -> bytes:
         """Return the header lines of the request as they pass."""
-        return self.forth.lines(rename_dialogs(self._request, self.endpoint, self._target))
+        return self.forth.lines(rename_dialogs(request, self.endpoint, self._target))
 
     def pass_back(self, response: Response, now: float) -> None:
         """Answer as the rules want it told."""
@@ -322,7 +349,7 @@ class _OutsideRelay(Relay):
         emitted = Response(decision.status, decision.phrase, verdict.rows, response.index)
         lines = back_lines(self.back, emitted, self.server)
         tag = self.endpoint.new_token()
-        self.server.respond(decision.status, decision.phrase, tag, lines, response.body, now)
+        self.server.respond(decision.status, decision.phrase, tag, lines, self.back.body(response), now)
 
 
 class _RegisterRelay(_OutsideRelay):
@@ -338,9 +365,9 @@ class _RegisterRelay(_OutsideRelay):
             self._core.refused["too many contacts"] += 1
             self.server.reject(error.status, self.endpoint.new_token(), now)
 
-    def _lines(self, flow: Flow, now: float) -> bytes:
-        request, source, registrar = self._request, self._source, self._target
-        self._registering = self._core.bindings.begin(request, source, registrar, flow.local, now)
+    def _lines(self, request: Request, flow: Flow, now: float) -> bytes:
+        bindings, local = self._core.bindings, flow.local
+        self._registering = bindings.begin(request, self._source, self._target, local, now)
         return self.forth.lines_with_contact(self._registering.rows)
 
     def pass_back(self, response: Response, now: float) -> None:

@@ -139,7 +139,7 @@ class CallerLeg(Leg):
         response = progress.response
         tag = self._twin(progress.dialog).local_tag if progress.dialog is not None else self.tag
         lines = self._record_route() + back_lines(policy, response, self.invite)
-        self.invite.respond(response.status, response.phrase, tag, lines, response.body, now)
+        self.invite.respond(response.status, response.phrase, tag, lines, policy.body(response), now)
 
     def answer(self, answered: Answered, policy: Policy, now: float) -> None:
         """Pass a 2xx on and wait for its ACK."""
@@ -148,7 +148,8 @@ class CallerLeg(Leg):
         self.confirm(dialog)
         lines = self._record_route() + back_lines(policy, response, self.invite)
         self.wait_for_ack(self.invite_seq, Answer(self.invite, answered.dialog, answered.seq))
-        self.invite.respond(response.status, response.phrase, dialog.local_tag, lines, response.body, now)
+        body = policy.body(response)
+        self.invite.respond(response.status, response.phrase, dialog.local_tag, lines, body, now)
 
     def reject(self, status: int, phrase: bytes, lines: bytes, body: bytes, now: float) -> None:
         """Send the final rejection."""
@@ -171,7 +172,7 @@ class CallerLeg(Leg):
         request = self.invite.request
         assert request is not None, "an INVITE without a final response is kept"
         tag = self.tag if not self.dialogs else self.endpoint.new_token()
-        ours = Dialog.answering(self, request, tag, self.invite.flow, self.endpoint.flows)
+        ours = Dialog.answering(self, request, tag, self.invite.flow, self.endpoint.flows, self.trunk.nat)
         ours.twin = theirs
         theirs.twin = ours
         self.add(ours)
@@ -237,7 +238,7 @@ class CalleeLeg(Leg):
         if self.call is not None:
             self.call.on_located(self, addresses, now)
 
-    def call_out(self, request: Request, uri: Uri, flow: Flow, lines: bytes, now: float) -> None:
+    def call_out(self, request: Request, uri: Uri, flow: Flow, lines: bytes, body: bytes, now: float) -> None:
         """Send the INVITE: the caller's, as this leg says it."""
         half = Dialog(
             None,  # no request comes to a half; each dialog forked from it gets this leg
@@ -246,12 +247,12 @@ class CalleeLeg(Leg):
             b"",
             self.hop.uri or target_uri(uri, self.hop.target),
             flow,
+            self.trunk.nat,
         )
         self._half = half
         self.invited_at = now
-        lines += b"Contact: %b\r\n" % flow.local.contact
+        lines += b"Contact: %b\r\n" % half.contact
         hops = request.max_forwards - 1
-        body = request.body
         self._follow(
             ask(self.endpoint, self.trunk, b"INVITE", half, lines, body, self, now, hops, self._follow)
         )
@@ -368,15 +369,18 @@ def outgoing_ends(request: Request, tag: bytes) -> tuple[bytes, bytes, bytes]:
 def target_uri(uri: Uri, target: Target) -> bytes:
     """Return the Request-URI towards a target: the caller's user part, byte for byte, at the target's host.
 
+    It is sips where the caller's or the target's is (26.2.2).
     A tel URI becomes a sip URI with user=phone (RFC 3261 19.1.6). Parameters that speak of a hop are dropped.
     """
-    host_port = target.uri.partition(b":")[2].partition(b";")[0]
+    scheme, _, rest = target.uri.partition(b":")
+    host_port = rest.partition(b";")[0]
+    scheme = b"sips" if uri.scheme == b"sips" or len(scheme) == 4 else b"sip"
     if uri.scheme == b"tel":
-        return b"sip:%b%b@%b;user=phone" % (uri.user, uri.params, host_port)
+        return b"%b:%b%b@%b;user=phone%b" % (scheme, uri.user, uri.params, host_port, target.params)
     user = uri.user + b"@" if uri.user else b""
     if not uri.params:
-        return b"sip:%b%b" % (user, host_port)
+        return b"%b:%b%b%b" % (scheme, user, host_port, target.params)
     params = [
         part for part in uri.params.split(b";")[1:] if part.partition(b"=")[0].lower() not in _HOP_PARAMS
     ]
-    return b";".join([b"sip:%b%b" % (user, host_port), *params])
+    return b";".join([b"%b:%b%b" % (scheme, user, host_port), *params]) + target.params

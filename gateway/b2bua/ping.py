@@ -98,7 +98,7 @@ class Ping:
 
     def _send(self, address: Address, now: float) -> None:
         endpoint = self._core.endpoint
-        flow = endpoint.flows.towards(address.host, address.port, address.transport)
+        flow = endpoint.flows.towards(address.host, address.port, address.transport, self._hop.trunk.name)
         if flow is None:
             self._health.feed(Input.SILENT)
             return
@@ -114,7 +114,7 @@ class Ping:
             self._hop.target.uri,
             flow,
         )
-        lines = b"Contact: %b\r\nAccept: application/sdp\r\n" % flow.local.contact
+        lines = b"Contact: %b\r\nAccept: application/sdp\r\n" % half.contact
         self._asked = endpoint.request(b"OPTIONS", half, lines, b"", self, now, MAX_FORWARDS)
 
     def on_response(self, transaction: ClientTransaction, response: Response, _now: float) -> None:

@@ -7,7 +7,12 @@ Whatever passes, passes byte for byte and in order.
 from __future__ import annotations
 
 from gateway.routing.trunk import Trunk
-from gateway.sip.message import Row, header_key
+from gateway.sip.endpoint import Endpoint
+from gateway.sip.message import Message, Request, Row, header_key
+from gateway.sip.uri import Uri
+
+from .bodies import hidden_body
+from .topology import Hiding
 
 # Each leg writes these for itself.
 OWNED = frozenset(
@@ -16,8 +21,9 @@ OWNED = frozenset(
         b"Max-Forwards", b"Content-Length", b"X-CID",
     )
 )  # fmt: skip
-# The network's own word about the caller stays among trunks that trust each other (RFC 3325 5, 6).
-_TRUSTED_ONLY = frozenset((b"P-Asserted-Identity", b"Privacy"))
+# The network's own word about the caller stays among trunks that trust each other (RFC 3325 5, 7). Privacy
+# passes everywhere: it is the caller's wish, and whoever shows the number last must know it (RFC 3323 4.2).
+_TRUSTED_ONLY = frozenset((b"P-Asserted-Identity",))
 # Where the gateway has an account on a trunk, credentials and challenges are that leg's own (RFC 3261 22.3).
 _CREDENTIALS = frozenset((b"Authorization", b"Proxy-Authorization"))
 _CHALLENGES = frozenset(
@@ -28,9 +34,19 @@ _NOT_IN_CANCEL = frozenset((b"Require", b"Proxy-Require", b"Content-Type", b"Con
 
 
 class Policy:
-    """What passes from one trunk to another, and what the receiving trunk's ``hide`` and ``set`` change."""
+    """What passes from one trunk to another, and what the receiving trunk's ``hide``, ``set`` and ``numbers``
+    change.
+    """
 
-    __slots__ = ("_added", "_dropped", "_dropped_cancel", "_dropped_contact_passes", "target")
+    __slots__ = (
+        "_added",
+        "_added_cancel",
+        "_dropped",
+        "_dropped_cancel",
+        "_dropped_contact_passes",
+        "_numbers",
+        "target",
+    )
 
     def __init__(self, source: Trunk, target: Trunk) -> None:
         dropped = set(OWNED)
@@ -47,28 +63,74 @@ class Policy:
         self._dropped_contact_passes = frozenset(dropped - {b"Contact"})
         self._dropped_cancel = frozenset(dropped | _NOT_IN_CANCEL)
         self._added = b"".join(b"%b: %b\r\n" % item for item in target.set)
+        self._added_cancel = b"".join(
+            b"%b: %b\r\n" % item for item in target.set if header_key(item[0]) not in _NOT_IN_CANCEL
+        )
+        self._numbers = target.numbers
+
+    def opening(self, request: Request, uri: Uri) -> tuple[Request, Uri]:
+        """Return a request that opens a dialog or stands alone as the target's side may see it, and its URI:
+        with the numbers, From and To that will stand in it.
+        """
+        return (request, uri) if self._numbers is None else self._numbers.write(request, uri)
+
+    def body(self, message: Message) -> bytes:
+        """Return the body that passes."""
+        return message.body
 
     def lines(self, rows: list[Row]) -> bytes:
         """Return the header lines that pass, each ended by CRLF."""
-        dropped = self._dropped
-        kept = [line for key, line in rows if key not in dropped]
-        kept.append(self._added)
-        return b"\r\n".join(kept)
+        return self._passed(rows, self._dropped, self._added)
 
     def lines_with_contact(self, rows: list[Row]) -> bytes:
         """Like :meth:`lines`, but Contact passes too: in a 3xx or 485 it is the answer itself
         (RFC 3261 21.3, 21.4.23), and in REGISTER it is what is registered.
         """
-        dropped = self._dropped_contact_passes
-        kept = [line for key, line in rows if key not in dropped]
-        kept.append(self._added)
-        return b"\r\n".join(kept)
+        return self._passed(rows, self._dropped_contact_passes, self._added)
 
     def cancel_lines(self, rows: list[Row]) -> bytes:
         """Return what passes from one leg's CANCEL to the other's, its Reason above all (RFC 3326)."""
-        dropped = self._dropped_cancel
+        return self._passed(rows, self._dropped_cancel, self._added_cancel)
+
+    def _passed(self, rows: list[Row], dropped: frozenset[bytes], added: bytes) -> bytes:
         kept = [line for key, line in rows if key not in dropped]
-        kept.append(b"")
+        kept.append(added)
+        return b"\r\n".join(kept)
+
+
+class HidingPolicy(Policy):
+    """A policy towards a trunk with ``hide_topology``."""
+
+    __slots__ = ("_hiding", "_salt")
+
+    def __init__(self, source: Trunk, target: Trunk, hiding: Hiding, salt: bytes) -> None:
+        super().__init__(source, target)
+        self._hiding = hiding
+        self._salt = salt
+
+    def opening(self, request: Request, uri: Uri) -> tuple[Request, Uri]:
+        """Put our host into From and To too, but not in a REGISTER, where they are the registrar's names for
+        the user (RFC 3261 10.2).
+        """
+        request, uri = super().opening(request, uri)
+        rows = request.rows
+        if request.method != b"REGISTER":
+            rows = [(key, self._hiding.end(line) if key in (b"From", b"To") else line) for key, line in rows]
+        return request.altered(request.uri, rows, request.body), uri
+
+    def body(self, message: Message) -> bytes:
+        """Return the body as the target's side may see it."""
+        body = message.body
+        if not body:
+            return body
+        otherwise = b"application/sdp" if body[:3] == b"v=0" else b""
+        return hidden_body(body, message.get(b"Content-Type") or otherwise, self._hiding, self._salt)
+
+    def _passed(self, rows: list[Row], dropped: frozenset[bytes], added: bytes) -> bytes:
+        see = self._hiding.line
+        seen = [see(key, line, rows) for key, line in rows if key not in dropped]
+        kept = [line for line in seen if line is not None]
+        kept.append(added)
         return b"\r\n".join(kept)
 
 
@@ -77,13 +139,44 @@ class PolicyTable:
     under the old settings keep them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         self._table: dict[tuple[Trunk, Trunk], Policy] = {}
+        self._salt = b""
+
+    def clear(self) -> None:
+        """Forget the policies of settings that changed."""
+        self._table.clear()
 
     def between(self, source: Trunk, target: Trunk) -> Policy:
         """Return the policy for what passes from ``source`` to ``target``."""
         key = (source, target)
         policy = self._table.get(key)
         if policy is None:
-            policy = self._table[key] = Policy(source, target)
+            policy = self._table[key] = self._make(source, target)
         return policy
+
+    def _make(self, source: Trunk, target: Trunk) -> Policy:
+        if not target.hide_topology:
+            return Policy(source, target)
+        if not self._salt:
+            self._salt = self._endpoint.new_token()
+        dialogs = self._endpoint.dialogs
+
+        def knows_dialog(call_id: bytes, one: bytes, other: bytes) -> bool:
+            found = dialogs.get((one, other)) or dialogs.get((other, one))
+            if found is None or found.call_id != call_id:
+                return False
+            trunk = getattr(found.user, "trunk", None)
+            return trunk is not None and trunk.name == target.name
+
+        hiding = Hiding(_own_host(self._endpoint, target), target.keep, knows_dialog)
+        return HidingPolicy(source, target, hiding, self._salt)
+
+
+def _own_host(endpoint: Endpoint, target: Trunk) -> bytes:
+    """Return what a trunk knows us by: HOST, or HOST:PORT where the port is not SIP's."""
+    flows = endpoint.flows
+    towards = [flows.towards(place.host, place.port, place.transport) for place in target.targets]
+    local = next((flow.local for flow in towards if flow is not None), flows.locals[0])
+    return local.sent_by.removesuffix(b":5060")

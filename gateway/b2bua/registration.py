@@ -146,7 +146,7 @@ class Registration:
         self._addresses = addresses[1:]
         flow = None
         if addresses and self.state != State.STOPPING:
-            flow = self._core.endpoint.flows.towards(*addresses[0])
+            flow = self._core.endpoint.flows.towards(*addresses[0], self.trunk.name)
         if flow is None:
             self.on_no_response(None, 503, now)
             return

@@ -47,12 +47,10 @@ class Relay:
     def send(self, dialog: Dialog, request: Request, lines: bytes, now: float) -> ClientTransaction:
         """Send the request on in ``dialog``, with these header lines, and return its transaction."""
         if b"Contact" in request.index and request.method != b"REGISTER":
-            lines += b"Contact: %b\r\n" % dialog.flow.local.contact
+            lines += b"Contact: %b\r\n" % dialog.contact
         hops = request.max_forwards - 1
-        trunk = self.forth.target
-        return ask(
-            self.endpoint, trunk, request.method, dialog, lines, request.body, self, now, hops, self.follow
-        )
+        body, trunk = self.forth.body(request), self.forth.target
+        return ask(self.endpoint, trunk, request.method, dialog, lines, body, self, now, hops, self.follow)
 
     def follow(self, client: ClientTransaction) -> None:
         """The request went out again with credentials: this is its transaction now."""
@@ -73,7 +71,7 @@ class Relay:
             response.phrase,
             self.endpoint.new_token(),
             back_lines(self.back, response, self.server),
-            response.body,
+            self.back.body(response),
             now,
         )
 
@@ -94,7 +92,7 @@ def back_lines(policy: Policy, response: Response, server: ServerTransaction) ->
         return policy.lines_with_contact(response.rows)
     lines = policy.lines(response.rows)
     if status < 300 and (b"Contact" in response.index or server.method == b"INVITE"):
-        lines += b"Contact: %b\r\n" % server.flow.local.contact
+        lines += b"Contact: %b\r\n" % server.contact
     return lines
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gateway.routing.health import REST
 from gateway.routing.locate import Address
-from gateway.routing.route import Hop
+from gateway.routing.route import Hop, over_tls
 from gateway.sip.errors import MalformedError
 from gateway.sip.message import Request, Response, Row
 from gateway.sip.uri import Uri
@@ -108,16 +108,18 @@ class Search:
         self._invite(leg, first, now)
 
     def _invite(self, leg: CalleeLeg, address: Address, now: float) -> None:
-        call, core, request = self._call, self._core, self.request
-        flow = core.endpoint.flows.towards(address.host, address.port, address.transport)
+        call, core = self._call, self._core
+        flow = core.endpoint.flows.towards(address.host, address.port, address.transport, leg.trunk.name)
         if flow is None:
             leg.on_no_response(None, 503, now)
             return
+        policy = call.policy(call.caller, leg)
+        request, uri = policy.opening(self.request, self.uri)
         rows = rename_dialogs(request, core.endpoint, leg.trunk)
-        lines = call.policy(call.caller, leg).lines(rows if not self._share else self._shared(rows))
+        lines = policy.lines(rows if not self._share else self._shared(rows))
         if leg.trunk.x_cid:
             lines += b"X-CID: %b\r\n" % request.call_id
-        leg.call_out(request, self.uri, flow, lines, now)
+        leg.call_out(request, uri, flow, lines, policy.body(request), now)
         call.record.callee_call_id = leg.call_id.decode()
 
     def _shared(self, rows: list[Row]) -> list[Row]:
@@ -139,6 +141,8 @@ class Search:
         leg.close(now)
         if leg.trunk.follows_redirects and 300 <= rejected.response.status < 400:
             hops = self._follow(rejected)
+            if self.uri.scheme == b"sips":
+                hops = over_tls(hops)
             successor = self.next_leg(hops + leg.fallbacks, now) if hops else None
             if successor is not None:
                 return successor

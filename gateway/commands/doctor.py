@@ -26,6 +26,7 @@ from gateway.routing.locate import Found, Reach, order
 from gateway.routing.trunk import Target, Trunk
 from gateway.transport.nameserver import NameServers
 from gateway.transport.resolver import find
+from gateway.transport.tls import Certificates
 
 from .output import CLEAN, ConfigOption, JsonOption, cell, columns, console, print_json
 from .sources import read_rules
@@ -84,6 +85,7 @@ def _findings(path: ConfigOption) -> Iterator[Finding]:
         return
     yield Finding("configuration", "ok", "the embedded default" if config.is_embedded else config.source.file)
     yield from ports(config)
+    yield from certificates(config)
     yield from names(config)
     yield ledger(config)
     yield rules(config)
@@ -176,6 +178,17 @@ def ports(config: Config) -> Iterator[Finding]:
         listeners.append(("console port", config.console.listen))
     for name, address in listeners:
         yield _port(name, address)
+
+
+def certificates(config: Config) -> Iterator[Finding]:
+    """Whether the certificates and keys of the configuration can be used, when it names some."""
+    try:
+        found = Certificates(config)
+    except SettingsErrors as errors:
+        yield Finding("certificates", "problem", str(errors))
+        return
+    if found.files:
+        yield Finding("certificates", "ok", f"{len(found.files)} files can be used")
 
 
 def _port(name: str, address: TransportAddress) -> Finding:

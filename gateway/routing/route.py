@@ -62,6 +62,11 @@ class Plan:
         return tuple(drawn)
 
 
+def over_tls(hops: tuple[Hop, ...]) -> tuple[Hop, ...]:
+    """Return those hops that a request to a sips URI may take (RFC 3261 26.2.2)."""
+    return tuple(hop for hop in hops if hop.target.transport == "tls")
+
+
 class Routes:
     """The routes of a configuration, over the trunks made from it."""
 

@@ -1,7 +1,8 @@
 """Trunks as the core sees them, and the table that tells which one a message came from.
 
-A message belongs to the trunk with the most specific source that matches the address it came from: an IP with
-the very port, then an IP, then the longest network. Only sources count: the address of a target is no source,
+A message belongs to the trunk with the most specific source that matches where it came from: over TLS a name
+that the certificate proves, which is known once the connection stands; then an IP with the very port, then an
+IP, then the longest network. Only sources count: the address of a target is no source,
 because a carrier that takes calls at one address often sends them from others, and the other way round.
 
 `TrunkTable.find` runs for each call, so its answers are kept by address, None among them; the usual cost is
@@ -19,6 +20,9 @@ from gateway.addresses import TargetUri, parse_ip
 from gateway.config import TrunkSettings
 from gateway.routing.limits import Load
 from gateway.sip.digest import Account
+from gateway.sip.flow import Flow
+
+from .numbers import Numbers
 
 HUNT_ON = frozenset({402, 403, 404, 406, 408, 410, 480, 486, 488, *range(500, 600)})
 """Final statuses on which a serial hunt goes on to the next target, unless the trunk says otherwise.
@@ -46,6 +50,9 @@ class Target:
     """The host is a name and the URI gives no port: SRV records come before `port` (RFC 3263 4.2)."""
     naptr: bool = False
     """Nor does anything name a transport: NAPTR records come before `transport` (4.1)."""
+    params: bytes = b""
+    """What Request-URIs say of the transport: b";transport=udp" where UDP was asked for by name, so that a
+    request stays on it whatever its size (RFC 3261 18.1.1)."""
 
 
 class Trunk:
@@ -56,11 +63,15 @@ class Trunk:
         "account",
         "follows_redirects",
         "hide",
+        "hide_topology",
         "hunts_after_early_media",
+        "keep",
         "kind",
         "load",
         "max_duration",
         "name",
+        "nat",
+        "numbers",
         "q850",
         "rewrite_network_blocked",
         "ring_timeout",
@@ -89,7 +100,15 @@ class Trunk:
         self.set = tuple((name.encode(), value.encode()) for name, value in settings.set)
         self.account = Account(settings.username, password) if settings.username else None
         """Who the gateway is to this peer; None: challenges are the caller's to answer."""
-        self.x_cid = settings.x_cid
+        self.hide_topology = settings.hide_topology
+        self.keep = tuple(name.encode() for name in settings.keep)
+        self.x_cid = (
+            settings.x_cid and not settings.hide_topology
+        )  # a Call-ID often names the host it is from
+        self.nat = settings.nat
+        """Answers and requests inside dialogs go to the address that the peer sends from."""
+        self.numbers = None if settings.numbers is None else Numbers(settings.numbers)
+        """How numbers from and to this trunk are changed; None when they are not."""
         self.rewrite_network_blocked = settings.rewrite_network_blocked
         self.q850 = dict(settings.q850)
         """Q.850 cause -> status and status -> cause, where this peer's tables differ from RFC 3398."""
@@ -128,12 +147,15 @@ class TrunkTable:
         self._networks: list[tuple[int, int, dict[int, Trunk]]] = []
         """IP version, host bits, and the trunks by the remaining bits; longest networks first."""
         self._found: dict[tuple[str, int], Trunk | None] = {}
+        self.with_tls_name: dict[str, Trunk] = {}
+        """Trunks by the TLS names among their sources, in lower case."""
         networks: dict[tuple[int, int], dict[int, Trunk]] = {}
         for trunk in self.by_name.values():
             for source in trunk.settings.source:
                 network = source.network
                 if network is None:
-                    continue  # a TLS name is compared with certificates, not with addresses
+                    self.with_tls_name[source.text.lower().rstrip(".")] = trunk
+                    continue
                 first, version = int(network.network_address), network.version
                 if source.port is not None:
                     self._with_port[version, first, source.port] = trunk
@@ -144,6 +166,20 @@ class TrunkTable:
 
     def __iter__(self) -> Iterator[Trunk]:
         return iter(self.by_name.values())
+
+    def of(self, flow: Flow) -> Trunk | None:
+        """Return the trunk that speaks on this flow; None for a stranger."""
+        if flow.trunk:
+            return self.by_name.get(flow.trunk)
+        return self.find(flow.peer[0], flow.peer[1])
+
+    def identify(self, host: str, port: int, names: Iterable[str]) -> Trunk | None:
+        """Return the trunk of a new connection: by a name that its certificate proves, else by address."""
+        for name in names:
+            trunk = self.with_tls_name.get(name)
+            if trunk is not None:
+                return trunk
+        return self.find(host, port)
 
     def targets(self) -> Iterator[Target]:
         """Yield where calls go, of every trunk."""
@@ -180,10 +216,20 @@ class TrunkTable:
         return None
 
 
+def tls_names(settings: TrunkSettings) -> frozenset[str]:
+    """Return the names of which a trunk's certificate must prove one: the hosts of its targets, and the TLS
+    names of its sources, in lower case.
+    """
+    names = [uri.host for uri in settings.target]
+    names += [source.text for source in settings.source if source.network is None]
+    return frozenset(name.lower().rstrip(".") for name in names)
+
+
 def _target(uri: TargetUri, trunk_transport: str | None) -> Target:
     transport = uri.transport or trunk_transport or "udp"
     port = uri.port if uri.port is not None else 5061 if transport == "tls" else 5060
     srv = uri.port is None and parse_ip(uri.host) is None
     # sips: by itself means tls, but leaves it to NAPTR where tls is served
     named = trunk_transport or (uri.transport and "transport=" in uri.uri.lower())
-    return Target(uri.uri.encode(), uri.host, port, transport, srv, naptr=srv and not named)
+    params = b";transport=udp" if (uri.transport or trunk_transport) == "udp" else b""
+    return Target(uri.uri.encode(), uri.host, port, transport, srv, srv and not named, params)

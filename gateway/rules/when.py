@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.patterns import KINDS, BadValue, NumberPattern, TrunkPattern, compile_regex, read_numbers
+from gateway.regexes import check_cost, compile_search
 from gateway.rules import conditions as on
 from gateway.rules import values
 from gateway.rules.conditions import Condition
-from gateway.rules.regexes import check_cost, compile_search
 from gateway.settings_table import Table
 from gateway.toml_source import closest
 

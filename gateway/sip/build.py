@@ -5,6 +5,7 @@ Everything is put together by one bytes format a message; values are passed as t
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from .errors import MalformedError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .transaction import InviteClient
 
 MAX_FORWARDS = 70
+_REQUEST = re.compile(rb"([A-Z]+) [^\s]+ SIP/2\.0\r\nVia: [^\r\n;]+;branch=([\w.\-]+);")
 _ECHOED = (b"From", b"Call-ID", b"CSeq", b"To")
 
 
@@ -120,6 +122,12 @@ def request_bytes(
         len(body),
         body,
     )
+
+
+def sent_branch(data: bytes) -> tuple[bytes, bytes]:
+    """Return method and branch of the request of ours that begins so, b"" and b"" where that is none."""
+    match = _REQUEST.match(data)
+    return (b"", b"") if match is None else (match[1], match[2])
 
 
 def hop_request(method: bytes, invite: InviteClient, to: bytes, lines: bytes) -> bytes:

@@ -15,6 +15,8 @@ from .message import Request, Response
 from .remember import remembered
 from .uri import Uri, parse_uri
 
+_TRANSPORTS = {b"udp": "udp", b"tcp": "tcp", b"tls": "tls"}
+
 
 class DialogUser(Protocol):
     """Whoever owns a dialog's end."""
@@ -48,8 +50,9 @@ class Dialog:
 
     ``local`` and ``remote`` are whole From/To values with their tags; ``target`` is the remote target URI;
     ``route`` is b"" or one Route line; ``twin`` is whatever the owner pairs it with. Behind a strict router,
-    ``target`` is that router and the remote target stands last in the Route. ``credentials`` are the header
-    lines that our last INVITE carried, for its ACK.
+    ``target`` is that router and the remote target stands last in the Route. With ``observed``, requests go
+    to where the peer's last message came from, whatever host it names: it is behind a NAT. ``credentials``
+    are the header lines that our last INVITE carried, for its ACK.
     """
 
     __slots__ = (
@@ -60,6 +63,7 @@ class Dialog:
         "flow",
         "local",
         "local_tag",
+        "observed",
         "remote",
         "remote_seq",
         "remote_tag",
@@ -80,6 +84,7 @@ class Dialog:
         remote_tag: bytes,
         target: bytes,
         flow: Flow,
+        observed: bool = False,
     ) -> None:
         self.user = user
         self.call_id = call_id
@@ -89,6 +94,7 @@ class Dialog:
         self.remote_tag = remote_tag
         self.target = target
         self.flow = flow
+        self.observed = observed
         self.route = b""
         self._strict: list[bytes] | None = None  # the routers that follow a strict one
         self.seq = 0
@@ -104,7 +110,13 @@ class Dialog:
 
     @classmethod
     def answering(
-        cls, user: DialogUser, request: Request, local_tag: bytes, flow: Flow, flows: Flows
+        cls,
+        user: DialogUser,
+        request: Request,
+        local_tag: bytes,
+        flow: Flow,
+        flows: Flows,
+        observed: bool = False,
     ) -> Dialog:
         """Make the dialog that our answer to ``request`` opens (RFC 3261 12.1.1). Raises MalformedError."""
         remote = request.need(b"From")
@@ -112,7 +124,7 @@ class Dialog:
         sender = request.sender
         # Without a Contact (against RFC 3261 8.1.1.8), where the request came from is the best guess.
         target = _target_of(request, b"sip:%b:%d" % (flow.host, flow.peer[1]))
-        dialog = cls(user, request.call_id, local, local_tag, remote, sender.tag, target, flow)
+        dialog = cls(user, request.call_id, local, local_tag, remote, sender.tag, target, flow, observed)
         dialog.remote_seq = request.cseq[0]
         if b"Record-Route" in request.index:
             dialog._set_route(parse_addresses_raw(request.values(b"Record-Route")))
@@ -124,7 +136,8 @@ class Dialog:
         remote = response.need(b"To")
         target = _target_of(response, self.target)
         tag = response.to_tag
-        dialog = Dialog(user, self.call_id, self.local, self.local_tag, remote, tag, target, self.flow)
+        ends = (self.call_id, self.local, self.local_tag, remote, tag)
+        dialog = Dialog(user, *ends, target, self.flow, self.observed)
         dialog.seq = self.seq
         dialog.credentials = self.credentials
         if b"Record-Route" in response.index:
@@ -147,18 +160,43 @@ class Dialog:
         """Point ``flow`` at the next hop: the topmost Route, else the remote target (RFC 3261 8.1.2).
 
         An address that is no IP literal, or that no listening point of ours reaches, leaves the flow
-        where the peer's last message came from.
+        where the peer's last message came from, and so does ``observed``.
         """
+        if self.observed:
+            return
         try:
             uri = _parsed(self._first_hop())
         except MalformedError:
             return
-        host = uri.host.strip(b"[]")
-        if uri.scheme != b"sip":
+        ours = self.flow.local.transport
+        if uri.scheme == b"sips":
+            transport = "tls"
+        elif uri.scheme == b"sip":
+            named = (uri.param(b"transport") or b"").lower()
+            transport = _TRANSPORTS.get(named, ours)
+            if ours == "tls" and transport == "tcp":
+                transport = "tls"  # TLS runs over TCP: older peers name what is below (RFC 3261 26.2.2)
+        else:
             return
-        flow = flows.towards(host.decode(), uri.port or 5060, self.flow.local.transport)
+        if transport != ours and ours == "tls":
+            return  # what began in secret stays so
+        port = uri.port or (5061 if transport == "tls" else 5060)
+        flow = flows.towards(uri.host.strip(b"[]").decode(), port, transport, self.flow.trunk)
         if flow is not None:
             self.flow = flow
+
+    @property
+    def contact(self) -> bytes:
+        """Our Contact in this dialog: sips where the remote target is (RFC 3261 8.1.1.8, 12.1.1)."""
+        local = self.flow.local
+        if local.transport == "tls" and self.target[:5].lower() == b"sips:":
+            return local.secure_contact
+        return local.contact
+
+    @property
+    def keeps_to_udp(self) -> bool:
+        """Whether the next hop asks for UDP by name, so that size does not matter (RFC 3263 4.1)."""
+        return (_parsed(self._first_hop()).param(b"transport") or b"").lower() == b"udp"
 
     def _first_hop(self) -> bytes:
         """The URI that the next request goes to: the first loose router's, else the Request-URI's."""

@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 from zlib import crc32
 
-from .build import echo_of, request_bytes, response_bytes
+from .build import echo_of, request_bytes, response_bytes, sent_branch
 from .dialog import Dialog
 from .errors import MalformedError
 from .flow import Flow, Flows
+from .framing import FramingError
 from .headers import Via
 from .message import METHODS, MalformedMessageError, Request, Response, parse
 from .phrases import phrase_for
+from .sizing import MAX_UDP_REQUEST, LargeRequests
 from .timers import Timers
 from .transaction import (
     ClientTransaction,
@@ -32,18 +34,20 @@ from .transaction import (
     ServerTransaction,
     Timing,
     Transaction,
+    server_key,
 )
 from .transaction.invite_server import Input as InviteServerInput
 from .uri import Uri
 
 ALLOW = b"INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE, SUBSCRIBE, NOTIFY, REFER, PUBLISH"
-_SCHEMES = (b"sip", b"tel")
+_SCHEMES = (b"sip", b"tel", b"sips")
 _CANCEL_SUFFIX = b" CANCEL"
 _KEEPALIVE = b"\r\n\0 "
 _ACK_VIA = re.compile(
     rb"ACK [^\s]+ SIP/2\.0\r\nVia: SIP/2\.0/UDP ([\w.\-]+|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})"
     rb";branch=(z9hG4bK[\w.\-]+)[;,\r]"
 )
+_ALIAS = re.compile(rb";\s*alias\s*(?:;|$)", re.IGNORECASE)
 
 
 class Core(Protocol):
@@ -51,6 +55,9 @@ class Core(Protocol):
 
     def knows(self, flow: Flow) -> bool:
         """Tell whether this source may open a transaction with us."""
+
+    def is_behind_nat(self, flow: Flow) -> bool:
+        """Tell whether what this source says of its own address is not to be believed."""
 
     def on_request(
         self, transaction: ServerTransaction, request: Request, uri: Uri, source: Flow, now: float
@@ -82,6 +89,7 @@ class Endpoint:
         self.malformed: defaultdict[str, int] = defaultdict(int)
         self.dropped: defaultdict[str, int] = defaultdict(int)
         self._merged: dict[tuple[bytes, ...], bytes] = {}
+        self._large = LargeRequests(flows)
         self._out: list[tuple[bytes, Flow]] = []
         self._on_bug = on_bug
         self._max_transactions = max_transactions
@@ -105,13 +113,46 @@ class Endpoint:
         """Fire every timer that is due."""
         self.timers.fire(now, self._on_bug)
 
-    def flow_lost(self, flow: Flow, now: float) -> None:
-        """Tell the client transactions on a flow that it is broken (RFC 3261 17.1.4)."""
+    def flow_lost(self, flow: Flow, now: float, reached: bool = True) -> None:
+        """Tell the client transactions on a flow that it is broken (RFC 3261 17.1.4).
+
+        Where the peer was never ``reached``, what took this flow for its size alone goes over UDP (18.1.1).
+        """
         for transaction in [tx for tx in self.clients.values() if tx.flow is flow]:
             try:
-                transaction.transport_failed(now)
+                if reached or not self._large.move_back(transaction, now):
+                    transaction.transport_failed(now)
             except Exception as bug:
                 self._report(bug)
+
+    def undelivered(self, data: bytes, now: float) -> None:
+        """Take back the start of a datagram of ours that found nobody, as ICMP quotes it (RFC 3261 18.4).
+
+        Its branch, which only we and its receiver know, tells the transaction, so that nobody who did not
+        see the datagram can break a call by inventing such news. A quote too short for that says nothing.
+        """
+        method, branch = sent_branch(data)
+        transaction = self.clients.get(branch + _CANCEL_SUFFIX if method == b"CANCEL" else branch)
+        if transaction is None or transaction.flow.local.reliable:
+            return
+        try:
+            transaction.transport_failed(now)
+        except Exception as bug:
+            self._report(bug)
+
+    def unframed(self, error: FramingError, flow: Flow) -> None:
+        """Answer what there is of a message on a stream that cannot be read on (RFC 3261 18.3)."""
+        self.malformed[error.why] += 1
+        request: object
+        try:
+            request = parse(error.head)
+        except MalformedMessageError as broken:
+            request = broken.request
+        try:
+            if isinstance(request, Request):
+                self._refuse(request, flow, error.status)
+        except Exception as bug:
+            self._report(bug)
 
     def drain(self) -> list[tuple[bytes, Flow]]:
         """Return what must go on the wire, in order, and forget it."""
@@ -133,6 +174,8 @@ class Endpoint:
                 self._merged.pop(transaction.merge_key, None)
         else:
             self.clients.pop(transaction.key, None)
+            if self._large:
+                self._large.forget(transaction.key)
 
     def request(
         self,
@@ -150,6 +193,8 @@ class Endpoint:
         flow = dialog.flow
         ends = (dialog.local, dialog.remote, dialog.call_id)
         data = request_bytes(method, dialog.target, flow, branch, hops, dialog.route, ends, seq, lines, body)
+        if len(data) > MAX_UDP_REQUEST and flow.local.transport == "udp":
+            data, flow = self._large.move(data, branch, dialog, now)
         transaction: InviteClient | NonInviteClient
         if method == b"INVITE":
             transaction = InviteClient(self, branch, flow, user, dialog, seq)
@@ -189,7 +234,8 @@ class Endpoint:
 
     def is_named_by(self, uri: Uri) -> bool:
         """Tell whether a URI's host and port are one of our listening points."""
-        return b"%b:%d" % (uri.host.strip(b"[]").lower(), uri.port or 5060) in self._own_names
+        port = uri.port or (5061 if uri.scheme == b"sips" else 5060)
+        return b"%b:%d" % (uri.host.strip(b"[]").lower(), port) in self._own_names
 
     def open(self, dialog: Dialog) -> None:
         """Have requests inside this dialog go to its user."""
@@ -261,13 +307,13 @@ class Endpoint:
     def _request(self, request: Request, flow: Flow, now: float) -> None:
         via = request.via
         method = request.method
-        key = _server_key(request, via, method)
+        key = server_key(request, via, method)
         transaction = self.servers.get(key)
         if method == b"ACK":
             if isinstance(transaction, InviteServer) and not transaction.is_accepted:
                 transaction.feed(InviteServerInput.ACK, request, now)
             else:
-                self._ack(request, now)
+                self._ack(request, flow, now)
             return
         if transaction is not None:
             transaction.feed(transaction.REQUEST, request, now)
@@ -305,7 +351,7 @@ class Endpoint:
         if method == b"CANCEL":
             self._cancel(transaction, request, now)
         elif dialog is not None:
-            self._in_dialog(transaction, dialog, request, now)
+            self._in_dialog(transaction, dialog, request, flow, now)
         elif not to_tag and self._is_own(uri, method):
             self.serve_own(transaction, request, now)
         elif not to_tag:
@@ -334,14 +380,22 @@ class Endpoint:
         return 0
 
     def _reply_flow(self, via: Via, source: Flow) -> Flow:
-        """Return where responses go (RFC 3261 18.2.2, RFC 3581 4).
+        """Return where responses go (RFC 3261 18.2.2, RFC 3581 4). A peer behind a NAT gets them as if it
+        had asked for rport.
 
-        A ``maddr`` is not followed: it would let a source aim our answers at third parties.
+        A ``maddr`` is not followed: it would let a source aim our answers at third parties. On a stream it is
+        the connection that the request came on; the flow takes note of where the peer can be reached when
+        that is gone, and whether it offers the connection for our requests (RFC 5923).
         """
-        if via.rport or source.local.reliable:
+        local = source.local
+        if local.reliable:
+            source.reply_port = via.port or (5061 if local.transport == "tls" else 5060)
+            source.alias = source.alias or _ALIAS.search(via.params) is not None
+            return source
+        if via.rport:
             return source
         port = via.port or 5060
-        if port == source.peer[1]:
+        if port == source.peer[1] or (self.core is not None and self.core.is_behind_nat(source)):
             return source
         return self.flows.get(source.local, (source.peer[0], port))
 
@@ -356,7 +410,7 @@ class Endpoint:
 
     def _cancel(self, transaction: ServerTransaction, cancel: Request, now: float) -> None:
         """Answer a CANCEL and pass it to whoever answers its INVITE (RFC 3261 9.2)."""
-        invite = self.servers.get(_server_key(cancel, cancel.via, b"INVITE"))
+        invite = self.servers.get(server_key(cancel, cancel.via, b"INVITE"))
         if not isinstance(invite, InviteServer):
             transaction.reject(481, self.new_token(), now)
             return
@@ -364,7 +418,7 @@ class Endpoint:
         if invite.awaits_final and invite.user is not None:
             invite.user.on_cancel(invite, cancel, now)
 
-    def _ack(self, request: Request, now: float) -> None:
+    def _ack(self, request: Request, source: Flow, now: float) -> None:
         """Pass the ACK for a 2xx to its dialog; an ACK is never answered (RFC 3261 17)."""
         try:
             dialog = self.dialogs.get((request.to_tag, request.from_tag))
@@ -374,14 +428,23 @@ class Endpoint:
         if dialog is None or dialog.user is None or dialog.call_id != request.call_id:
             self.dropped["stray ACK"] += 1
             return
+        if dialog.observed:
+            dialog.flow = source
         dialog.user.on_ack(dialog, request, now)
 
     def _in_dialog(
-        self, transaction: ServerTransaction, dialog: Dialog, request: Request, now: float
+        self,
+        transaction: ServerTransaction,
+        dialog: Dialog,
+        request: Request,
+        source: Flow,
+        now: float,
     ) -> None:
         if not dialog.accepts(request):
             transaction.reject(500, b"", now, b"Retry-After: 1\r\n")
             return
+        if dialog.observed:
+            dialog.flow = source
         assert dialog.user is not None, "an open dialog has a user"
         dialog.user.on_request(dialog, transaction, request, now)
 
@@ -448,16 +511,3 @@ class Endpoint:
         elif status == 503:
             lines = b"Retry-After: 5\r\n"
         self.send(response_bytes(status, phrase_for(status), echo, tag, lines, b""), target)
-
-
-def _server_key(request: Request, via: Via, method: bytes) -> bytes:
-    """Return the key of the server transaction that a request belongs to (RFC 3261 17.2.3).
-
-    An ACK belongs to its INVITE. Without the magic cookie the RFC 2543 fields serve instead.
-    """
-    name = b"INVITE" if method == b"ACK" else method
-    if via.has_cookie:
-        return b"%b %b:%d %b" % (via.branch, via.host, via.port, name)
-    seq = request.cseq[0]
-    parts = (request.uri, request.from_tag, request.call_id, b"%d" % seq, via.raw, name)
-    return b"2543 " + b" ".join(parts)

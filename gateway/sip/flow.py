@@ -8,16 +8,30 @@ from __future__ import annotations
 
 import ipaddress
 
+UDP_ONLY = 300.0
+"""Seconds for which a peer that refused TCP is not tried again with requests that are large for UDP."""
+
 
 class Local:
     """One listening point of ours.
 
     ``transport`` is ``"udp"``, ``"tcp"`` or ``"tls"``; ``host`` and ``port`` are what is bound;
     ``advertise`` is the HOST[:PORT] that peers are told when it differs. ``via`` and ``contact`` are the
-    bytes that stand in Via (RFC 3261 18.1.1) and Contact (8.1.1.8) for it.
+    bytes that stand in Via (RFC 3261 18.1.1) and Contact (8.1.1.8) for it; ``secure_contact`` is the Contact
+    of a dialog with a sips URI (12.1.1).
     """
 
-    __slots__ = ("contact", "family", "host", "port", "reliable", "sent_by", "transport", "via")
+    __slots__ = (
+        "contact",
+        "family",
+        "host",
+        "port",
+        "reliable",
+        "secure_contact",
+        "sent_by",
+        "transport",
+        "via",
+    )
 
     def __init__(self, transport: str, host: str, port: int, advertise: str = "") -> None:
         self.transport = transport
@@ -33,18 +47,27 @@ class Local:
         self.via = b"SIP/2.0/%b %b" % (transport.upper().encode(), self.sent_by)
         parameter = b"" if transport == "udp" else b";transport=" + transport.encode()
         self.contact = b"<sip:%b%b>" % (self.sent_by, parameter)
+        self.secure_contact = b"<sips:%b>" % self.sent_by
 
 
 class Flow:
     """One peer as seen from one of our listening points. ``peer`` is what the socket layer wants to see;
     its first two members are host and port. ``host`` is the peer's address as it stands in a Via.
+
+    ``trunk`` is the name of the trunk whose certificates serve and whose names the peer must prove, or has
+    proved, over TLS; "" elsewhere. On a connection that the peer opened, ``reply_port`` is the port it takes
+    connections at, by its Via (0: not known), and ``alias`` says that it wants requests to there to come on
+    this connection (RFC 5923).
     """
 
-    __slots__ = ("host", "local", "peer")
+    __slots__ = ("alias", "host", "local", "peer", "reply_port", "trunk")
 
-    def __init__(self, local: Local, peer: tuple[str, int]) -> None:
+    def __init__(self, local: Local, peer: tuple[str, int], trunk: str = "") -> None:
         self.local = local
         self.peer = peer
+        self.trunk = trunk
+        self.reply_port = 0
+        self.alias = False
         host = peer[0]
         self.host = (f"[{host}]" if ":" in host else host).encode()
 
@@ -62,7 +85,8 @@ class Flows:
         self.locals = locals_
         self._limit = limit
         self._known: dict[tuple[Local, tuple[str, int]], Flow] = {}
-        self._towards: dict[tuple[str, int, str], Flow | None] = {}
+        self._towards: dict[tuple[str, int, str, str], Flow | None] = {}
+        self._udp_only: dict[tuple[str, int], float] = {}
 
     def get(self, local: Local, peer: tuple[str, int]) -> Flow:
         """Return the flow between a listening point of ours and a peer's address."""
@@ -73,26 +97,45 @@ class Flows:
             flow = self._known[local, peer] = Flow(local, peer)
         return flow
 
-    def towards(self, host: str, port: int, transport: str = "udp") -> Flow | None:
+    def towards(self, host: str, port: int, transport: str = "udp", trunk: str = "") -> Flow | None:
         """Return a flow to an IP address from the first listening point that can reach it; None when there
         is none, or when ``host`` is a name.
+
+        ``trunk`` names the trunk that is to be met there; only TLS looks at it (RFC 5922).
         """
-        key = (host, port, transport)
+        key = (host, port, transport, trunk)
         try:
             return self._towards[key]
         except KeyError:
             pass
         if len(self._towards) >= self._limit:
             self._towards.clear()
-        flow = self._towards[key] = self._search(host, port, transport)
+        flow = self._towards[key] = self._search(host, port, transport, trunk)
         return flow
 
-    def _search(self, host: str, port: int, transport: str) -> Flow | None:
+    def for_large(self, flow: Flow, now: float) -> Flow | None:
+        """Return the TCP flow that a request too large for this UDP flow goes over (RFC 3261 18.1.1); None
+        when we have no TCP, or the peer is known to have none.
+        """
+        host, port = flow.peer[:2]
+        if self._udp_only.get((host, port), 0.0) > now:
+            return None
+        return self.towards(host, port, "tcp")
+
+    def without_tcp(self, flow: Flow, now: float) -> None:
+        """Remember for a while that this peer takes no TCP connection."""
+        if len(self._udp_only) >= self._limit:
+            self._udp_only.clear()
+        self._udp_only[flow.peer[0], flow.peer[1]] = now + UDP_ONLY
+
+    def _search(self, host: str, port: int, transport: str, trunk: str) -> Flow | None:
         if not is_address(host):
             return None
         family = 6 if ":" in host else 4
         for local in self.locals:
             if local.family == family and local.transport == transport:
+                if transport == "tls":
+                    return Flow(local, (host, port), trunk)
                 return self.get(local, (host, port))
         return None
 

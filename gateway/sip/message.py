@@ -226,6 +226,18 @@ class Request(_Message):
             self._hops = 70 if value is None else parse_max_forwards(value)
         return self._hops
 
+    def altered(self, uri: bytes, rows: list[Row], body: bytes) -> Request:
+        """Return this request with another URI, other header rows and another body."""
+        index: dict[bytes, bytes] = {}
+        more: dict[bytes, list[bytes]] = {}
+        for key, line in rows:
+            value = unfold(line.partition(b":")[2])
+            if key in index:
+                more.setdefault(key, []).append(value)
+            else:
+                index[key] = value
+        return Request(self.method, uri, rows, index, more or None, body)
+
     def check(self) -> Uri:
         """Make sure that a transaction and a dialog can be built on this request; return its URI, parsed.
 

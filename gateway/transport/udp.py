@@ -6,6 +6,9 @@ full batch it yields, so that a flood on one socket leaves timers, the ledger an
 A wake-up through trio costs as much as handling a message, so under load the pump makes each of them fetch
 many, as network cards do with their interrupts: while messages keep coming it naps for a moment and looks
 again. An idle gateway answers at once; a busy one adds a quarter of a millisecond and saves much of its work.
+
+When ICMP says that a datagram found nobody, the system keeps that with the start of the datagram in the error
+queue of the socket, and the pump hands it to the endpoint: a dead target is known at once (RFC 3261 18.4).
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import struct
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -29,17 +33,25 @@ _BUSY = 0.002  # seconds between two wake-ups, below which the pump naps
 _NAPS = 8  # at most this many in a row, then the others have their turn
 _RECEIVE_BUFFER = 4 * 1024 * 1024
 _SO_RCVBUFFORCE = 33  # Linux, for the privileged; the socket module has no name for it
+_IP_RECVERR, _IPV6_RECVERR = 11, 25  # likewise, and what follows
+_MSG_ERRQUEUE = 0x2000
+_EXTENDED_ERROR = struct.Struct("=IBB")  # how sock_extended_err begins: errno, origin, type
+_UNREACHABLE = {(2, 3), (3, 1)}  # (origin, type): destination unreachable, of ICMP and of ICMPv6
+_QUOTED = 1024  # bytes of a datagram that are looked at: the branch stands near its start
 
 Clock = Callable[[], float]
+Carry = Callable[[bytes, Flow], None]
 
 
 class UdpTransport:
     """The UDP sockets of a gateway: receives for an endpoint and sends what it wants sent.
 
-    ``dropped`` counts datagrams that could not be sent, by the system's name for the reason.
+    ``dropped`` counts datagrams that could not be sent, by the system's name for the reason. ``carry`` sends
+    what goes over other transports.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, carry: Carry | None = None) -> None:
+        self.carry = carry
         self.dropped: defaultdict[str, int] = defaultdict(int)
         self._clock = clock
         self._sockets: dict[Local, socket.socket] = {}
@@ -51,6 +63,7 @@ class UdpTransport:
         try:
             sock.setblocking(False)
             _widen(sock)
+            _hear_errors(sock, family)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind((host, port))
@@ -58,7 +71,7 @@ class UdpTransport:
             sock.close()
             raise
         bound = sock.getsockname()
-        local = Local("udp", _visible(bound[0], family), bound[1], advertise)
+        local = Local("udp", visible(bound[0], family), bound[1], advertise)
         self._sockets[local] = sock
         return local
 
@@ -77,10 +90,11 @@ class UdpTransport:
             now = clock()
             naps = _NAPS if now - last < _BUSY else 0
             last = now
-            while True:
-                batch = _read(sock, local, flows)
-                if not batch:
-                    break
+            batch = _read(sock, local, flows)
+            if not batch:
+                self._heed_errors(sock, endpoint)  # it was they that woke us
+                self.flush(endpoint)
+            while batch:
                 endpoint.receive(batch, now)
                 self.flush(endpoint)
                 if len(batch) == BATCH:
@@ -92,6 +106,7 @@ class UdpTransport:
                 else:
                     break
                 last = now = clock()
+                batch = _read(sock, local, flows)
 
     def take(self, endpoint: Endpoint, flows: Flows) -> None:
         """Receive at most a batch from each socket, now."""
@@ -99,6 +114,7 @@ class UdpTransport:
             batch = _read(sock, local, flows)
             if batch:
                 endpoint.receive(batch, self._clock())
+            self._heed_errors(sock, endpoint)
 
     def flush(self, endpoint: Endpoint) -> None:
         """Send everything that the endpoint has for the wire."""
@@ -106,8 +122,30 @@ class UdpTransport:
         for data, flow in endpoint.drain():
             try:
                 sockets[flow.local].sendto(data, flow.peer)
-            except OSError as error:
-                self._send_failed(error, flow, endpoint)
+            except KeyError:
+                assert self.carry is not None, "there is a listening point for it"
+                self.carry(data, flow)
+            except OSError:
+                self._send_again(data, flow, endpoint)
+
+    def _send_again(self, data: bytes, flow: Flow, endpoint: Endpoint) -> None:
+        """Send what the system refused, in case it was about another datagram: the news that an earlier one
+        found nobody is told to whoever uses the socket next.
+        """
+        try:
+            self._sockets[flow.local].sendto(data, flow.peer)
+        except OSError as error:
+            self._send_failed(error, flow, endpoint)
+
+    def _heed_errors(self, sock: socket.socket, endpoint: Endpoint) -> None:
+        """Hand the datagrams that found nobody back to the endpoint, at most a batch of them."""
+        for _ in range(BATCH):
+            try:
+                data, notes, _, _ = sock.recvmsg(_QUOTED, 256, _MSG_ERRQUEUE)
+            except OSError:
+                return
+            if any(_says_unreachable(*note) for note in notes):
+                endpoint.undelivered(data, self._clock())
 
     def _send_failed(self, error: OSError, flow: Flow, endpoint: Endpoint) -> None:
         """A full buffer loses a datagram, as UDP may; a network that is not there fails its transactions."""
@@ -128,7 +166,7 @@ def _read(sock: socket.socket, local: Local, flows: Flows) -> list[tuple[bytes, 
     except BlockingIOError:
         pass
     except OSError:
-        pass  # an error that an earlier datagram of ours met (ICMP); its transaction's timer speaks for it
+        pass  # an error that an earlier datagram of ours met (ICMP); the error queue has the rest of it
     return batch
 
 
@@ -140,7 +178,26 @@ def _widen(sock: socket.socket) -> None:
             return
 
 
-def _visible(host: str, family: socket.AddressFamily) -> str:
+def _hear_errors(sock: socket.socket, family: socket.AddressFamily) -> None:
+    """Ask for the error queue, where the system has one."""
+    with contextlib.suppress(OSError):
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+
+
+def _says_unreachable(level: int, kind: int, data: bytes) -> bool:
+    """Tell whether a note in the error queue is an ICMP message that the destination is unreachable; time
+    exceeded and the like are ignored (RFC 3261 18.4), and so is the news of a smaller MTU.
+    """
+    if (level, kind) not in ((socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)):
+        return False
+    number, origin, icmp_type = _EXTENDED_ERROR.unpack_from(data)
+    return (origin, icmp_type) in _UNREACHABLE and number != errno.EMSGSIZE
+
+
+def visible(host: str, family: socket.AddressFamily) -> str:
     """Return the address that peers see of a socket bound to ``host``: for a wildcard, the one that the
     default route starts from.
     """

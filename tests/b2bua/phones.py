@@ -78,6 +78,10 @@ class Phone:
         """Everybody may call."""
         return True
 
+    def is_behind_nat(self, _flow: Flow) -> bool:
+        """None is."""
+        return False
+
     def on_request(
         self, transaction: ServerTransaction, request: Request, uri: Uri, _source: Flow, now: float
     ) -> None:

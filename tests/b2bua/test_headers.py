@@ -148,8 +148,9 @@ def asserted(net: Net) -> list[bytes]:
 def test_asserted_identities_pass_between_trusted_trunks_only_3325() -> None:
     one_way = [b"P-Asserted-Identity", b"P-Asserted-Identity", b"Privacy"]
     assert asserted(Net()) == one_way * 2
-    assert asserted(Net(untrusted("192.0.2.3"))) == []
-    assert asserted(Net(untrusted("192.0.2.2"))) == []
+    # Privacy is the caller's wish, and passes to whoever may have to grant it (RFC 3323 4.2).
+    assert asserted(Net(untrusted("192.0.2.3"))) == [b"Privacy"] * 2
+    assert asserted(Net(untrusted("192.0.2.2"))) == [b"Privacy"] * 2
 
 
 def test_a_trunk_hides_and_sets_headers_on_what_is_sent_to_it() -> None:
@@ -182,6 +183,32 @@ def test_a_trunk_hides_and_sets_headers_on_what_is_sent_to_it() -> None:
     response = net.carrier.take_response(200)
     assert (b"x-secret" in response.index, text(response, b"x-account")) == (False, "4711")
     hang_up(caller, callee)
+    net.assert_all_freed()
+
+
+def test_what_a_trunk_hides_and_sets_holds_for_cancel_too() -> None:
+    config = CONFIG.replace(
+        'name = "carrier"\n',
+        'name = "carrier"\nhide = ["X-Secret"]\nset = {X-Account = "4711", Require = "x"}\n',
+    )
+    net = Net(config)
+    invite = net.pbx.invite(headers="X-Secret: 1")
+    net.pbx.take(100)
+    offer = net.carrier.take_request("INVITE")
+    assert (b"x-secret" in offer.index, text(offer, b"Require")) == (False, "x")
+    net.carrier.reply(offer, 180)
+    net.pbx.take(180)
+    net.pbx.cancel(invite, headers="X-Secret: 1\nX-Account: forged\nReason: SIP;cause=200")
+    net.pbx.take(200)
+    net.pbx.take(487)
+    cancel = net.carrier.take_request("CANCEL")
+    assert cancel.lines(b"x-account") == [b"X-Account: 4711"]
+    assert text(cancel, b"Reason") == "SIP;cause=200"
+    assert b"x-secret" not in cancel.index
+    assert b"Require" not in cancel.index  # a CANCEL can require nothing (RFC 3261 9.1)
+    net.carrier.reply(cancel, 200)
+    net.carrier.reply(offer, 487)
+    net.carrier.take("ACK")
     net.assert_all_freed()
 
 

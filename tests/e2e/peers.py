@@ -244,19 +244,27 @@ class Lab:
         targets: Mapping[str, str] | None = None,
         more: str = "",
         keys: str = "",
+        every_trunk: str = "",
     ) -> Gateway:
         """Start the gateway between the PBX and `carriers` (port by trunk name), hunted in order unless
         `route`, further lines of the route to them, says otherwise.
 
         `targets` has the URIs of trunks whose calls go elsewhere, `more` what else the configuration says,
-        and `keys` what it says of each carrier's trunk.
+        `every_trunk` what it says of each trunk, and `keys` what it says of each carrier's.
         """
         ports = carriers or {"carrier": self.carrier_port}
         config = self.folder / "gateway.toml"
-        text = self._config(ports, pbx_port or self.pbx_port, route, targets or {}, keys)
-        config.write_text(more + text)
+        texts = every_trunk, keys
+        config.write_text(more + self._config(ports, pbx_port or self.pbx_port, route, targets or {}, texts))
         (self.folder / "rules.toml").write_text(rules)
         return self._start_gateway("--config", str(config))
+
+    def gateway_from(self, config: str, rules: str = NO_RULES) -> Gateway:
+        """Start the gateway with a gateway.toml of the test's."""
+        path = self.folder / "gateway.toml"
+        path.write_text(config)
+        (self.folder / "rules.toml").write_text(rules)
+        return self._start_gateway("--config", str(path))
 
     def default_gateway(self) -> Gateway:
         """Start the gateway as it comes, without a configuration or rules of the test's."""
@@ -269,7 +277,12 @@ class Lab:
         return gateway
 
     def _config(
-        self, carriers: Mapping[str, int], pbx_port: int, route: str, targets: Mapping[str, str], keys: str
+        self,
+        carriers: Mapping[str, int],
+        pbx_port: int,
+        route: str,
+        targets: Mapping[str, str],
+        texts: tuple[str, str],
     ) -> str:
         trunks = [("pbx", "pbx", pbx_port), *((name, "carrier", port) for name, port in carriers.items())]
         names = ", ".join(f'"{name}"' for name in carriers)
@@ -279,8 +292,8 @@ class Lab:
                 'rules = "rules.toml"\ndrain = "2s"\n[console]\nlisten = ""\n[ledger]\nurl = ""',
                 *(
                     f'[[trunk]]\nname = "{name}"\nkind = "{kind}"\nsource = ["{self.at(port)}"]\n'
-                    f'target = ["{targets.get(name) or "sip:" + self.at(port)}"]\n'
-                    f"{keys if kind == 'carrier' else ''}"
+                    f'target = ["{targets.get(name) or "sip:" + self.at(port)}"]\n{texts[0]}'
+                    f"{texts[1] if kind == 'carrier' else ''}"
                     for name, kind, port in trunks
                 ),
                 f'[[route]]\nfrom = ["pbx"]\nto = [{names}]\n{route}\n'
@@ -296,13 +309,16 @@ class Lab:
         port: int | None = None,
         calls: int = 1,
         limit: float = 30,
+        over: str = "u1",
         extra: Sequence[str] = (),
         **marks: str,
     ) -> Sipp:
-        """Start SIPp as the called side; returns when it listens. `scenario`: a file here, or "-sn uas"."""
+        """Start SIPp as the called side; returns when it listens. `scenario`: a file here, or "-sn uas";
+        `over`: as SIPp names transports, t1 for one TCP connection.
+        """
         port = port or self.carrier_port
-        peer = self._sipp(name, scenario, (), port, calls, limit, extra, marks)
-        self.wait_bound(peer, port)
+        peer = self._sipp(name, scenario, (), port, calls, limit, ("-t", over, *extra), marks)
+        self.wait_bound(peer, port, "udp" if over == "u1" else "tcp")
         return peer
 
     def caller(
@@ -315,12 +331,14 @@ class Lab:
         calls: int = 1,
         rate: int = 10,
         limit: float = 30,
+        over: str = "u1",
         extra: Sequence[str] = (),
         **marks: str,
     ) -> Sipp:
         """Start SIPp as the PBX (or at `port`), calling the gateway (or port `to`)."""
         target = (self.at(to or self.gateway_port), "-r", str(rate), "-l", str(calls))
-        return self._sipp(name, scenario, target, port or self.pbx_port, calls, limit, extra, marks)
+        bounds = ("-t", over, *extra)
+        return self._sipp(name, scenario, target, port or self.pbx_port, calls, limit, bounds, marks)
 
     def _sipp(
         self,
@@ -358,13 +376,28 @@ class Lab:
         path.write_text(text)
         return ("-sf", str(path))
 
-    def kamailio(self, port: int, carrier_port: int, *, scenario: str = "kamailio", **marks: str) -> Peer:
-        """Start Kamailio as a record-routing proxy on `port` that sends calls to `carrier_port`."""
+    def kamailio(
+        self,
+        port: int,
+        carrier_port: int,
+        tls_port: int = 0,
+        tls: str = "",
+        scenario: str = "kamailio",
+        **further: str,
+    ) -> Peer:
+        """Start Kamailio as a record-routing proxy on `port` that sends calls to `carrier_port`; with
+        `tls_port`, also over TLS, with `tls` for further lines of its configuration. `scenario` is the file
+        that says how, `further` what stands in it between @ signs.
+        """
         need("kamailio")
         text = (SCENARIOS / f"{scenario}.cfg").read_text()
-        ports = {"LISTEN": self.at(port), "CARRIER": self.at(carrier_port), "CARRIER_PORT": str(carrier_port)}
-        for mark, value in {**ports, **marks}.items():
-            text = text.replace(f"@{mark}@", value)
+        marks = {"@LISTEN@": self.at(port), "@CARRIER@": self.at(carrier_port)}
+        marks |= {f"@{mark}@": value for mark, value in further.items()}
+        if tls_port:
+            listen = f"listen=udp:@LISTEN@\nlisten=tls:{self.at(tls_port)}\nenable_tls=yes\n{tls}"
+            marks = {"disable_tcp=yes": "tcp_children=1", "listen=udp:@LISTEN@": listen, **marks}
+        for mark, value in marks.items():
+            text = text.replace(mark, value)
         config = self.folder / "kamailio.cfg"
         config.write_text(text)
         peer = Peer(
@@ -374,9 +407,9 @@ class Lab:
         self.wait_bound(peer, port)
         return peer
 
-    def wait_bound(self, peer: Peer, port: int) -> None:
-        """Return when some process holds UDP `port`; the test fails when `peer` ends before."""
-        table = Path("/proc/net/udp6" if ":" in self.host else "/proc/net/udp")
+    def wait_bound(self, peer: Peer, port: int, transport: str = "udp") -> None:
+        """Return when some process holds UDP or TCP `port`; the test fails when `peer` ends before."""
+        table = Path(f"/proc/net/{transport}6" if ":" in self.host else f"/proc/net/{transport}")
         deadline = time.monotonic() + START_LIMIT
         while time.monotonic() < deadline:
             if any(line.split()[1].endswith(f":{port:04X}") for line in table.read_text().splitlines()[1:]):

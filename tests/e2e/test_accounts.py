@@ -26,7 +26,7 @@ def carrier_with_accounts(
 ) -> tuple[Peer, Gateway, int]:
     """A Kamailio that asks for credentials, the gateway in front of it, and Kamailio's port."""
     border = lab.free_port()
-    marks = {"ALGORITHM": algorithm, "USER": user}
+    marks = {"ALGORITHM": algorithm, "USER": user, "CARRIER_PORT": str(lab.carrier_port)}
     kamailio = lab.kamailio(border, lab.carrier_port, scenario="kamailio_account", **marks)
     return kamailio, lab.gateway(carriers={"carrier": border}, keys=keys), border
 

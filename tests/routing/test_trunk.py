@@ -5,6 +5,7 @@ import pytest
 from gateway import config
 from gateway.routing import trunk as trunk_module
 from gateway.routing.trunk import Target, Trunk, TrunkTable
+from gateway.sip.flow import Flow, Local
 
 
 def table(text: str) -> TrunkTable:
@@ -130,3 +131,56 @@ def test_a_trunk_may_decide_otherwise_about_some_answers() -> None:
 def test_a_trunk_speaks_bytes_where_messages_do() -> None:
     trunk = only('target = "sip:h"\nhide = "X-A"\nset.X-B = "é"\nq850 = { 21 = 603 }')
     assert (trunk.hide, trunk.set, trunk.q850) == ((b"X-A",), ((b"X-B", "é".encode()),), {21: 603})
+
+
+# -- connections ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "name"),
+    [
+        ((), "site"),  # by its address
+        (("other.example",), "site"),
+        (("sbc.example.com",), "everyone"),  # what a certificate proves comes first
+        (("other.example", "sbc.example.com"), "everyone"),
+    ],
+)
+def test_a_tls_connection_belongs_to_the_trunk_that_its_certificate_names(
+    names: tuple[str, ...], name: str
+) -> None:
+    found = TABLE.identify("10.2.0.1", 40_000, names)
+    assert found is not None
+    assert found.name == name
+
+
+def test_the_names_of_a_trunk_are_the_hosts_of_its_targets_and_its_tls_names() -> None:
+    (settings,) = config.parse(
+        '[[trunk]]\nname = "a"\nsource = ["10.0.0.1", "In.Example."]\n'
+        'target = ["sip:Out.Example", "sip:[::1]"]\n'
+    ).trunks
+    assert trunk_module.tls_names(settings) == {"in.example", "out.example", "::1"}
+
+
+def test_a_flow_that_is_known_to_be_a_trunks_needs_no_address() -> None:
+    local = Local("tls", "192.0.2.1", 5061)
+    found = TABLE.of(Flow(local, ("198.51.100.1", 40_000), "floor"))
+    assert found is not None
+    assert found.name == "floor"
+    assert TABLE.of(Flow(local, ("10.2.0.1", 40_000), "removed")) is None
+    by_address = TABLE.of(Flow(local, ("10.2.0.1", 40_000)))
+    assert by_address is not None
+    assert by_address.name == "site"
+
+
+@pytest.mark.parametrize(
+    ("text", "params"),
+    [
+        ('target = "sip:h"', b""),
+        ('target = "sip:h"\ntransport = "udp"', b";transport=udp"),
+        ('target = "sip:h;transport=udp"\ntransport = "tcp"', b";transport=udp"),
+        ('target = "sip:h"\ntransport = "tcp"', b""),
+    ],
+)
+def test_only_udp_that_was_asked_for_is_said_in_request_uris(text: str, params: bytes) -> None:
+    (target,) = only(text).targets
+    assert target.params == params

@@ -57,6 +57,9 @@ class Served:
     def knows(self, flow: Flow) -> bool:
         return flow.peer[0] not in self.strangers
 
+    def is_behind_nat(self, _flow: Flow) -> bool:
+        return False
+
     def on_request(self, *args: Any) -> None:
         first, *rest, _now = args
         if isinstance(first, Dialog):

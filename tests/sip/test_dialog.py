@@ -215,6 +215,47 @@ def test_the_next_hop_is_the_address_in_the_target(contact: bytes, hop: tuple[Lo
     assert goes_to(answering(Contact=contact)) == hop
 
 
+TCP4 = Local("tcp", "192.0.2.1", 5060)
+TLS4 = Local("tls", "192.0.2.1", 5061)
+STREAMS = Flows([UDP4, TCP4, TLS4])
+
+
+@pytest.mark.parametrize(
+    ("contact", "source", "hop"),
+    [
+        (b"<sip:a@192.0.2.9;transport=tcp>", UDP4, (TCP4, "192.0.2.9", 5060)),
+        (b"<sip:a@192.0.2.9;transport=UDP>", TCP4, (UDP4, "192.0.2.9", 5060)),
+        (b"<sip:a@192.0.2.9>", TCP4, (TCP4, "192.0.2.9", 5060)),  # as the dialog began
+        (b"<sip:a@192.0.2.9;transport=sctp>", TCP4, (TCP4, "192.0.2.9", 5060)),
+        (b"<sips:a@192.0.2.9>", UDP4, (TLS4, "192.0.2.9", 5061)),
+        (b"<sips:a@192.0.2.9:5060;transport=tcp>", TCP4, (TLS4, "192.0.2.9", 5060)),
+        (b"<sip:a@192.0.2.9;transport=tls>", TLS4, (TLS4, "192.0.2.9", 5061)),
+        (b"<sip:a@192.0.2.9:5061;transport=tcp>", TLS4, (TLS4, "192.0.2.9", 5061)),  # TLS runs over TCP
+        (b"<sip:a@192.0.2.9;transport=udp>", TLS4, (TLS4, "192.0.2.2", 5060)),  # what began in secret stays
+    ],
+)
+def test_the_next_hop_is_met_over_the_transport_that_its_uri_names(
+    contact: bytes, source: Local, hop: tuple[Local, str, int]
+) -> None:
+    flow = Flow(source, ("192.0.2.2", 5060), "carrier" if source is TLS4 else "")
+    dialog = Dialog.answering(USER, invite(Contact=contact), b"ours", flow, STREAMS)
+    assert goes_to(dialog) == hop
+    if hop[0] is TLS4 is source:
+        assert dialog.flow.trunk == "carrier"  # whose certificate is asked for there, too
+
+
+@pytest.mark.parametrize(
+    ("contact", "ours"),
+    [
+        (b"<sips:a@192.0.2.9>", b"<sips:192.0.2.1:5061>"),
+        (b"<sip:a@192.0.2.9;transport=tls>", b"<sip:192.0.2.1:5061;transport=tls>"),
+    ],
+)
+def test_our_contact_is_sips_where_the_peers_is_rfc_3261_12_1_1(contact: bytes, ours: bytes) -> None:
+    flow = Flow(TLS4, ("192.0.2.2", 5060))
+    assert Dialog.answering(USER, invite(Contact=contact), b"ours", flow, STREAMS).contact == ours
+
+
 def test_without_a_listening_point_of_that_family_the_flow_stays() -> None:
     flows = Flows([UDP4])
     dialog = Dialog.answering(USER, invite(Contact=b"<sip:a@[2001:db8::9]>"), b"ours", SOURCE, flows)

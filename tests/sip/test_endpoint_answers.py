@@ -87,7 +87,7 @@ def test_every_via_goes_back_in_order_and_only_the_topmost_is_marked(served: Ser
 # -- what needs no user: RFC 3261 8.2 -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("uri", [b"http://example.com", b"sips:b@192.0.2.1", b"im:b@192.0.2.1"])
+@pytest.mark.parametrize("uri", [b"http://example.com", b"im:b@192.0.2.1"])
 def test_a_scheme_that_is_not_served_gets_416(served: Served, uri: bytes) -> None:
     """RFC 3261 8.2.2.1."""
     assert served.answer(message(uri=uri)).status == 416

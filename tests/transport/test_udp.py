@@ -47,6 +47,9 @@ class Everybody:
     def knows(self, _flow: Flow) -> bool:
         return True
 
+    def is_behind_nat(self, _flow: Flow) -> bool:
+        return False
+
     def on_request(self, *_args: object) -> None:
         raise AssertionError("requests to the gateway itself are the endpoint's")
 
@@ -225,6 +228,9 @@ class FailingSocket:
             raise self.error
         self.before -= 1
         return b"x", ("192.0.2.2", 5060)
+
+    def recvmsg(self, *_sizes: int) -> tuple[bytes, list[object], int, object]:
+        raise BlockingIOError
 
     def close(self) -> None:
         pass

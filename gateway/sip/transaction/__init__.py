@@ -6,7 +6,7 @@ from .base import ClientUser, ImpossibleInputError, ServerUser, Timing, Transact
 from .client import ClientTransaction, NonInviteClient
 from .invite_client import InviteClient
 from .invite_server import InviteServer
-from .server import NonInviteServer, ServerTransaction
+from .server import NonInviteServer, ServerTransaction, server_key
 
 __all__ = [
     "ClientTransaction",
@@ -20,4 +20,5 @@ __all__ = [
     "ServerUser",
     "Timing",
     "Transaction",
+    "server_key",
 ]

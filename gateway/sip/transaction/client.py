@@ -35,6 +35,15 @@ class ClientTransaction(Transaction):
         self._again_at = self._until = OFF
         self._again_every = 0.0
 
+    def start(self, data: bytes, now: float) -> None:
+        """Send the request and start the clocks that repeat it and give it up: timers A and B of an INVITE
+        (17.1.1.2), E and F of another (17.1.2.2). Done again, it begins anew on the present flow.
+        """
+        self.last = data
+        self.wire.send(data, self.flow)
+        t1 = self.wire.timing.t1
+        self._repeat(t1, now, now + 64 * t1)
+
     def receive(self, response: Response, now: float) -> None:
         """Take a response that the endpoint has matched to this transaction (RFC 3261 17.1.3)."""
         status = response.status
@@ -104,13 +113,6 @@ class NonInviteClient(ClientTransaction):
     _PROVISIONAL = Input.PROVISIONAL
     _SUCCESS = Input.FINAL
     _FAILURE = Input.FINAL
-
-    def start(self, data: bytes, now: float) -> None:
-        """Send the request and start timers E and F (17.1.2.2)."""
-        self.last = data
-        self.wire.send(data, self.flow)
-        t1 = self.wire.timing.t1
-        self._repeat(t1, now, now + 64 * t1)
 
     def _again(self, _message: object, now: float) -> None:
         self._send_again(now, self.wire.timing.t2)

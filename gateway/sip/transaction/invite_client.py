@@ -78,13 +78,6 @@ class InviteClient(ClientTransaction):
         self.cancelled = False
         self._cancel_lines = b""
 
-    def start(self, data: bytes, now: float) -> None:
-        """Send the INVITE and start timers A and B (RFC 3261 17.1.1.2)."""
-        self.last = data
-        self.wire.send(data, self.flow)
-        t1 = self.wire.timing.t1
-        self._repeat(t1, now, now + 64 * t1)
-
     def cancel(self, lines: bytes, now: float) -> None:
         """Give the INVITE up: send CANCEL now, or after the first provisional response (RFC 3261 9.1).
 

@@ -8,10 +8,24 @@ from typing import Any, ClassVar
 
 from gateway.sip.build import echo_of, response_bytes
 from gateway.sip.flow import Flow
+from gateway.sip.headers import Via
 from gateway.sip.message import Request
 from gateway.sip.phrases import phrase_for
 
 from .base import OFF, Action, ServerUser, Transaction, Wire, compile_table
+
+
+def server_key(request: Request, via: Via, method: bytes) -> bytes:
+    """Return the key of the server transaction that a request belongs to (RFC 3261 17.2.3).
+
+    An ACK belongs to its INVITE. Without the magic cookie the RFC 2543 fields serve instead.
+    """
+    name = b"INVITE" if method == b"ACK" else method
+    if via.has_cookie:
+        return b"%b %b:%d %b" % (via.branch, via.host, via.port, name)
+    seq = request.cseq[0]
+    parts = (request.uri, request.from_tag, request.call_id, b"%d" % seq, via.raw, name)
+    return b"2543 " + b" ".join(parts)
 
 
 class ServerTransaction(Transaction):
@@ -46,6 +60,14 @@ class ServerTransaction(Transaction):
         self.merge_key: tuple[bytes, ...] | None = None
         self.user: ServerUser | None = None
         self._tag_needed = not tagged
+
+    @property
+    def contact(self) -> bytes:
+        """Our Contact in a response: sips where the request over TLS asked for that (RFC 3261 12.1.1)."""
+        local, request = self.flow.local, self.request
+        if local.transport == "tls" and request is not None and request.uri[:5].lower() == b"sips:":
+            return local.secure_contact
+        return local.contact
 
     def respond(self, status: int, phrase: bytes, tag: bytes, lines: bytes, body: bytes, now: float) -> None:
         """Answer. ``tag`` is our To tag, used where the request came without one; ``lines`` are whole header

@@ -1,7 +1,7 @@
 """Regular expressions that are safe to run over what strangers send.
 
 Python's matcher backtracks, and a response is hostile input: `(a+)+b` takes the age of the universe on a line
-of a's. So an expression is refused when it can take long on any text of `facts.TEXT_LIMIT` characters. Two
+of a's. So an expression is refused when it can take long on any text of 256 characters. Two
 shapes make it long: a repeat around something that can itself match in several ways (exponential), and more
 than two long repeats after one another (a power of the length for each: 0.8 s with three, 13 ms with two).
 """

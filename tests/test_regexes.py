@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.patterns import BadValue
-from gateway.rules.regexes import compile_search
+from gateway.regexes import compile_search
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,342 @@
+"""TLS over real loopback sockets: who is met, who may come, and new certificates without a restart."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from gateway.config import SettingsErrors
+from gateway.config import parse as parse_config
+from gateway.transport.connection import Limits
+from gateway.transport.tls import Certificates
+
+from .station import (
+    STRANGER,
+    Station,
+    Wire,
+    config_text,
+    dial,
+    dial_tls,
+    listening,
+    reply,
+    request,
+    scene,
+    serving,
+)
+
+Accept = Callable[[], Awaitable[Wire]]
+
+
+class Vault:
+    """A CA, and the files of certificates that it signed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ca = trustme.CA()
+        self.ca_file = folder / "ca.pem"
+        self.ca.cert_pem.write_to_path(self.ca_file)
+
+    def sign(self, name: str, *identities: str, common_name: str | None = None) -> tuple[Path, Path]:
+        """Write a certificate for these identities, and its key."""
+        return self.write(name, self.ca.issue_cert(*identities, common_name=common_name))
+
+    def write(self, name: str, leaf: trustme.LeafCert) -> tuple[Path, Path]:
+        cert, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
+        leaf.private_key_pem.write_to_path(key)
+        cert.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+        return cert, key
+
+    def server(self, *identities: str, ask: bool = False) -> ssl.SSLContext:
+        """What a peer that listens answers with; `ask`: for a certificate, too."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.ca.issue_cert(*identities).configure_cert(context)
+        if ask:
+            context.verify_mode = ssl.CERT_REQUIRED
+            self.ca.configure_trust(context)
+        return context
+
+    def client(self, *identities: str) -> ssl.SSLContext:
+        """What a peer that connects uses, with a certificate if it has identities."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.ca.configure_trust(context)
+        if identities:
+            self.ca.issue_cert(*identities).configure_cert(context)
+        return context
+
+    def text(self, port: int = 9, *, target: str = "", carrier: str = "", more: str = "") -> str:
+        """A configuration with a tls: listener, and a carrier that is met over TLS."""
+        cert, key = self.sign("gw", "gw.example")
+        return config_text(
+            target or f'"sips:127.0.0.3:{port}"',
+            '"tcp:127.0.0.1:0", "tls:127.0.0.1:0"',
+            f'tls_cert = "{cert}"\ntls_key = "{key}"\n{more}',
+            f'tls_ca = "{self.ca_file}"\n{carrier}',
+        )
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Vault:
+    return Vault(tmp_path)
+
+
+@asynccontextmanager
+async def with_carrier(
+    vault: Vault, context: ssl.SSLContext, **more: str
+) -> AsyncIterator[tuple[Station, Accept]]:
+    """A gateway, and a carrier that listens with this context."""
+    async with (
+        listening(context=context) as (port, accept),
+        serving(vault.text(port, **more)) as station,
+    ):
+        yield station, accept
+
+
+async def call(station: Station, uri: str = "sip:1001@127.0.0.1") -> Wire:
+    """Have the PBX call over TCP, and take the 100."""
+    pbx = await dial(station.local("tcp"))
+    await pbx.send(request("INVITE", uri))
+    await pbx.response(100)
+    return pbx
+
+
+# -- out: the server's certificate is the trunk's (RFC 5922) ---------------------------------------------
+
+
+@scene
+async def test_a_call_goes_out_over_tls_and_its_answer_comes_back(vault: Vault) -> None:
+    async with with_carrier(vault, vault.server("127.0.0.3")) as (station, accept):
+        pbx = await call(station)
+        carrier = await accept()
+        invite = await carrier.request("INVITE")
+        assert invite.need(b"Via").startswith(b"SIP/2.0/TLS 127.0.0.1:")
+        assert invite.uri.startswith(b"sips:1001@127.0.0.3:")
+        assert invite.need(b"Contact").startswith(b"<sips:127.0.0.1:")
+        await carrier.send(reply(invite, 486))
+        await pbx.response(486)
+
+
+@pytest.mark.parametrize("identities", [("127.0.0.4",), ("other.example",), ("*.example",)])
+@scene
+async def test_a_certificate_that_names_another_is_not_talked_to(
+    vault: Vault, identities: tuple[str, ...]
+) -> None:
+    async with with_carrier(vault, vault.server(*identities)) as (station, accept):
+        pbx = await call(station)
+        carrier = await accept()
+        with pytest.raises(trio.BrokenResourceError):
+            assert await carrier.stream.receive_some() == b""
+            raise trio.BrokenResourceError
+        await pbx.response(503)
+        assert station.streams.closed == {"certificate names another": 1}
+
+
+@scene
+async def test_a_certificate_of_an_unknown_ca_is_not_talked_to(vault: Vault, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    async with with_carrier(vault, Vault(tmp_path / "other").server("127.0.0.3")) as (station, accept):
+        pbx = await call(station)
+        carrier = await accept()
+        with pytest.raises(trio.BrokenResourceError):
+            await carrier.stream.receive_some()
+        await pbx.response(503)
+        assert station.streams.closed == {"TLS: certificate verify failed": 1}
+
+
+@scene
+async def test_without_tls_verify_the_peer_is_taken_at_its_word(vault: Vault, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    server = Vault(tmp_path / "other").server("whoever.example")
+    async with with_carrier(vault, server, carrier="tls_verify = false\n") as (station, accept):
+        await call(station)
+        await (await accept()).request("INVITE")
+
+
+@scene
+async def test_a_peer_that_asks_is_shown_the_trunks_certificate(vault: Vault) -> None:
+    cert, key = vault.sign("to-carrier", "customer.example")
+    carrier_keys = f'tls_cert = "{cert}"\ntls_key = "{key}"\n'
+    async with with_carrier(vault, vault.server("127.0.0.3", ask=True), carrier=carrier_keys) as (
+        station,
+        accept,
+    ):
+        await call(station)
+        carrier = await accept()
+        await carrier.request("INVITE")
+        stream = carrier.stream
+        assert isinstance(stream, trio.SSLStream)
+        assert ("DNS", "customer.example") in stream.getpeercert()["subjectAltName"]
+
+
+@scene
+async def test_a_peer_that_does_not_shake_hands_is_given_up(vault: Vault) -> None:
+    async with listening() as (port, accept), serving(vault.text(port), Limits(incomplete=0.2)) as station:
+        pbx = await call(station)
+        await accept()
+        await pbx.response(503)
+        assert station.streams.closed == {"handshake too slow": 1}
+
+
+# -- in: whose certificate it is -------------------------------------------------------------------------
+
+
+@scene
+async def test_a_source_known_by_its_address_may_come_without_a_certificate(vault: Vault) -> None:
+    async with serving(vault.text()) as station:
+        pbx = await dial_tls(station.local("tls"), vault.client())
+        await pbx.send(request(transport="TLS"))
+        await pbx.response(200)
+
+
+@scene
+async def test_a_source_known_by_its_tls_name_may_come_from_anywhere(vault: Vault) -> None:
+    text = vault.text().replace('source = ["127.0.0.3"]', 'source = ["Carrier.Example"]')
+    async with serving(text) as station:
+        local = station.local("tls")
+        carrier = await dial_tls(local, vault.client("carrier.example"), STRANGER)
+        await carrier.send(request("MESSAGE", "sip:1@127.0.0.1", "127.0.0.9:5061", transport="TLS"))
+        await carrier.response(503)  # the target is not there, but the source is known
+        (connection,) = [each for each in station.streams.connections if each.incoming]
+        assert connection.flow.trunk == "carrier"
+        for context in (vault.client("other.example"), vault.client()):
+            wire = await dial_tls(local, context, STRANGER)
+            assert await wire.end() == b""
+        assert station.streams.refused == {}
+        assert station.streams.closed["unknown source"] == 2
+
+
+@scene
+async def test_a_client_whose_certificate_nobody_vouches_for_does_not_get_in(
+    vault: Vault, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    impostor = Vault(tmp_path / "other").client("carrier.example")
+    vault.ca.configure_trust(impostor)
+    text = vault.text().replace('source = ["127.0.0.3"]', 'source = ["carrier.example"]')
+    async with serving(text) as station:
+        with pytest.raises(trio.BrokenResourceError):
+            wire = await dial_tls(station.local("tls"), impostor, STRANGER)
+            await wire.stream.receive_some()
+        await station.until(lambda: bool(station.streams.closed))
+        assert station.streams.closed == {"TLS: certificate verify failed": 1}
+
+
+@pytest.mark.parametrize("noise", [b"INVITE sip:a SIP/2.0\r\n\r\n", b"\0" * 100])
+@scene
+async def test_noise_where_a_handshake_is_due_ends_the_connection(vault: Vault, noise: bytes) -> None:
+    async with serving(vault.text()) as station:
+        pbx = await dial(station.local("tls"))
+        await pbx.send(noise)
+        await pbx.end()
+        assert not station.streams.connections
+        assert station.streams._securing == 0
+
+
+@scene
+async def test_a_handshake_that_dawdles_ends_the_connection(vault: Vault) -> None:
+    async with serving(vault.text(), Limits(incomplete=0.2)) as station:
+        pbx = await dial(station.local("tls"))
+        await pbx.send(b"\x16\x03\x01")
+        assert await pbx.end() == b""
+        assert station.streams.closed == {"handshake too slow": 1}
+        assert station.streams._securing == 0
+
+
+@scene
+async def test_less_than_tls_1_2_is_refused(vault: Vault) -> None:
+    old = vault.client()
+    old.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning):
+        old.minimum_version = ssl.TLSVersion.TLSv1_1
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    async with serving(vault.text()) as station:
+        with pytest.raises(trio.BrokenResourceError):
+            await dial_tls(station.local("tls"), old)
+
+
+# -- sips (RFC 3261 26.2.2, RFC 5630) --------------------------------------------------------------------
+
+
+@scene
+async def test_a_sips_call_over_tls_goes_on_over_tls_and_our_contact_is_sips(vault: Vault) -> None:
+    target = '"sip:127.0.0.3:9", "sip:127.0.0.3:{};transport=tls"'
+    async with (
+        listening(context=vault.server("127.0.0.3")) as (port, accept),
+        serving(vault.text(target=target.format(port))) as station,
+    ):
+        pbx = await dial_tls(station.local("tls"), vault.client())
+        await pbx.send(request("INVITE", "sips:1001@gw.example", transport="TLS"))
+        await pbx.response(100)
+        carrier = await accept()
+        invite = await carrier.request("INVITE")
+        assert invite.uri.startswith(b"sips:1001@")
+        await carrier.send(reply(invite, 200, contact=f"sips:b@127.0.0.3:{port}"))
+        answer = await pbx.response(200)
+        assert answer.need(b"Contact") == b"<sips:%b>" % station.local("tls").sent_by
+
+
+# -- new certificates ------------------------------------------------------------------------------------
+
+
+def seen_by(wire: Wire) -> object:
+    assert isinstance(wire.stream, trio.SSLStream)
+    return wire.stream.getpeercert()["serialNumber"]
+
+
+@scene
+async def test_new_certificates_serve_new_connections_and_old_ones_go_on(vault: Vault) -> None:
+    text = vault.text()
+    async with serving(text) as station:
+        first = await dial_tls(station.local("tls"), vault.client())
+        vault.sign("gw", "gw.example")
+        station.ports.certificates.load(parse_config(text))
+        second = await dial_tls(station.local("tls"), vault.client())
+        assert seen_by(first) != seen_by(second)
+        for wire in (first, second):
+            await wire.send(request(transport="TLS"))
+            await wire.response(200)
+
+
+@scene
+async def test_a_bad_file_is_refused_by_name_and_the_old_certificates_stay(vault: Vault) -> None:
+    text = vault.text()
+    async with serving(text) as station:
+        first = await dial_tls(station.local("tls"), vault.client())
+        (vault.folder / "gw.pem").write_text("nonsense")
+        with pytest.raises(SettingsErrors) as caught:
+            station.ports.certificates.load(parse_config(text))
+        (error,) = caught.value.errors
+        assert str(error).startswith("gateway.toml:4: gateway.tls_cert: ")
+        assert "gw.pem" in str(error)
+        assert seen_by(await dial_tls(station.local("tls"), vault.client())) == seen_by(first)
+
+
+def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(vault: Vault) -> None:
+    text = vault.text()
+    key = load_pem_private_key((vault.folder / "gw.key").read_bytes(), None)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    (vault.folder / "locked.key").write_bytes(locked)
+    with pytest.raises(SettingsErrors):
+        Certificates(parse_config(text.replace("gw.key", "locked.key")))
+
+
+def test_two_cas_for_tls_names_cannot_be_told_apart_and_are_an_error(vault: Vault, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = Vault(tmp_path / "other")
+    text = vault.text().replace('source = ["127.0.0.3"]', 'source = ["carrier.example"]')
+    text += f'[[trunk]]\nname = "b"\nsource = ["b.example"]\ntls_ca = "{other.ca_file}"\n'
+    with pytest.raises(SettingsErrors) as caught:
+        Certificates(parse_config(text))
+    assert "trunk[b].tls_ca: another trunk with a TLS name trusts another CA" in str(caught.value)
+    Certificates(parse_config(text.replace("[ledger]", f'tls_ca = "{vault.ca_file}"\n[ledger]')))
