@@ -75,6 +75,8 @@ class TrunkSettings:
     password_env: str = ""
     """The environment variable that holds the password; the password itself is never here."""
     register: bool = False
+    register_expires: float = 3600.0
+    """Seconds to ask the registrar for."""
     transport: str | None = None
     """udp, tcp or tls for targets whose URI names none."""
     tls_ca: Path | None = None
@@ -181,9 +183,10 @@ def _read_trunk(table: Table, directory: Path) -> TrunkSettings:
         weights=_weights(table),
         redirect=table.choice("redirect", "pass", REDIRECTS),
         hunt_after_early_media=table.flag("hunt_after_early_media", False),
-        username=table.text("username", ""),
+        username=table.parsed("username", "", _username),
         password_env=table.parsed("password_env", "", environment_name),
         register=table.flag("register", False),
+        register_expires=table.duration("register_expires", 3600.0, "60s", "1d"),
         transport=table.choice("transport", None, TRANSPORTS),
         tls_ca=file_of(table, "tls_ca", directory),
         tls_cert=file_of(table, "tls_cert", directory),
@@ -219,10 +222,12 @@ def _check_trunk(table: Table, trunk: TrunkSettings) -> None:
         table.fail((), "the trunk has neither source nor target", "say who speaks as it, or where calls go")
     if trunk.username and "password_env" not in table:
         table.fail("username", "there is no password for it", 'add password_env = "NAME"')
-    if trunk.password_env and not trunk.username:
+    if trunk.password_env and "username" not in table:
         table.fail("password_env", "there is no username for it", 'add username = "…"')
     if trunk.register and not (trunk.username and "target" in table):
         table.fail("register", "registering takes an account and a registrar", "add username and target")
+    if "register_expires" in table and not trunk.register:
+        table.fail("register_expires", "it is of no use without register", "add register = true")
     check_pair(table)
     if trunk.weights and len(trunk.weights) != len(trunk.target):
         problem = f"there are {len(trunk.weights)} weights for {len(trunk.target)} targets"
@@ -407,6 +412,12 @@ def _header_name(text: str) -> str:
 def _trunk_name(text: str) -> str:
     if not _TRUNK_NAME.fullmatch(text):
         raise BadValue(f'"{text}" cannot name a trunk', "use letters, digits, dots, - and _")
+    return text
+
+
+def _username(text: str) -> str:
+    if not text.isprintable():
+        raise BadValue("it holds a character that cannot be printed", "write the name as the peer knows it")
     return text
 
 

@@ -72,6 +72,8 @@ when.q850 = [1, 2, 3, 26]
 then.status = 404
 """
 
+PASSWORD = "s3cret!"  # of every trunk with an account
+
 SDP = b"v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
 
 Address = tuple[str, int]
@@ -80,7 +82,7 @@ Address = tuple[str, int]
 def make_setup(config: str = CONFIG, rules: str = RULES) -> Setup:
     """What a gateway.toml and a rules.toml with these texts set up."""
     settings = parse_config(config, "gateway.toml")
-    trunks = TrunkTable(Trunk(trunk) for trunk in settings.trunks)
+    trunks = TrunkTable(Trunk(trunk, PASSWORD) for trunk in settings.trunks)
     kinds = {trunk.name: trunk.kind for trunk in trunks}
     ruleset = compile_rules(TomlSource.parse(rules, "rules.toml"), kinds)
     return Setup(trunks, Routes(settings, trunks), ruleset)
@@ -216,7 +218,7 @@ class Net:
             len(self.endpoint.clients),
             len(self.endpoint._merged),
             len(self.endpoint._large),
-            len(self.endpoint.timers),
+            len(self.endpoint.timers) - bool(self.core.bindings),  # which live as long as a registrar grants
         )
         what = "calls, subscriptions, dialogs, servers, clients, merged, large, timers"
         assert not any(left), f"{what} left: {left}"

@@ -7,6 +7,7 @@ import pytest
 
 from gateway import config
 from gateway.addresses import HostPort, Source, TargetUri, TransportAddress, parse_source, parse_target
+from gateway.app import make_setup
 from gateway.config import Config, SettingsErrors
 
 TRUNK = '[[trunk]]\nname = "pbx"\nsource = ["10.0.0.1"]\ntarget = ["sip:10.0.0.1"]\n'
@@ -466,6 +467,10 @@ TRUNK_MISTAKES = [
     ("options_ping = true", 'options_ping: this is not possible; write "off", or seconds from 1 to 86400'),
     ("options_ping = 0", 'options_ping: this is not possible; write "off", or seconds from 1 to 86400'),
     ('username = "gw"', 'username: there is no password for it; add password_env = "NAME"'),
+    (
+        'username = "g\\nw"\npassword_env = "P"',
+        "username: it holds a character that cannot be printed; write the name as the peer knows it",
+    ),
     ('password_env = "P"', 'password_env: there is no username for it; add username = "…"'),
     ('password = "hunter2"', f'password: {SECRET} password_env = "NAME"'),
     ("register = true", "register: registering takes an account and a registrar; add username and target"),
@@ -666,6 +671,40 @@ def test_what_follows_from_a_mistake_is_not_told_as_another() -> None:
 def test_a_secret_written_into_the_file_is_never_repeated_in_a_message() -> None:
     text = f'{TRUNK}password = "hunter2"\npassword_env = "hunter2!"\n[console]\ntoken = "hunter2"\n'
     assert "hunter2" not in "\n".join(sentences(text))
+
+
+ACCOUNT = f'{TRUNK}username = "gw"\npassword_env = "GW_PASSWORD"\n'
+
+
+def test_passwords_come_from_the_environment_and_are_missed_with_their_line() -> None:
+    settings = read(ACCOUNT)
+    assert config.passwords(settings, {"GW_PASSWORD": "hunter2"}) == {"pbx": "hunter2"}
+    assert config.passwords(read(MINIMAL), {}) == {}
+    for environment in ({}, {"GW_PASSWORD": ""}):
+        with pytest.raises(SettingsErrors) as caught:
+            config.passwords(settings, environment)
+        assert str(caught.value) == (
+            'gateway.toml:6: trunk[pbx].password_env: the environment has no variable "GW_PASSWORD", or an'
+            " empty one; set it to the password before the gateway starts"
+        )
+
+
+def test_the_gateway_does_not_start_without_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GW_PASSWORD", raising=False)
+    with pytest.raises(SettingsErrors):
+        make_setup(read(ACCOUNT))
+    monkeypatch.setenv("GW_PASSWORD", "hunter2")
+    account = make_setup(read(ACCOUNT)).trunks.by_name["pbx"].account
+    assert account is not None
+    assert account.username == "gw"
+
+
+def test_a_registration_lasts_an_hour_unless_told_otherwise() -> None:
+    assert read(ACCOUNT + "register = true\n").trunks[0].register_expires == 3600.0
+    told = ACCOUNT + 'register = true\nregister_expires = "5m"\n'
+    assert read(told).trunks[0].register_expires == 300.0
+    lone = "trunk[pbx].register_expires: it is of no use without register; add register = true"
+    assert sentences(ACCOUNT + 'register_expires = "5m"\n') == [f"gateway.toml:7: {lone}"]
 
 
 def test_a_file_that_is_not_there_is_told_by_its_path(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gateway.sip.dialog import Dialog
 from gateway.sip.headers import parse_rack
 from gateway.sip.message import Request, Response, Row
-from gateway.sip.transaction import InviteServer, ServerTransaction
+from gateway.sip.transaction import InviteClient, InviteServer, ServerTransaction
 
 from .events import State
 from .extensions import has_own, passed, refresh_rows, reinvites
@@ -107,11 +107,16 @@ def _pass_reinvite(
             return b""
         return passed(leg, other, request, response, back, then)
 
+    def sent(client: InviteClient) -> None:
+        leg.invite_seqs = (seq, client.seq)
+
     def wait_for_ack(answer: Answer) -> None:
         leg.wait_for_ack(seq, answer)
 
     forth, back = call.policy(leg, other), call.policy(other, leg)
-    relay = ReinviteRelay(call.endpoint, transaction, forth, back, finished, wait_for_ack, call.on_no_ack)
+    relay = ReinviteRelay(
+        call.endpoint, transaction, forth, back, finished, sent, wait_for_ack, call.on_no_ack
+    )
     transaction.user = leg.reinvite = relay
     transaction.respond(100, b"Trying", b"", b"", b"", now)
     rows, added = request.rows, b""
@@ -119,8 +124,6 @@ def _pass_reinvite(
         rows, added = refresh_rows(leg, other, request, rows, forth)
     relay.send(twin, request, forth.lines(rows) + added, now)
     call.endpoint.timers.at(now + other.trunk.ring_timeout, relay)
-    assert relay.client is not None
-    leg.invite_seqs = (seq, relay.client.seq)
 
 
 def _map_rack(leg: Leg, other: Leg, request: Request) -> list[Row]:

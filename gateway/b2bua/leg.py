@@ -21,6 +21,7 @@ from gateway.sip.phrases import phrase_for
 from gateway.sip.transaction import ClientTransaction, InviteClient, InviteServer, ServerTransaction
 from gateway.sip.uri import Uri
 
+from .credentials import ask
 from .events import Answered, Event, Progress, Rejected
 from .relay import Answer, ReinviteRelay, back_lines, record_route
 from .reliable import Provisional, plain
@@ -101,7 +102,7 @@ class Leg:
         """Send BYE in the confirmed dialog, if there is one; nobody waits for its answer."""
         for dialog in self.dialogs:
             if dialog.confirmed:
-                self.endpoint.request(b"BYE", dialog, lines, b"", None, now, 70)
+                ask(self.endpoint, self.trunk, b"BYE", dialog, lines, b"", None, now, 70)
 
     def wait_for_ack(self, seq: int, answer: Answer) -> None:
         """Expect the ACK to the INVITE with this CSeq number. Only the last two can still matter."""
@@ -264,7 +265,15 @@ class CalleeLeg(Leg):
         if self.own is not None:
             self.own.keep(request, lines, body)
             lines += self.own.invite_lines()
-        invite = self.endpoint.request(b"INVITE", half, lines, body, self, now, request.max_forwards - 1)
+        self._send_invite(half, lines, body, request.max_forwards - 1, now)
+
+    def _send_invite(self, half: Dialog, lines: bytes, body: bytes, hops: int, now: float) -> None:
+        self._follow(
+            ask(self.endpoint, self.trunk, b"INVITE", half, lines, body, self, now, hops, self._follow)
+        )
+
+    def _follow(self, invite: ClientTransaction) -> None:
+        """The INVITE went out, or went out again with credentials: this transaction is the one to cancel."""
         assert isinstance(invite, InviteClient)
         self._invite = invite
 
@@ -295,9 +304,7 @@ class CalleeLeg(Leg):
             return False
         lines, body, hops = again
         assert self._half is not None, "a response follows an INVITE"
-        invite = self.endpoint.request(b"INVITE", self._half, lines, body, self, now, hops)
-        assert isinstance(invite, InviteClient)
-        self._invite = invite
+        self._send_invite(self._half, lines, body, hops, now)
         return True
 
     def on_no_response(self, _transaction: ClientTransaction | None, status: int, now: float) -> None:
@@ -368,7 +375,7 @@ class CalleeLeg(Leg):
             return
         ack = self.endpoint.acknowledge(dialog, seq, b"", b"", 70)
         self._late_acks = {**self._late_acks, dialog.remote_tag: (ack, dialog.flow)}
-        self.endpoint.request(b"BYE", dialog, b"", b"", None, now, 70)
+        ask(self.endpoint, self.trunk, b"BYE", dialog, b"", b"", None, now, 70)
 
     def _acknowledge_again(self, answered: Dialog | None) -> None:
         if answered is not None and answered.twin is not None and isinstance(answered.twin.user, CallerLeg):

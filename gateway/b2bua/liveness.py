@@ -16,6 +16,7 @@ from gateway.sip.message import Response
 from gateway.sip.transaction import ClientTransaction
 from gateway.sip.transaction.base import OFF, compile_table
 
+from .credentials import ask
 from .events import State as CallState
 from .machine import Action, Machine
 
@@ -126,7 +127,7 @@ class DialogPing(Keeper):
     def _ask(self, _detail: object, now: float) -> None:
         dialog = self._dialog()
         assert self.leg is not None
-        self.leg.endpoint.request(b"OPTIONS", dialog, b"", b"", self, now, 70)
+        ask(self.leg.endpoint, self.leg.trunk, b"OPTIONS", dialog, b"", b"", self, now, 70)
 
     def _rest(self, _detail: object, now: float) -> None:
         self.start(now)

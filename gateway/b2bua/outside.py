@@ -20,6 +20,7 @@ from gateway.sip.message import Request, Response
 from gateway.sip.transaction import ClientTransaction, ServerTransaction
 from gateway.sip.uri import Uri
 
+from .bindings import TooManyContactsError
 from .leg import outgoing_ends, target_uri
 from .record import CallRecord
 from .relay import Relay, back_lines, record_route
@@ -239,3 +240,28 @@ class OutsideRelay(Relay):
         if self._opening is not None:
             self._opening.refused(now)
             self._opening = None
+
+
+class RegisterRelay(OutsideRelay):
+    """A REGISTER, whose contacts are mapped on the way there and back (``bindings.py``)."""
+
+    __slots__ = ("_registering",)
+
+    def located(self, hop: Hop, addresses: tuple[Address, ...], now: float) -> None:
+        """Send it, unless it would bind more contacts than we keep."""
+        try:
+            super().located(hop, addresses, now)
+        except TooManyContactsError as error:
+            self._core.refused["too many contacts"] += 1
+            self._finish(now)
+            self.server.reject(error.status, self.endpoint.new_token(), now)
+
+    def _lines(self, request: Request, hop: Hop, flow: Flow, now: float) -> bytes:
+        bindings = self._core.bindings
+        self._registering = bindings.begin(request, self._source, hop.trunk, flow.local, now)
+        return self.forth.lines_with_contact(self._registering.rows)
+
+    def _succeed(self, response: Response, now: float) -> None:
+        """Take note of what was granted, and pass it back."""
+        self._registering.answered(response, now)
+        super()._succeed(response, now)

@@ -19,6 +19,7 @@ from gateway.sip.transaction import (
     ServerTransaction,
 )
 
+from .credentials import ask
 from .policy import Policy
 
 OnFinal = Callable[[Response | None, float], bytes | None]
@@ -52,8 +53,11 @@ class Relay:
         if b"Contact" in request.index and request.method != b"REGISTER":
             lines += b"Contact: %b\r\n" % dialog.contact
         hops = request.max_forwards - 1
-        body = self.forth.body(request)
-        return self.endpoint.request(request.method, dialog, lines, body, self, now, hops)
+        body, trunk = self.forth.body(request), self.forth.target
+        return ask(self.endpoint, trunk, request.method, dialog, lines, body, self, now, hops, self.follow)
+
+    def follow(self, client: ClientTransaction) -> None:
+        """The request went out again with credentials: this is its transaction now."""
 
     def on_response(self, _client: ClientTransaction, response: Response, now: float) -> None:
         """Pass a response back (the 100 is each hop's own affair, RFC 3261 8.1.1.7)."""
@@ -140,7 +144,7 @@ class Answer:
 class ReinviteRelay(Relay):
     """A re-INVITE on its way, with what only INVITE has: CANCEL, a 2xx that is acknowledged, and its loss."""
 
-    __slots__ = ("_answered", "_is_over", "_on_no_ack", "_wait_for_ack", "answer", "client")
+    __slots__ = ("_answered", "_is_over", "_on_no_ack", "_on_sent", "_wait_for_ack", "answer", "client")
     tag: bytes = b""  # inside a dialog the To has its tag already
 
     def __init__(
@@ -150,6 +154,7 @@ class ReinviteRelay(Relay):
         forth: Policy,
         back: Policy,
         on_final: OnFinal,
+        on_sent: Callable[[InviteClient], None],
         wait_for_ack: Callable[[Answer], None],
         on_no_ack: Callable[[float], None],
     ) -> None:
@@ -158,6 +163,7 @@ class ReinviteRelay(Relay):
         self.client: InviteClient | None = None
         self._answered: Dialog | None = None
         self._is_over = False  # the call has ended before the final response came
+        self._on_sent = on_sent
         self._wait_for_ack = wait_for_ack
         self._on_no_ack = on_no_ack
 
@@ -165,9 +171,14 @@ class ReinviteRelay(Relay):
         """Send the re-INVITE on in ``dialog``."""
         self._answered = dialog
         client = super().send(dialog, request, lines, now)
+        self.follow(client)
+        return client
+
+    def follow(self, client: ClientTransaction) -> None:
+        """The re-INVITE went out, or again with credentials: this is the transaction to cancel."""
         assert isinstance(client, InviteClient)
         self.client = client
-        return client
+        self._on_sent(client)
 
     def on_response(self, client: ClientTransaction, response: Response, now: float) -> None:
         """Pass a response back; a 2xx that comes again only gets its ACK again."""

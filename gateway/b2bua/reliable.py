@@ -25,6 +25,7 @@ from gateway.sip.message import Request, Response
 from gateway.sip.transaction import InviteClient, ServerTransaction
 from gateway.sip.transaction.base import OFF, compile_table
 
+from .credentials import ask
 from .machine import Action, Machine
 from .option_tags import demands, without_option
 
@@ -230,7 +231,7 @@ class Pracks:
             return None
         self._last[dialog.remote_tag] = rseq
         lines = b"RAck: %d %d INVITE\r\n" % (rseq, leg.invite_seq)
-        leg.endpoint.request(b"PRACK", dialog, lines, b"", None, now, 70)
+        ask(leg.endpoint, leg.trunk, b"PRACK", dialog, lines, b"", None, now, 70)
         return plain(response)
 
 

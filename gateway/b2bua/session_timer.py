@@ -21,6 +21,7 @@ from gateway.sip.message import Request, Response
 from gateway.sip.transaction import ClientTransaction, InviteClient
 from gateway.sip.transaction.base import OFF, compile_table
 
+from .credentials import ask
 from .leg import CalleeLeg, Leg
 from .liveness import DIALOG_IS_GONE, Keeper
 from .machine import Action
@@ -217,8 +218,13 @@ class SessionTimer(Keeper):
         if not self.updates and self._body is not None:
             method, body = b"INVITE", self._body[1]
             lines += b"Content-Type: %b\r\n" % self._body[0]
-        self._request = leg.endpoint.request(method, dialog, lines, body, self, now, 70)
+        follow = self._follow
+        self._follow(ask(leg.endpoint, leg.trunk, method, dialog, lines, body, self, now, 70, follow))
         self._watch(self._expires_at, now)
+
+    def _follow(self, request: ClientTransaction) -> None:
+        """The refresh went out, or went out again with credentials."""
+        self._request = request
 
     def _acknowledge(self, invite: InviteClient) -> None:
         """Send the ACK to the 2xx of our re-INVITE, and again each time that the 2xx comes again."""

@@ -19,6 +19,7 @@ from itertools import chain
 from gateway.addresses import TargetUri, parse_ip
 from gateway.config import TrunkSettings
 from gateway.routing.limits import Load
+from gateway.sip.digest import Account
 from gateway.sip.flow import Flow
 
 from .numbers import Numbers
@@ -59,6 +60,7 @@ class Trunk:
 
     __slots__ = (
         "_hunt_on",
+        "account",
         "dialog_ping",
         "follows_redirects",
         "has_own",
@@ -86,7 +88,7 @@ class Trunk:
         "x_cid",
     )
 
-    def __init__(self, settings: TrunkSettings) -> None:
+    def __init__(self, settings: TrunkSettings, password: str = "") -> None:
         self.settings = settings
         """Everything that was configured; the attributes here are what calls need of it."""
         self.name = settings.name
@@ -100,6 +102,8 @@ class Trunk:
         """Seconds an answered call may last; None means no limit."""
         self.hide = tuple(name.encode() for name in settings.hide)
         self.set = tuple((name.encode(), value.encode()) for name, value in settings.set)
+        self.account = Account(settings.username, password) if settings.username else None
+        """Who the gateway is to this peer; None: challenges are the caller's to answer."""
         self.hide_topology = settings.hide_topology
         self.keep = tuple(name.encode() for name in settings.keep)
         self.x_cid = (

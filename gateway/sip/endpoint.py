@@ -209,13 +209,22 @@ class Endpoint:
         return transaction
 
     def acknowledge(self, dialog: Dialog, seq: int, lines: bytes, body: bytes, hops: int) -> bytes:
-        """Send the ACK for a 2xx (RFC 3261 13.2.2.4) and return its bytes, to be sent again when the 2xx
-        comes again.
+        """Send the ACK for a 2xx, with its INVITE's credentials (RFC 3261 13.2.2.4), and return its bytes, to
+        be sent again when the 2xx comes again.
         """
         branch = b"z9hG4bK" + self.new_token()
         ends = (dialog.local, dialog.remote, dialog.call_id)
         ack = request_bytes(
-            b"ACK", dialog.target, dialog.flow, branch, hops, dialog.route, ends, seq, lines, body
+            b"ACK",
+            dialog.target,
+            dialog.flow,
+            branch,
+            hops,
+            dialog.route,
+            ends,
+            seq,
+            dialog.credentials + lines,
+            body,
         )
         self.send(ack, dialog.flow)
         return ack
@@ -353,7 +362,7 @@ class Endpoint:
         elif dialog is not None:
             self._in_dialog(transaction, dialog, request, flow, now)
         elif not to_tag and self._is_own(uri, method) and NAMING_DIALOGS.isdisjoint(request.index):
-            self._serve_own(transaction, request, now)
+            self.serve_own(transaction, request, now)
         elif not to_tag:
             self._outside_dialog(transaction, request, uri, flow, now)
         else:
@@ -466,14 +475,14 @@ class Endpoint:
         For OPTIONS the host is enough: who asks a host without a user wants to know whether we live, and
         there are tools that lose the port.
         """
-        if uri.user:
+        if uri.user or method == b"REGISTER":  # whose Request-URI has no user by design (RFC 3261 10.2)
             return False
         host = uri.host.strip(b"[]").lower()
         if method == b"OPTIONS" and host in self._own_hosts:
             return True
         return self.is_named_by(uri)
 
-    def _serve_own(self, transaction: ServerTransaction, request: Request, now: float) -> None:
+    def serve_own(self, transaction: ServerTransaction, request: Request, now: float) -> None:
         """Answer a request for the gateway itself (RFC 3261 8.2.1, 11.2)."""
         tag = self.new_token()
         if request.method == b"OPTIONS":

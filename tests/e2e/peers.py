@@ -334,6 +334,7 @@ class Lab:
         *,
         name: str = "caller",
         to: int | None = None,
+        port: int | None = None,
         calls: int = 1,
         rate: int = 10,
         limit: float = 30,
@@ -341,9 +342,10 @@ class Lab:
         extra: Sequence[str] = (),
         **marks: str,
     ) -> Sipp:
-        """Start SIPp as the PBX, calling the gateway (or port `to`)."""
+        """Start SIPp as the PBX (or at `port`), calling the gateway (or port `to`)."""
         target = (self.at(to or self.gateway_port), "-r", str(rate), "-l", str(calls))
-        return self._sipp(name, scenario, target, self.pbx_port, calls, limit, ("-t", over, *extra), marks)
+        bounds = ("-t", over, *extra)
+        return self._sipp(name, scenario, target, port or self.pbx_port, calls, limit, bounds, marks)
 
     def _sipp(
         self,
@@ -381,13 +383,23 @@ class Lab:
         path.write_text(text)
         return ("-sf", str(path))
 
-    def kamailio(self, port: int, carrier_port: int, tls_port: int = 0, tls: str = "") -> Peer:
+    def kamailio(
+        self,
+        port: int,
+        carrier_port: int,
+        tls_port: int = 0,
+        tls: str = "",
+        scenario: str = "kamailio",
+        **further: str,
+    ) -> Peer:
         """Start Kamailio as a record-routing proxy on `port` that sends calls to `carrier_port`; with
-        `tls_port`, also over TLS, with `tls` for further lines of its configuration.
+        `tls_port`, also over TLS, with `tls` for further lines of its configuration. `scenario` is the file
+        that says how, `further` what stands in it between @ signs.
         """
         need("kamailio")
-        text = (SCENARIOS / "kamailio.cfg").read_text()
+        text = (SCENARIOS / f"{scenario}.cfg").read_text()
         marks = {"@LISTEN@": self.at(port), "@CARRIER@": self.at(carrier_port)}
+        marks |= {f"@{mark}@": value for mark, value in further.items()}
         if tls_port:
             listen = f"listen=udp:@LISTEN@\nlisten=tls:{self.at(tls_port)}\nenable_tls=yes\n{tls}"
             marks = {"disable_tcp=yes": "tcp_children=1", "listen=udp:@LISTEN@": listen, **marks}
