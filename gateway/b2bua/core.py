@@ -143,7 +143,8 @@ class B2bua:
         if contact is not None and contact.registrar == trunk.name:
             uri, plan = contact.reach(request, uri, self.setup.trunks, now)
             if plan is None and request.method == b"OPTIONS":
-                self.endpoint.serve_own(transaction, request, now)  # the registrar asks whether we live
+                # The registrar asks whether we live.
+                self.endpoint.itself.answer(transaction, request, self.endpoint.new_token(), now)
                 return
         if trunk.numbers is not None:
             request, uri = trunk.numbers.read(request, uri)
@@ -264,7 +265,7 @@ class B2bua:
                 place = self.names.place(request)
                 if place is not None:
                     return (place,), False
-                if not uri.user and self.endpoint.is_named_by(uri):
+                if not uri.user and self.endpoint.itself.is_named_by(uri):
                     return _NO_DIALOG, False
             plan = self.setup.routes.plan(trunk, record.called, record.caller)
         if plan is None or not plan.hops:

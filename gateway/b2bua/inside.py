@@ -54,26 +54,13 @@ def pass_inside(
     rows = call.core.names.rename(request, other.trunk)
     if method == b"PRACK" and b"RAck" in request.index:
         rows = _map_rack(leg, other, request)
-    forth, back = call.policy(leg, other), call.policy(other, leg)
     if isinstance(transaction, InviteServer):
         _pass_reinvite(call, leg, transaction, request, twin, now)
-        return
-    relay = Relay(call.endpoint, transaction, forth, back)
-    added = b""
-    if method == b"UPDATE":
-        leg.updating = True
-        if has_own(leg, other):
-            rows, added = refresh_rows(leg, other, request, rows, forth)
-
-        def updated(response: Response | None, then: float) -> bytes:
-            leg.updating = False
-            if response is None or response.status >= 300:
-                return b""
-            twin.retarget(response, call.endpoint.flows)
-            return passed(leg, other, request, response, back, then)
-
-        relay.on_final = updated
-    relay.send(twin, request, forth.lines(rows) + added, now)
+    elif method == b"UPDATE":
+        _pass_update(call, leg, transaction, request, twin, rows, now)
+    else:
+        forth, back = call.policy(leg, other), call.policy(other, leg)
+        Relay(call.endpoint, transaction, forth, back).send(twin, request, forth.lines(rows), now)
 
 
 def _glare(call: Call, leg: Leg, other: Leg, request: Request) -> int:
@@ -92,6 +79,34 @@ def _glare(call: Call, leg: Leg, other: Leg, request: Request) -> int:
             return 491
         return 500 if leg.updating else 0
     return 0
+
+
+def _pass_update(
+    call: Call,
+    leg: Leg,
+    transaction: ServerTransaction,
+    request: Request,
+    twin: Dialog,
+    rows: list[Row],
+    now: float,
+) -> None:
+    other = twin.user
+    assert isinstance(other, Leg)
+    forth, back = call.policy(leg, other), call.policy(other, leg)
+    leg.updating = True
+    added = b""
+    if has_own(leg, other):
+        rows, added = refresh_rows(leg, other, request, rows, forth)
+
+    def updated(response: Response | None, then: float) -> bytes:
+        leg.updating = False
+        if response is None or response.status >= 300:
+            return b""
+        twin.retarget(response, call.endpoint.flows)
+        return passed(leg, other, request, response, back, then)
+
+    relay = Relay(call.endpoint, transaction, forth, back, updated)
+    relay.send(twin, request, forth.lines(rows) + added, now)
 
 
 def _pass_reinvite(

@@ -93,9 +93,9 @@ class Names:
             return _IN_URI.sub(lambda found: found[1] + self._rename_escaped(found[2], target), line)
         value = line.partition(b":")[2]
         if key == b"In-Reply-To":
-            return b"In-Reply-To: " + b", ".join(
-                self._rename_call(item.strip(), target) for item in value.split(b",")
-            )
+            calls = [item.strip() for item in value.split(b",")]
+            called = [self._rename_call(call, target) for call in calls]
+            return line if called == calls else b"In-Reply-To: " + b", ".join(called)
         tags = _TAGS.get(key)
         if tags is None:
             return line

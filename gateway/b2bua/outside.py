@@ -142,9 +142,17 @@ class OutsideRelay(Relay):
             return
         self._share_time(now)
         request, uri = self.forth.opening(self._request, self._uri)
-        lines = self.forth.lines if request.method != b"REGISTER" else self.forth.lines_with_contact
         half = self._half(hop, request, uri, flow, now)
-        self._client = self.send(half, request, lines(self._core.names.rename(request, hop.trunk)), now)
+        lines = self._lines(request, hop, flow, now)
+        self._client = self.send(half, request, lines, now)
+
+    def follow(self, client: ClientTransaction) -> None:
+        """The request went out again with credentials: that is the attempt that counts now."""
+        self._client = client
+
+    def _lines(self, request: Request, hop: Hop, _flow: Flow, _now: float) -> bytes:
+        """Return the header lines of the request as they pass."""
+        return self.forth.lines(self._core.names.rename(request, hop.trunk))
 
     def _half(self, hop: Hop, request: Request, uri: Uri, flow: Flow, now: float) -> Dialog:
         kind = OpenHalf if self._request.method in OPENING else Dialog

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.sip.dialog import Dialog
-from gateway.sip.endpoint import ALLOW
+from gateway.sip.itself import ALLOW
 from gateway.sip.transaction import ImpossibleInputError
 
 from .served import PEER, PEER6, STRANGER, TCP4, UDP4, Served, message, reply
