@@ -11,10 +11,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from gateway.patterns import BadValue, NumberPattern, TrunkPattern
+from gateway.number_lists import NumberPattern
+from gateway.patterns import BadValue, TrunkPattern
 from gateway.rules.facts import TEXT_LIMIT, Facts, shown
+from gateway.rules.schedule import Schedule
 from gateway.sip.message import Request, Response, header_key
 
 _HEADER_LINES = 4  # of one header that a regular expression is shown
@@ -32,6 +34,8 @@ class Condition:
     cost: int
     test: Callable[[Facts], bool]
     seen: Callable[[Facts], str]
+    choices: frozenset[Any] = frozenset()
+    """The values that satisfy it, where they can be listed; with more of them it holds more often."""
 
 
 class Span(NamedTuple):
@@ -85,7 +89,12 @@ def quoted(values: Iterable[str]) -> list[str]:
 def on_status(statuses: frozenset[int], wanted: str) -> Condition:
     """The status is one of these. The index by status has tested it before a rule is looked at."""
     return Condition(
-        "status", wanted, 0, lambda facts: facts.response.status in statuses, lambda f: str(f.response.status)
+        "status",
+        wanted,
+        0,
+        lambda facts: facts.response.status in statuses,
+        lambda facts: str(facts.response.status),
+        statuses,
     )
 
 
@@ -98,6 +107,7 @@ def on_source(pattern: TrunkPattern) -> Condition:
         _NAMES,
         lambda facts: matches(facts.source.name, facts.source.kind),
         lambda facts: f"{facts.source.name} (kind:{facts.source.kind})",
+        frozenset(pattern.patterns),
     )
 
 
@@ -110,6 +120,7 @@ def on_target(pattern: TrunkPattern) -> Condition:
         _NAMES,
         lambda facts: matches(facts.target.name, facts.target.kind),
         lambda facts: f"{facts.target.name} (kind:{facts.target.kind})",
+        frozenset(pattern.patterns),
     )
 
 
@@ -122,13 +133,19 @@ def on_method(methods: Sequence[str]) -> Condition:
         _ATTRIBUTE,
         lambda facts: facts.method in known,
         lambda facts: shown(facts.method),
+        frozenset(methods),
     )
 
 
 def on_rang(wanted: bool) -> Condition:
     """An 18x was seen, or not."""
     return Condition(
-        "rang", _yes(wanted), _ATTRIBUTE, lambda facts: facts.rang is wanted, lambda facts: _yes(facts.rang)
+        "rang",
+        _yes(wanted),
+        _ATTRIBUTE,
+        lambda facts: facts.rang is wanted,
+        lambda facts: _yes(facts.rang),
+        frozenset((wanted,)),
     )
 
 
@@ -141,6 +158,7 @@ def on_origin(origins: Sequence[str]) -> Condition:
         _ATTRIBUTE,
         lambda facts: facts.local in known,
         lambda facts: "local" if facts.local else "peer",
+        frozenset(origins),
     )
 
 
@@ -164,7 +182,12 @@ def on_seconds(key: str, spans: Sequence[Span], wanted: str) -> Condition:
 def on_q850(causes: frozenset[int], wanted: str) -> Condition:
     """The cause of the Q.850 Reason is one of these."""
     return Condition(
-        "q850", wanted, _HEADER, lambda f: f.reasons.q850 in causes, lambda f: _cause(f.reasons.q850)
+        "q850",
+        wanted,
+        _HEADER,
+        lambda facts: facts.reasons.q850 in causes,
+        lambda facts: _cause(facts.reasons.q850),
+        causes,
     )
 
 
@@ -176,6 +199,18 @@ def on_sip_cause(causes: frozenset[int], wanted: str) -> Condition:
         _HEADER,
         lambda facts: facts.reasons.sip_cause in causes,
         lambda facts: _cause(facts.reasons.sip_cause),
+        causes,
+    )
+
+
+def on_status_of_cause() -> Condition:
+    """The cause of the Q.850 Reason stands for a status (`then.status = "from-q850"`)."""
+    return Condition(
+        "q850",
+        "a cause that stands for a status",
+        _HEADER,
+        lambda facts: facts.status_of_cause != 0,
+        lambda facts: _cause(facts.reasons.q850),
     )
 
 
@@ -188,6 +223,68 @@ def on_location(locations: Sequence[str]) -> Condition:
         _HEADER,
         lambda facts: not known.isdisjoint(facts.reasons.locations),
         lambda facts: _list(location.decode() for location in facts.reasons.locations),
+        frozenset(locations),
+    )
+
+
+_DECLINED = frozenset((486, 600, 603, 607))
+_BUSY = frozenset((486, 600))
+_BRANCHES: dict[str, Callable[[Facts], bool]] = {
+    "single": lambda facts: not (facts.finals or facts.pending),
+    "forked": lambda facts: bool(facts.finals or facts.pending),
+    "all-declined": lambda facts: (
+        bool(facts.finals)
+        and not facts.pending
+        and facts.response.status in _DECLINED
+        and _DECLINED.issuperset(facts.finals)
+    ),
+    "any-busy": lambda facts: facts.response.status in _BUSY or not _BUSY.isdisjoint(facts.finals),
+}
+BRANCHES = tuple(_BRANCHES)
+"""What `when.branches` can say of a call with one branch or several (RFC 3261 16.7)."""
+
+
+def on_branches(states: Sequence[str]) -> Condition:
+    """The branches of the call stand so."""
+    tests = tuple(_BRANCHES[state] for state in states)
+
+    def seen(facts: Facts) -> str:
+        if not (facts.finals or facts.pending):
+            return "single"
+        waiting = f" and {facts.pending} without an answer" if facts.pending else ""
+        return f"forked ({_list(map(str, (*facts.finals, facts.response.status)))}{waiting})"
+
+    return Condition(
+        "branches",
+        any_of(states),
+        _ATTRIBUTE,
+        lambda facts: any(test(facts) for test in tests),
+        seen,
+        frozenset(states),
+    )
+
+
+def on_attestation(levels: Sequence[str]) -> Condition:
+    """The call claims one of these attestations (RFC 8588); "none" when it claims none."""
+    known = frozenset(levels)
+    return Condition(
+        "attestation",
+        any_of(levels),
+        _SEARCH,  # base64 and JSON, once for each call
+        lambda facts: facts.attestation in known,
+        lambda facts: facts.attestation,
+        known,
+    )
+
+
+def on_schedule(key: str, schedule: Schedule, wanted: str) -> Condition:
+    """The response came on such a day, at such an hour."""
+    return Condition(
+        key,
+        wanted,
+        _ATTRIBUTE,
+        lambda facts: facts.now is not None and schedule.holds(facts.now),
+        lambda facts: "unknown" if facts.now is None else schedule.shown(facts.now),
     )
 
 

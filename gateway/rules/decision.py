@@ -12,7 +12,7 @@ import msgspec
 from gateway.rules.causes import cause_for
 from gateway.rules.facts import Facts, q850_of
 from gateway.rules.guards import Ruling
-from gateway.rules.rule import COHERENT, KEEP, Actions, Rule
+from gateway.rules.rule import COHERENT, FROM_Q850, KEEP, Actions, Rule
 from gateway.sip.message import Row
 from gateway.sip.phrases import phrase_for
 
@@ -76,6 +76,10 @@ def by_rule(rule: Rule | None, shadow: Rule | None, facts: Facts, near_miss: boo
     actions = _NO_ACTIONS if rule is None else rule.actions
     status, phrase, q850 = actions.status, actions.phrase, actions.q850
     hunt, guard, fact = actions.hunt, "", 0
+    if status == FROM_Q850:
+        status = facts.status_of_cause
+        if q850 == COHERENT:  # the cause that came agrees, and says more than the one of the table
+            q850 = facts.target.q850.get(status, facts.reasons.q850)
     phrase = phrase or (phrase_for(status) if status else response.phrase)
     status = status or response.status
     if status == 607:
@@ -107,6 +111,8 @@ def by_rule(rule: Rule | None, shadow: Rule | None, facts: Facts, near_miss: boo
 def _shadow_status(actions: Actions, facts: Facts) -> int:
     """Return the status that a rule with these actions would have sent."""
     status = actions.status or facts.response.status
+    if status == FROM_Q850:
+        status = facts.status_of_cause
     return 603 if status == 607 and 607 not in facts.target.supports else status
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
+from gateway.rules.causes import status_for
+from gateway.rules.passport import attestation
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import Reason, parse_reasons, parse_retry_after
 from gateway.sip.message import Request, Response
@@ -46,7 +48,7 @@ class TrunkView(Protocol):
 
     @property
     def q850(self) -> Mapping[int, int]:
-        """Q.850 causes by SIP status, where it wants others than the standard table."""
+        """Cause -> status and status -> cause, where its tables differ from those of RFC 3398."""
 
 
 @dataclass(slots=True)
@@ -129,7 +131,14 @@ class Facts:
     """Whether the gateway made the response (408, 503 ...), not the far end."""
     in_dialog: bool = False
     """Whether the request was sent inside a dialog."""
+    finals: tuple[int, ...] = ()
+    """What the other branches of the call have said so far: their final statuses, before any rule."""
+    pending: int = 0
+    """How many other branches may still answer."""
+    now: float | None = None
+    """The time, in seconds since the epoch, for rules that hold at some hours only."""
     _reasons: Reasons | None = field(default=None, init=False, repr=False, compare=False)
+    _attestation: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def reasons(self) -> Reasons:
@@ -138,6 +147,21 @@ class Facts:
         if reasons is None:
             reasons = self._reasons = reasons_of(self.response)
         return reasons
+
+    @property
+    def status_of_cause(self) -> int:
+        """The status that the Q.850 cause stands for, by the table of the trunk that answered; 0 for none."""
+        reasons = self.reasons
+        return status_for(reasons.q850, b"U" in reasons.locations, self.source.q850)
+
+    @property
+    def attestation(self) -> str:
+        """What the request's Identity attests, not verified: "A", "B", "C" or "none" (RFC 8588)."""
+        level = self._attestation
+        if level is None:
+            values = [] if self.request is None else self.request.values(b"Identity")
+            level = self._attestation = attestation(values)
+        return level
 
     @property
     def retry_after(self) -> int | None:

@@ -12,10 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.rules.causes import PROTOCOL
 from gateway.rules.facts import Facts
-
-PROTOCOL = frozenset((401, 407, 422, 423, 428, 436, 437, 438, 487, 491))
-"""Answers that steer the protocol, and mean nothing about the call."""
 
 MEANINGS = {
     "in-dialog": "an answer inside a dialog belongs to that dialog",

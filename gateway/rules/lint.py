@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gateway.rules.guards import PROTOCOL
+from gateway.rules.causes import PROTOCOL
 from gateway.rules.rule import Rule
 from gateway.rules.ruleset import RuleSet
 from gateway.toml_source import SettingsError

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.rules import Facts, RuleSet, emit, emitted_q850, q850_of
-from gateway.rules.causes import cause_for
-from gateway.rules.guards import PROTOCOL
+from gateway.rules.causes import PROTOCOL, cause_for
 from gateway.rules.rule import COHERENT
 from gateway.sip.headers import parse_reasons
 from gateway.sip.message import Response, parse

@@ -112,7 +112,7 @@ def test_cheap_conditions_are_asked_before_searches() -> None:
         "when.from = 'carrier'\nwhen.rang = true\nwhen.status = 603\nthen.status = 404"
     )
     order = [condition.key for condition in ruleset.rules[0].conditions]
-    assert order == ["status", "rang", "method", "from", "to", "q850", "called", "phrase", "header.X-A"]
+    assert order == ["status", "rang", "method", "to", "from", "q850", "called", "phrase", "header.X-A"]
 
 
 class TestLint:
