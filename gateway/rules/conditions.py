@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import inf, nextafter
 from typing import Any, NamedTuple
 
 from gateway.number_lists import NumberPattern
@@ -39,17 +40,14 @@ class Condition:
 
 
 class Span(NamedTuple):
-    """A comparison with numbers: `low` and `high` are inside only when `at_low` and `at_high` say so."""
+    """A comparison with numbers: from `low` to `high`, both inside."""
 
     low: float
-    at_low: bool
     high: float
-    at_high: bool
 
     def holds(self, value: float) -> bool:
         """Tell whether `value` satisfies the comparison."""
-        above = value > self.low or (self.at_low and value == self.low)
-        return above and (value < self.high or (self.at_high and value == self.high))
+        return self.low <= value <= self.high
 
 
 _COMPARISON = re.compile(r"\s*(<=|>=|<|>)\s*(\S.*?)\s*|\s*(\S.*?)\s*\.\.\s*(\S.*?)\s*")
@@ -65,14 +63,14 @@ def parse_span(text: str, read: Callable[[str], float], example: str) -> Span:
         raise BadValue(f'"{text}" is not a comparison', f"write {example}")
     sign, bound, low, high = match.groups()
     if sign is None:
-        span = Span(read(low), True, read(high), True)
+        span = Span(read(low), read(high))
         if span.low > span.high:
             raise BadValue(f'"{text}" ends before it begins', "put the smaller number first")
         return span
     value = read(bound)
     if sign[0] == "<":
-        return Span(float("-inf"), True, value, sign == "<=")
-    return Span(value, sign == ">=", float("inf"), True)
+        return Span(-inf, value if sign == "<=" else nextafter(value, -inf))
+    return Span(value if sign == ">=" else nextafter(value, inf), inf)
 
 
 def any_of(values: Iterable[object]) -> str:
@@ -170,7 +168,12 @@ def on_seconds(key: str, spans: Sequence[Span], wanted: str) -> Condition:
 
     def test(facts: Facts) -> bool:
         value = read(facts)
-        return value is not None and any(span.holds(value) for span in spans)
+        if value is None:
+            return False
+        for low, high in spans:  # noqa: SIM110 (a generator would double the cost)
+            if low <= value <= high:
+                return True
+        return False
 
     def seen(facts: Facts) -> str:
         value = read(facts)
@@ -312,7 +315,10 @@ def on_number(key: str, patterns: Sequence[NumberPattern], wanted: str) -> Condi
 
     def test(facts: Facts) -> bool:
         number = read(facts)[:TEXT_LIMIT]
-        return any(pattern.matches(number) for pattern in patterns)
+        for pattern in patterns:  # noqa: SIM110
+            if pattern.matches(number):
+                return True
+        return False
 
     return Condition(key, wanted, _NUMBER, test, lambda facts: f'"{read(facts)[:TEXT_LIMIT]}"')
 

@@ -44,11 +44,14 @@ class Actions:
         return self.retry_after is not None or bool(self.set or self.remove)
 
 
-FEW_VALUED = frozenset(("status", "from", "to", "method", "origin", "rang", "q850"))
-"""Conditions on what takes few values over all responses: their outcome is remembered by these."""
+_WORDS = frozenset((
+    "status", "phrase", "q850", "sip_cause", "reason_text", "location", "from", "to", "method", "origin",
+    "rang",
+))  # fmt: skip
+"""The conditions that look at nothing but what the far end said, to whom, and whether it rang."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rule:
     """One rule of the file. `conditions` stand in the order they are asked, the cheap ones first."""
 
@@ -61,17 +64,14 @@ class Rule:
     methods: frozenset[str]
     conditions: tuple[Condition, ...]
     actions: Actions
-    gates: tuple[Test, ...] = field(init=False)
-    """The tests of the few-valued conditions, but for the status, by which rules are indexed."""
-    tests: tuple[Test, ...] = field(init=False)
+    on_words: tuple[Test, ...] = field(init=False)
+    """The tests whose outcome follows from the words, but for the status, by which rules are indexed."""
+    on_more: tuple[Test, ...] = field(init=False)
     """The tests of all others."""
 
     def __post_init__(self) -> None:
-        gates, tests = [], []
-        for condition in self.conditions:
-            if condition.key not in FEW_VALUED or not condition.choices:
-                tests.append(condition.test)
-            elif condition.key != "status":
-                gates.append(condition.test)
-        object.__setattr__(self, "gates", tuple(gates))
-        object.__setattr__(self, "tests", tuple(tests))
+        asked = [condition for condition in self.conditions if condition.key != "status"]
+        on_words = tuple(condition.test for condition in asked if condition.key in _WORDS)
+        on_more = tuple(condition.test for condition in asked if condition.key not in _WORDS)
+        object.__setattr__(self, "on_words", on_words)
+        object.__setattr__(self, "on_more", on_more)

@@ -92,7 +92,7 @@ def test_hostile_words_do_not_fill_the_memory() -> None:
     ruleset = rules("when.status = 603\nthen.status = 404")
     for number in range(5000):
         assert ruleset.decide(facts(f"486 {number}")).phrase == str(number).encode()
-    assert len(ruleset._remembered) <= 2048
+    assert len(ruleset._remembered) <= 4096
     remembered = len(ruleset._remembered)
     ruleset.decide(facts("486 " + "x" * 257))
     ruleset.decide(facts("486 Busy", "Reason: SIP;text=" + "x" * 257))
