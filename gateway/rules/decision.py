@@ -12,6 +12,7 @@ import msgspec
 from gateway.rules.causes import cause_for
 from gateway.rules.facts import Facts, q850_of
 from gateway.rules.guards import Ruling
+from gateway.rules.network_blocked import defects
 from gateway.rules.rule import COHERENT, FROM_Q850, KEEP, Actions, Rule
 from gateway.sip.message import Row
 from gateway.sip.phrases import phrase_for
@@ -40,7 +41,9 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     changed: bool = False
     """Whether anything is to be rewritten; when not, the response goes on as it came."""
     near_miss: bool = False
-    """Whether it is a 603+ gone wrong (`guards.is_near_miss`)."""
+    """Whether it is a 603+ gone wrong (`network_blocked.is_near_miss`)."""
+    defects: tuple[str, ...] = ()
+    """What is wrong with a 603+ or a near miss of one (`network_blocked.DEFECTS`)."""
     q850: int = KEEP
     """The Q.850 cause to say, DROP for none, KEEP for what came."""
     fact: int = 0
@@ -55,7 +58,8 @@ def by_guard(ruling: Ruling, facts: Facts) -> Decision:
     """Draw up what a guard decided."""
     response = facts.response
     if not ruling.status:
-        return Decision(response.status, response.phrase, guard=ruling.guard, hunt=ruling.hunt)
+        wrong = defects(facts) if ruling.guard == "network-blocked" else ()
+        return Decision(response.status, response.phrase, guard=ruling.guard, hunt=ruling.hunt, defects=wrong)
     return Decision(
         ruling.status,
         phrase_for(ruling.status),
@@ -102,6 +106,7 @@ def by_rule(rule: Rule | None, shadow: Rule | None, facts: Facts, near_miss: boo
         actions.label,
         changed or actions.edits_headers,
         near_miss,
+        defects(facts) if near_miss else (),
         q850,
         fact,
         None if rule is None else actions,

@@ -15,6 +15,7 @@ from gateway.rules.decision import Decision, emitted_q850
 from gateway.rules.emit import emit
 from gateway.rules.facts import Facts, q850_of, shown
 from gateway.rules.guards import MEANINGS, judge
+from gateway.rules.network_blocked import DEFECTS
 from gateway.rules.rule import Rule
 from gateway.toml_source import TomlSource
 
@@ -71,6 +72,7 @@ class Explanation:
             lines.append(f"  guard {decision.guard}: {MEANINGS[decision.guard]}")
         if decision.near_miss:
             lines.append("  near miss: a 603+ has both the phrase Network Blocked and a text v=analytics1;")
+        lines += [f"  603+ defect {defect}: {DEFECTS[defect]}" for defect in decision.defects]
         if decision.shadow_rule:
             lines.append(f"  shadow rule {decision.shadow_rule} would have said {decision.shadow_status}")
         who = f"by rule {decision.rule}" if decision.rule else "by no rule"
@@ -98,6 +100,7 @@ class Explanation:
             "label": decision.label,
             "hunt": decision.hunt,
             "near_miss": decision.near_miss,
+            "defects": list(decision.defects),
             "shadow": {"rule": decision.shadow_rule, "status": decision.shadow_status},
             "steps": [asdict(step) for step in self.steps],
         }

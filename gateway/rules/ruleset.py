@@ -18,7 +18,8 @@ from gateway.rules.decision import Decision, by_guard, by_rule
 from gateway.rules.emit import with_reason_rows
 from gateway.rules.explain import Explanation, explain
 from gateway.rules.facts import Facts, TrunkView
-from gateway.rules.guards import GUARDED, is_near_miss, judge
+from gateway.rules.guards import GUARDED, judge
+from gateway.rules.network_blocked import is_near_miss
 from gateway.rules.rule import Rule
 from gateway.toml_source import TomlSource
 
