@@ -138,8 +138,9 @@ class Facts:
     """How many other branches may still answer."""
     now: float | None = None
     """The time, in seconds since the epoch, for rules that hold at some hours only."""
+    attested: str | None = None
+    """The `attestation`, where it is known already."""
     _reasons: Reasons | None = field(default=None, init=False, repr=False, compare=False)
-    _attestation: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def reasons(self) -> Reasons:
@@ -158,11 +159,10 @@ class Facts:
     @property
     def attestation(self) -> str:
         """What the request's Identity attests, not verified: "A", "B", "C" or "none" (RFC 8588)."""
-        level = self._attestation
-        if level is None:
+        if self.attested is None:
             values = [] if self.request is None else self.request.values(b"Identity")
-            level = self._attestation = attestation(values)
-        return level
+            self.attested = attestation(values)
+        return self.attested
 
     @property
     def retry_after(self) -> int | None:

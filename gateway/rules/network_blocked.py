@@ -1,9 +1,9 @@
 """603+ "Network Blocked" (ATIS-1000099): what is wrong with one, or with what was meant as one.
 
-A 603+ is recognised by its status, its phrase, and a Reason whose text begins `v=analytics1;`. Where only some
-of that is there, it is a near miss, and a plain 603 to a caller. A recognised one may still lack what the
-caller needs to complain: somebody to turn to, and where in the network it was blocked. Both are defects of the
-carrier.
+A 603+ is recognised by its status, its phrase, and a Reason whose text begins `v=analytics1;`. Where only
+some of that is there, it is a near miss, and a plain 603 to a caller. A recognised one may still lack what
+the caller needs to complain: somebody to turn to, and where in the network it was blocked. Both are defects
+of the carrier.
 """
 
 from __future__ import annotations
