@@ -179,7 +179,7 @@ def on_seconds(key: str, spans: Sequence[Span], wanted: str) -> Condition:
         value = read(facts)
         return "unknown" if value is None else f"{value * 1000:.0f}ms" if value < 1 else f"{value:.3g}s"
 
-    return Condition(key, wanted, _ATTRIBUTE, test, seen)
+    return Condition(key, wanted, _ATTRIBUTE, test, seen, frozenset(spans))
 
 
 def on_q850(causes: frozenset[int], wanted: str) -> Condition:
@@ -307,8 +307,10 @@ def on_retry_after(wanted: bool | Sequence[Span], text: str) -> Condition:
     return Condition("retry_after", text, _HEADER, test, seen)
 
 
-def on_number(key: str, patterns: Sequence[NumberPattern], wanted: str) -> Condition:
-    """The called or calling number is one of these."""
+def on_number(
+    key: str, patterns: Sequence[NumberPattern], wanted: str, prefixes: Sequence[str] = ()
+) -> Condition:
+    """The called or calling number is one of these; `prefixes` where nothing else is asked of it."""
     read: Callable[[Facts], str] = (
         (lambda facts: facts.called) if key == "called" else (lambda facts: facts.caller)
     )
@@ -320,7 +322,10 @@ def on_number(key: str, patterns: Sequence[NumberPattern], wanted: str) -> Condi
                 return True
         return False
 
-    return Condition(key, wanted, _NUMBER, test, lambda facts: f'"{read(facts)[:TEXT_LIMIT]}"')
+    def seen(facts: Facts) -> str:
+        return f'"{read(facts)[:TEXT_LIMIT]}"'
+
+    return Condition(key, wanted, _NUMBER, test, seen, frozenset(prefixes))
 
 
 def on_text(
@@ -336,8 +341,9 @@ def on_text(
                     return True
         return False
 
+    choices = frozenset(pattern.pattern for pattern in patterns)
     wanted = any_of(quoted(pattern.pattern for pattern in patterns))
-    return Condition(key, wanted, _SEARCH, test, lambda facts: _list(quoted(read(facts))))
+    return Condition(key, wanted, _SEARCH, test, lambda facts: _list(quoted(read(facts))), choices)
 
 
 def on_header_presence(key: str, read: Callable[[Facts], Sequence[str]], wanted: bool) -> Condition:

@@ -25,7 +25,9 @@ DEFECTS = {
 }
 """What can be wrong with a 603+, each with its meaning for people."""
 
-_PHRASE = b"network blocked"
+PHRASE = b"network blocked"
+"""The phrase of a 603+, in lower case."""
+
 _LOCATIONS = frozenset((b"LN", b"TN", b"RLN", b"LPN", b"RPN"))
 _CAUSES = frozenset(((b"SIP", 603), (b"Q.850", 21)))
 _CONTACTS = {
@@ -37,7 +39,7 @@ _CONTACTS = {
 
 def says_network_blocked(facts: Facts) -> bool:
     """Tell whether the phrase is that of a 603+."""
-    return facts.response.phrase.strip().lower() == _PHRASE
+    return facts.response.phrase.strip().lower() == PHRASE
 
 
 def is_near_miss(facts: Facts) -> bool:

@@ -174,7 +174,8 @@ class WhenReader:
         inner.done()
         patterns = [NumberPattern(prefixes or (), regex, lists) for regex in expressions or (None,)]
         wanted = " and ".join(f"{name} {_written(word)}" for name, word in value.items())
-        yield on.on_number(key, patterns, wanted)
+        alone = prefixes if prefixes and value.keys() == {"prefix"} else ()
+        yield on.on_number(key, patterns, wanted, alone)
 
     def _schedule(self, table: Table) -> Iterator[Condition]:
         """Read `days`, `hours` and `tz`, which are one condition: a night belongs to the day it begins on."""
