@@ -1,7 +1,7 @@
 """Each rule marked R in what a response normaliser must know, over any rule file and any response.
 
-A table of invariants, each a sentence with a check of what came against what leaves; the checks read the bytes
-that leave, parsed anew, and know nothing of how they were decided.
+A table of invariants, each a sentence with a check of what came against what leaves; the checks read the
+bytes that leave, parsed anew, and know nothing of how they were decided.
 """
 
 from __future__ import annotations
