@@ -1,12 +1,16 @@
 """Draws the state tables of the code into ``states.md``, beside this file: ``python docs/diagrams.py``.
 
-The tables are the code: what runs is what is drawn. Only the remark beside each row is not there at run time;
-it is read from the source, and a row that cannot be found there stops the script rather than go undrawn.
+A state machine is a class of the package ``gateway`` with a ``TABLE`` and ``STEPS`` compiled from it. Each
+is found by itself, and the first paragraph of its docstring says what it is about. The tables are the code:
+what runs is what is drawn. Only the remark beside each row is not there at run time; it is read from the
+source, and a row that cannot be found there stops the script rather than go undrawn.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,18 +18,15 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from gateway.b2bua.call import Call
-from gateway.b2bua.events import State as CallState
-from gateway.b2bua.subscription import State as SubscriptionState
-from gateway.b2bua.subscription import Subscription
-from gateway.sip.transaction import InviteClient, InviteServer, NonInviteClient, NonInviteServer
+import gateway
 
 PAGE = Path(__file__).with_name("states.md")
 
 _ROW = re.compile(
-    r"^        \(State\.(\w+), (?:Input|Event)\.(\w+)\): \(State\.(\w+), ([\w.]+)\),(?:  # (.*))?$",
+    r"^        \(\w+\.(\w+), \w+\.(\w+)\): \(\s*\w+\.(\w+),\s*[\w.]+,?\s*\),(?:  # (.*))?$",
     re.MULTILINE,
 )
+_WORD = re.compile(r"[A-Z][a-z0-9]*")
 
 _HEAD = """# State machines
 
@@ -37,6 +38,33 @@ code. A number in the last column is a section of RFC 3261 unless another RFC is
 """
 
 
+# What the transactions are called in RFC 3261, which their class names cannot say.
+_ABOUT = {
+    "InviteClient": (
+        "INVITE client transaction",
+        "An INVITE of ours, until its last response can no longer come. RFC 3261 figure 5, as"
+        " RFC 6026 8.4 replaces it.",
+    ),
+    "NonInviteClient": (
+        "Non-INVITE client transaction",
+        "Any other request of ours but ACK. RFC 3261 figure 6.",
+    ),
+    "InviteServer": (
+        "INVITE server transaction",
+        "An INVITE that came to us. RFC 3261 figure 7, as RFC 6026 8.7 replaces it; beyond that it also"
+        " repeats a 2xx until its ACK has come (13.3.1.4).",
+    ),
+    "NonInviteServer": (
+        "Non-INVITE server transaction",
+        "Any other request that came to us but ACK. RFC 3261 figure 8.",
+    ),
+    "Call": (
+        "Call",
+        "One call of two legs, driven by what the legs say to it and by what it decides itself.",
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Machine:
     """One table: where it is, what it is for, and where it begins and ends."""
@@ -45,61 +73,40 @@ class Machine:
     about: str
     kind: Any  # a class with TABLE, and for a transaction REPEAT and DEADLINE
     first: IntEnum
-    last: str
+    last: IntEnum
 
 
-MACHINES = (
-    Machine(
-        "INVITE client transaction",
-        "An INVITE of ours, until its last response can no longer come. RFC 3261 figure 5, as"
-        " RFC 6026 8.4 replaces it.",
-        InviteClient,
-        InviteClient.FIRST,
-        "TERMINATED",
-    ),
-    Machine(
-        "Non-INVITE client transaction",
-        "Any other request of ours but ACK. RFC 3261 figure 6.",
-        NonInviteClient,
-        NonInviteClient.FIRST,
-        "TERMINATED",
-    ),
-    Machine(
-        "INVITE server transaction",
-        "An INVITE that came to us. RFC 3261 figure 7, as RFC 6026 8.7 replaces it; beyond that it also"
-        " repeats a 2xx until its ACK has come (13.3.1.4).",
-        InviteServer,
-        InviteServer.FIRST,
-        "TERMINATED",
-    ),
-    Machine(
-        "Non-INVITE server transaction",
-        "Any other request that came to us but ACK. RFC 3261 figure 8.",
-        NonInviteServer,
-        NonInviteServer.FIRST,
-        "TERMINATED",
-    ),
-    Machine(
-        "Call",
-        "One call of two legs, driven by what the legs say to it and by what it decides itself.",
-        Call,
-        CallState.CALLING,
-        "ENDED",
-    ),
-    Machine(
-        "Subscription",
-        "One SUBSCRIBE's or REFER's usage of a pair of dialogs, between subscriber and notifier. RFC 6665"
-        " figure 1.",
-        Subscription,
-        SubscriptionState.ASKED,
-        "ENDED",
-    ),
-)
+def find_tables() -> list[Any]:
+    """Return every class that has a state table: the transactions, the call, then all others."""
+    found = set()
+    for module in pkgutil.walk_packages(gateway.__path__, "gateway."):
+        if module.name != "gateway.__main__":
+            for item in vars(importlib.import_module(module.name)).values():
+                if inspect.isclass(item) and {"TABLE", "STEPS"} <= vars(item).keys():
+                    found.add(item)
+    order = list(_ABOUT)
+    return sorted(
+        found,
+        key=lambda kind: (
+            order.index(kind.__name__) if kind.__name__ in order else len(order),
+            kind.__module__,
+            kind.__name__,
+        ),
+    )
+
+
+def _machine(kind: Any) -> Machine:
+    """Say what a table is about: in the RFC's words, or else in those of its class."""
+    doc = (inspect.getdoc(kind) or "").partition("\n\n")[0]
+    title = " ".join(_WORD.findall(kind.__name__)).capitalize()
+    title, about = _ABOUT.get(kind.__name__, (title, " ".join(doc.split()).replace("``", "`")))
+    state = next(iter(kind.TABLE))[0]
+    return Machine(title, about, kind, getattr(kind, "FIRST", state), max(type(state)))
 
 
 def render() -> str:
     """Return the page. Raises ValueError when source and table do not tell the same."""
-    return "\n".join([_HEAD, *map(_draw, MACHINES)])
+    return "\n".join([_HEAD, *[_draw(_machine(kind)) for kind in find_tables()]])
 
 
 def _draw(machine: Machine) -> str:
@@ -116,7 +123,7 @@ def _draw(machine: Machine) -> str:
     lines += [
         f"    {state} --> {following}: {', '.join(names)}" for (state, following), names in arrows.items()
     ]
-    lines.append(f"    {machine.last} --> [*]")
+    lines.append(f"    {machine.last.name} --> [*]")
     source = Path(inspect.getfile(machine.kind)).relative_to(PAGE.parent.parent)
     parts = [
         f"## {machine.title}",
@@ -131,7 +138,7 @@ def _draw(machine: Machine) -> str:
 def _remarks(machine: Machine) -> dict[tuple[str, str], str]:
     """Read the remark beside each row of the source."""
     found = {}
-    for state, given, following, _, remark in _ROW.findall(inspect.getsource(machine.kind)):
+    for state, given, following, remark in _ROW.findall(inspect.getsource(machine.kind)):
         found[state, given] = remark
         there = next(
             (row for cell, row in machine.kind.TABLE.items() if _names(cell) == (state, given)), None

@@ -15,7 +15,7 @@ from pathlib import Path
 import trio
 
 from gateway.b2bua.core import B2bua, Setup
-from gateway.config import Config, SettingsErrors, load
+from gateway.config import Config, SettingsErrors, load, passwords
 from gateway.ledger.writer import Ledger
 from gateway.routing.locate import Reach
 from gateway.routing.route import Routes
@@ -91,6 +91,7 @@ class Gateway:
         self.resolver.configure(setup.trunks.targets())
         self.b2bua = B2bua(self.endpoint, setup, (self.ledger,) if self.ledger else (), locator=self.resolver)
         self.b2bua.health.log = log.warning
+        self.b2bua.registrations.log = log.info
 
     async def run(self) -> None:
         """Serve until :meth:`stop`, or SIGTERM or SIGINT; print one line on stdout when all is bound."""
@@ -118,6 +119,7 @@ class Gateway:
         """Refuse new calls, let the others end for as long as ``drain`` allows, then stop."""
         self._hurry = self.b2bua.draining
         self.b2bua.draining = True
+        self.b2bua.registrations.stop(self._clock())
         self._stopping.set()
 
     async def reload_rules(self) -> None:
@@ -188,13 +190,14 @@ class Gateway:
         if self.b2bua.calls:
             log.info("draining: %d calls, at most %g s", len(self.b2bua.calls), self.config.gateway.drain)
         with trio.move_on_after(self.config.gateway.drain):
-            while self.b2bua.calls and not self._hurry:
+            while (self.b2bua.calls or self.b2bua.registrations.are_leaving) and not self._hurry:
                 await trio.sleep(TICK)
 
 
 def make_setup(config: Config) -> Setup:
     """Make trunks, routes and rules of a configuration. Raises SettingsErrors."""
-    trunks = TrunkTable(map(Trunk, config.trunks))
+    secrets = passwords(config, os.environ)
+    trunks = TrunkTable(Trunk(settings, secrets.get(settings.name, "")) for settings in config.trunks)
     return Setup(trunks, Routes(config, trunks), configured_rules(config))
 
 

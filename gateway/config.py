@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -53,6 +54,7 @@ __all__ = [
     "TrunkSettings",
     "load",
     "parse",
+    "passwords",
 ]
 
 EMBEDDED = "default.toml"
@@ -221,6 +223,27 @@ def _read(source: TomlSource, directory: Path) -> Config:
     if errors:
         raise SettingsErrors(errors)
     return Config(source, directory, gateway, console, ledger, telemetry, timers, dns, trunks, routes)
+
+
+def passwords(config: Config, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the password of each trunk with an account, by trunk name. Raises SettingsErrors where the
+    environment lacks one.
+    """
+    found: dict[str, str] = {}
+    errors: list[SettingsError] = []
+    for index, trunk in enumerate(config.trunks):
+        if not trunk.username:
+            continue
+        password = environment.get(trunk.password_env, "")
+        if password:
+            found[trunk.name] = password
+        else:
+            problem = f'the environment has no variable "{trunk.password_env}", or an empty one'
+            remedy = "set it to the password before the gateway starts"
+            errors.append(config.source.error(("trunk", index, "password_env"), problem, remedy))
+    if errors:
+        raise SettingsErrors(errors)
+    return found
 
 
 def _gateway(table: Table, directory: Path) -> GatewaySettings:

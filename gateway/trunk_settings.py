@@ -21,6 +21,7 @@ from gateway.toml_source import closest
 
 STRATEGIES = ("serial", "parallel")
 REDIRECTS = ("pass", "follow")
+PRACK = ("pass", "local")
 
 _TRUNK_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # token, RFC 3261 25.1
@@ -75,6 +76,8 @@ class TrunkSettings:
     password_env: str = ""
     """The environment variable that holds the password; the password itself is never here."""
     register: bool = False
+    register_expires: float = 3600.0
+    """Seconds to ask the registrar for."""
     transport: str | None = None
     """udp, tcp or tls for targets whose URI names none."""
     tls_ca: Path | None = None
@@ -93,6 +96,10 @@ class TrunkSettings:
     """Final statuses on which the hunt goes on, over the default."""
     session_timer: float | None = None
     """Session-Expires to ask for (RFC 4028)."""
+    dialog_ping: float | None = None
+    """Seconds between OPTIONS inside each dialog with the peer; not where there is a session timer."""
+    prack: str = "pass"
+    """"pass": reliable provisional responses go end to end. "local": the gateway speaks RFC 3262 itself."""
     ring_timeout: float = 180.0
     max_duration: float | None = None
     x_cid: bool = True
@@ -171,15 +178,16 @@ def _read_trunk(table: Table, directory: Path) -> TrunkSettings:
         trusted=table.flag("trusted", False),
         max_calls=table.integer("max_calls", None, 1, 1_000_000),
         max_cps=table.number("max_cps", None, 0.01, 100_000),
-        options_ping=_options_ping(table),
+        options_ping=_ping(table, "options_ping"),
         down_after=table.integer("down_after", 3, 1, 100),
         up_after=table.integer("up_after", 2, 1, 100),
         weights=_weights(table),
         redirect=table.choice("redirect", "pass", REDIRECTS),
         hunt_after_early_media=table.flag("hunt_after_early_media", False),
-        username=table.text("username", ""),
+        username=table.parsed("username", "", _username),
         password_env=table.parsed("password_env", "", environment_name),
         register=table.flag("register", False),
+        register_expires=table.duration("register_expires", 3600.0, "60s", "1d"),
         transport=table.choice("transport", None, TRANSPORTS),
         tls_ca=file_of(table, "tls_ca", directory),
         tls_cert=file_of(table, "tls_cert", directory),
@@ -191,6 +199,8 @@ def _read_trunk(table: Table, directory: Path) -> TrunkSettings:
         stop_on=_statuses(table, "stop_on"),
         advance_on=_statuses(table, "advance_on"),
         session_timer=table.duration("session_timer", None, "90s", "1d"),  # RFC 4028 5: at least 90 seconds
+        dialog_ping=_ping(table, "dialog_ping"),
+        prack=table.choice("prack", "pass", PRACK),
         ring_timeout=table.duration("ring_timeout", 180.0, "100ms", "1h"),
         max_duration=table.duration("max_duration", None, "1s", "30d"),
         x_cid=table.flag("x_cid", True),
@@ -213,10 +223,12 @@ def _check_trunk(table: Table, trunk: TrunkSettings) -> None:
         table.fail((), "the trunk has neither source nor target", "say who speaks as it, or where calls go")
     if trunk.username and "password_env" not in table:
         table.fail("username", "there is no password for it", 'add password_env = "NAME"')
-    if trunk.password_env and not trunk.username:
+    if trunk.password_env and "username" not in table:
         table.fail("password_env", "there is no username for it", 'add username = "…"')
     if trunk.register and not (trunk.username and "target" in table):
         table.fail("register", "registering takes an account and a registrar", "add username and target")
+    if "register_expires" in table and not trunk.register:
+        table.fail("register_expires", "it is of no use without register", "add register = true")
     check_pair(table)
     if trunk.weights and len(trunk.weights) != len(trunk.target):
         problem = f"there are {len(trunk.weights)} weights for {len(trunk.target)} targets"
@@ -304,8 +316,9 @@ def _numbers(table: Table, key: str, directory: Path) -> NumberPattern | None:
         return None
 
 
-def _options_ping(table: Table) -> float | None:
-    value = table.value("options_ping")
+def _ping(table: Table, key: str) -> float | None:
+    """Read the seconds between two pings: "off", a number, or a duration."""
+    value = table.value(key)
     if value is None or value == "off":
         return None
     if isinstance(value, str):
@@ -314,7 +327,7 @@ def _options_ping(table: Table) -> float | None:
         except BadValue:
             value = -1
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 86400:
-        table.fail("options_ping", "this is not possible", 'write "off", or seconds from 1 to 86400')
+        table.fail(key, "this is not possible", 'write "off", or seconds from 1 to 86400')
         return None
     return float(value)
 
@@ -400,6 +413,12 @@ def _header_name(text: str) -> str:
 def _trunk_name(text: str) -> str:
     if not _TRUNK_NAME.fullmatch(text):
         raise BadValue(f'"{text}" cannot name a trunk', "use letters, digits, dots, - and _")
+    return text
+
+
+def _username(text: str) -> str:
+    if not text.isprintable():
+        raise BadValue("it holds a character that cannot be printed", "write the name as the peer knows it")
     return text
 
 

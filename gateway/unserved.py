@@ -8,12 +8,6 @@ from __future__ import annotations
 
 from gateway.config import Config, SettingsError
 
-_TRUNK_KEYS = (
-    "username",
-    "register",
-    "session_timer",
-)
-
 
 def unserved(config: Config) -> list[SettingsError]:
     """Return each setting in the file that has no effect yet, said as one sentence.
@@ -29,7 +23,5 @@ def unserved(config: Config) -> list[SettingsError]:
     if data.get("console", {}).get("listen"):
         paths.append(("console", "listen"))
     paths += [("telemetry", key) for key in ("otlp", "hep") if data.get("telemetry", {}).get(key)]
-    for index, trunk in enumerate(data.get("trunk", [])):
-        paths += [("trunk", index, key) for key in _TRUNK_KEYS if trunk.get(key) not in (None, "off", False)]
     remedy = "this version carries calls as if it were not there"
     return [config.source.error(path, "this has no effect yet", remedy) for path in paths]

@@ -72,6 +72,8 @@ when.q850 = [1, 2, 3, 26]
 then.status = 404
 """
 
+PASSWORD = "s3cret!"  # of every trunk with an account
+
 SDP = b"v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
 
 Address = tuple[str, int]
@@ -80,7 +82,7 @@ Address = tuple[str, int]
 def make_setup(config: str = CONFIG, rules: str = RULES) -> Setup:
     """What a gateway.toml and a rules.toml with these texts set up."""
     settings = parse_config(config, "gateway.toml")
-    trunks = TrunkTable(Trunk(trunk) for trunk in settings.trunks)
+    trunks = TrunkTable(Trunk(trunk, PASSWORD) for trunk in settings.trunks)
     kinds = {trunk.name: trunk.kind for trunk in trunks}
     ruleset = compile_rules(TomlSource.parse(rules, "rules.toml"), kinds)
     return Setup(trunks, Routes(settings, trunks), ruleset)
@@ -216,7 +218,7 @@ class Net:
             len(self.endpoint.clients),
             len(self.endpoint._merged),
             len(self.endpoint._large),
-            len(self.endpoint.timers),
+            len(self.endpoint.timers) - bool(self.core.bindings),  # which live as long as a registrar grants
         )
         what = "calls, subscriptions, dialogs, servers, clients, merged, large, timers"
         assert not any(left), f"{what} left: {left}"
@@ -455,6 +457,10 @@ class End:
         """ACK the 2xx to a re-INVITE of ours."""
         return self.request("ACK", invite.cseq[0], body=body, contact=False, **more)
 
+    def ack_refusal(self, invite: Request) -> Request:
+        """ACK the refusal of a re-INVITE of ours: hop by hop, with the branch of its INVITE."""
+        return self.request("ACK", invite.cseq[0], branch=invite.via.branch, contact=False)
+
 
 def establish(
     net: Net, caller: Peer | None = None, callee: Peer | None = None, **invite: Any
@@ -469,6 +475,19 @@ def establish(
     caller.ack(sent, answer)
     callee.take("ACK")
     return End.of_caller(caller, sent, answer), End.of_callee(callee, got)
+
+
+def begin(net: Net) -> tuple[Request, Request]:
+    """Send an INVITE from the PBX: as it was sent, and what the carrier got of it."""
+    invite = net.pbx.invite()
+    net.pbx.take(100)
+    return invite, net.carrier.take_request("INVITE")
+
+
+def pair(net: Net, first: str) -> tuple[End, End]:
+    """Establish a call, and return its ends: that of the "caller" or the "callee" first, then the other."""
+    caller, callee = establish(net)
+    return (caller, callee) if first == "caller" else (callee, caller)
 
 
 def hang_up(by: End, other: End) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from gateway import config
 from gateway.addresses import HostPort, Source, TargetUri, TransportAddress, parse_source, parse_target
+from gateway.app import make_setup
 from gateway.config import Config, SettingsErrors
 
 TRUNK = '[[trunk]]\nname = "pbx"\nsource = ["10.0.0.1"]\ntarget = ["sip:10.0.0.1"]\n'
@@ -71,6 +72,7 @@ def test_trunk_keys_left_out_have_the_defaults_of_the_contract() -> None:
         None,
     )
     assert (trunk.ring_timeout, trunk.x_cid, trunk.rewrite_network_blocked) == (180.0, True, False)
+    assert (trunk.dialog_ping, trunk.prack) == (None, "pass")
     assert (trunk.register, trunk.transport, trunk.tls_verify, trunk.session_timer) == (
         False,
         None,
@@ -134,6 +136,8 @@ q850 = { 21 = 603, 486 = 34 }
 stop_on = [404, "600-602"]
 advance_on = "5xx"
 session_timer = "30m"
+dialog_ping = "45s"
+prack = "local"
 ring_timeout = "60s"
 max_duration = "2h"
 x_cid = false
@@ -187,6 +191,7 @@ rewrite_network_blocked = true
     assert trunk.q850 == ((21, 603), (486, 34))
     assert (trunk.stop_on, trunk.advance_on) == (frozenset({404, 600, 601, 602}), frozenset(range(500, 600)))
     assert (trunk.session_timer, trunk.ring_timeout, trunk.max_duration) == (1800.0, 60.0, 7200.0)
+    assert (trunk.dialog_ping, trunk.prack) == (45.0, "local")
     assert (trunk.x_cid, trunk.rewrite_network_blocked) == (False, True)
 
 
@@ -462,6 +467,10 @@ TRUNK_MISTAKES = [
     ("options_ping = true", 'options_ping: this is not possible; write "off", or seconds from 1 to 86400'),
     ("options_ping = 0", 'options_ping: this is not possible; write "off", or seconds from 1 to 86400'),
     ('username = "gw"', 'username: there is no password for it; add password_env = "NAME"'),
+    (
+        'username = "g\\nw"\npassword_env = "P"',
+        "username: it holds a character that cannot be printed; write the name as the peer knows it",
+    ),
     ('password_env = "P"', 'password_env: there is no username for it; add username = "…"'),
     ('password = "hunter2"', f'password: {SECRET} password_env = "NAME"'),
     ("register = true", "register: registering takes an account and a registrar; add username and target"),
@@ -486,6 +495,8 @@ TRUNK_MISTAKES = [
     ('stop_on = [404, "7xx"]', 'stop_on[1]: this is no final status; write 300 to 699, "4xx" or "600-699"'),
     ('stop_on = "699-600"', 'stop_on: this is no final status; write 300 to 699, "4xx" or "600-699"'),
     ('session_timer = "60s"', 'session_timer: "60s" is not possible; write a duration from "90s" to "1d"'),
+    ("dialog_ping = 0", 'dialog_ping: this is not possible; write "off", or seconds from 1 to 86400'),
+    ('prack = "on"', 'prack: "on" is not one of the choices; write pass or local'),
     ('ring_timeout = "0s"', 'ring_timeout: "0s" is not possible; write a duration from "100ms" to "1h"'),
     ("max_duration = 60", 'max_duration: 60 is a number; write a duration from "1s" to "30d"'),
     ("x_cid = 1", "x_cid: 1 is a number; write true or false"),
@@ -660,6 +671,40 @@ def test_what_follows_from_a_mistake_is_not_told_as_another() -> None:
 def test_a_secret_written_into_the_file_is_never_repeated_in_a_message() -> None:
     text = f'{TRUNK}password = "hunter2"\npassword_env = "hunter2!"\n[console]\ntoken = "hunter2"\n'
     assert "hunter2" not in "\n".join(sentences(text))
+
+
+ACCOUNT = f'{TRUNK}username = "gw"\npassword_env = "GW_PASSWORD"\n'
+
+
+def test_passwords_come_from_the_environment_and_are_missed_with_their_line() -> None:
+    settings = read(ACCOUNT)
+    assert config.passwords(settings, {"GW_PASSWORD": "hunter2"}) == {"pbx": "hunter2"}
+    assert config.passwords(read(MINIMAL), {}) == {}
+    for environment in ({}, {"GW_PASSWORD": ""}):
+        with pytest.raises(SettingsErrors) as caught:
+            config.passwords(settings, environment)
+        assert str(caught.value) == (
+            'gateway.toml:6: trunk[pbx].password_env: the environment has no variable "GW_PASSWORD", or an'
+            " empty one; set it to the password before the gateway starts"
+        )
+
+
+def test_the_gateway_does_not_start_without_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GW_PASSWORD", raising=False)
+    with pytest.raises(SettingsErrors):
+        make_setup(read(ACCOUNT))
+    monkeypatch.setenv("GW_PASSWORD", "hunter2")
+    account = make_setup(read(ACCOUNT)).trunks.by_name["pbx"].account
+    assert account is not None
+    assert account.username == "gw"
+
+
+def test_a_registration_lasts_an_hour_unless_told_otherwise() -> None:
+    assert read(ACCOUNT + "register = true\n").trunks[0].register_expires == 3600.0
+    told = ACCOUNT + 'register = true\nregister_expires = "5m"\n'
+    assert read(told).trunks[0].register_expires == 300.0
+    lone = "trunk[pbx].register_expires: it is of no use without register; add register = true"
+    assert sentences(ACCOUNT + 'register_expires = "5m"\n') == [f"gateway.toml:7: {lone}"]
 
 
 def test_a_file_that_is_not_there_is_told_by_its_path(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from gateway.sip.transaction.base import compile_table
 from gateway.sip.uri import Uri
 
 from .events import Answered, Bye, Event, Progress, Rejected, State
+from .extensions import admit, note_sent
 from .inside import pass_inside
 from .leg import CalleeLeg, CallerLeg, Leg
 from .policy import Policy
@@ -79,7 +80,10 @@ class Call:
 
     def start(self, hops: tuple[Hop, ...], together: bool, now: float) -> None:
         """Call the targets, one after the other or all ``together``."""
-        if not self._searching.begin(hops, together, now):
+        too_small = admit(self.caller, self._searching.request)
+        if too_small:
+            self.refuse(422, "session interval too small", now, too_small)
+        elif not self._searching.begin(hops, together, now):
             self.refuse(503, "no room on the trunk", now, b"Retry-After: 5\r\n")
 
     def refuse(
@@ -130,6 +134,7 @@ class Call:
         policy = self.policy(leg, twin.user)
         lines = policy.lines(request.rows)
         answer.acked(self.endpoint, lines, policy.body(request), max(request.max_forwards - 1, 0), now)
+        note_sent(twin.user, request, policy)
         if self.state == State.ANSWERED:
             self.feed(Event.ACKED, None, now)
 
@@ -137,6 +142,16 @@ class Call:
         """The 2xx of a re-INVITE was never acknowledged."""
         if self.state == State.TALKING:
             self.feed(Event.NO_ACK, None, now)
+
+    def on_no_prack(self, now: float) -> None:
+        """The caller never acknowledged a reliable provisional response."""
+        if self.state in (State.CALLING, State.RINGING):
+            self.feed(Event.NO_PRACK, None, now)
+
+    def on_lost(self, reason: str, now: float) -> None:
+        """A leg has found that its peer is gone."""
+        if self.state == State.TALKING:
+            self.feed(Event.LOST, reason, now)
 
     def on_timer(self, now: float) -> None:
         """Look whether a target has rung long enough, or the longest duration is over."""
@@ -205,10 +220,10 @@ class Call:
         record.original_phrase = record.emitted_phrase = _text(answered.response.phrase)
         record.origin = "peer"
         self.caller.answer(answered, self.policy(callee, self.caller), now)
-        longest = callee.trunk.max_duration
         self._deadline = math.inf
-        if longest is not None:
-            self.watch(now + longest, now)
+        for trunk in (self.caller.trunk, callee.trunk):
+            if trunk.max_duration is not None:
+                self.watch(now + trunk.max_duration, now)
 
     def _decide(self, rejected: Rejected, now: float) -> None:
         """Hunt on, wait or give up: by what the callee said, not by what a rule makes of it."""
@@ -247,6 +262,15 @@ class Call:
         for leg in list(search.legs):
             search.abandon((leg,), self.policy(self.caller, leg).cancel_lines(request.rows), now)
         self._finish("caller", "cancelled", now)
+
+    def _no_prack(self, _detail: object, now: float) -> None:
+        """The caller does not acknowledge: 504 to it, CANCEL to every target."""
+        search = self._searching
+        self.caller.reject(504, phrase_for(504), b"", b"", now)
+        self.record.emitted_status = 504
+        self.record.emitted_phrase = phrase_for(504).decode()
+        search.abandon(search.legs, b'Reason: SIP;cause=504;text="no PRACK"\r\n', now)
+        self._finish("gateway", "no PRACK", now)
 
     def _ring_out(self, leg: CalleeLeg, now: float) -> None:
         """A target has not answered in time: cancel it and go on as if it had said 408."""
@@ -332,6 +356,8 @@ class Call:
         (State.RINGING, Event.REJECTED): (State.DECIDING, _decide),
         (State.RINGING, Event.CANCELLED): (State.ENDED, _cancelled),
         (State.RINGING, Event.RING_TIMEOUT): (State.CALLING, _ring_out),
+        (State.CALLING, Event.NO_PRACK): (State.ENDED, _no_prack),  # after the target that rang was left
+        (State.RINGING, Event.NO_PRACK): (State.ENDED, _no_prack),  # RFC 3262 3
         (State.DECIDING, Event.HUNT): (State.CALLING, _hunt),  # RFC 3261 16.7
         (State.DECIDING, Event.WAIT): (State.CALLING, None),  # RFC 3261 16.7 step 6
         (State.DECIDING, Event.GIVE_UP): (State.ENDED, _give_up),
@@ -339,6 +365,7 @@ class Call:
         (State.ANSWERED, Event.NO_ACK): (State.ENDED, _no_ack),  # RFC 3261 13.3.1.4
         (State.ANSWERED, Event.BYE): (State.ENDING, _pass_bye),  # a BYE that overtook the ACK
         (State.ANSWERED, Event.TOO_LONG): (State.ENDED, _too_long),
+        (State.TALKING, Event.LOST): (State.ENDED, _hang_up),  # RFC 4028 10, RFC 5057 5.1
         (State.TALKING, Event.NO_ACK): (State.ENDED, _no_ack),  # of a re-INVITE, RFC 3261 14.2
         (State.TALKING, Event.BYE): (State.ENDING, _pass_bye),  # RFC 3261 15.1
         (State.TALKING, Event.TOO_LONG): (State.ENDED, _too_long),

@@ -13,7 +13,7 @@ from zlib import crc32
 
 from gateway.routing.health import Health
 from gateway.routing.locate import Locator, NoLocator
-from gateway.routing.route import Hop, Routes, over_tls
+from gateway.routing.route import Hop, Plan, Routes, over_tls
 from gateway.routing.trunk import Trunk, TrunkTable
 from gateway.rules import Facts, RuleSet, emit, emitted_q850, q850_of
 from gateway.sip.endpoint import NAMING_DIALOGS, Endpoint
@@ -24,13 +24,17 @@ from gateway.sip.remember import remembered
 from gateway.sip.transaction import InviteServer, ServerTransaction
 from gateway.sip.uri import Uri, parse_uri
 
+from .bindings import Bindings
 from .call import Call
+from .contacts import ContactTable
 from .hunting import Verdict
+from .loops import Descent
 from .naming import Names
-from .outside import OutsideRelay
+from .outside import OutsideRelay, RegisterRelay
 from .ping import Pinger
 from .policy import PolicyTable
 from .record import CallRecord, RecordSink
+from .registration import Registrations
 from .search import max_breadth
 from .subscription import OPENING, Subscriptions
 
@@ -43,13 +47,13 @@ class Refusal(NamedTuple):
     status: int
     why: str
     lines: bytes = b""
-    warning: int = 399
+    code: int = 399  # of the Warning
 
 
 _NO_DIALOG = Refusal(481, "no such dialog")  # RFC 3891 3, RFC 3911 4
 _NO_ROUTE = Refusal(404, "no route")
 _NONE_UP = Refusal(503, "no target is up", _RETRY_AFTER)
-_NO_TLS = Refusal(480, "SIPS Not Allowed", warning=380)  # no target of the route has TLS (RFC 5630)
+_NO_TLS = Refusal(480, "SIPS Not Allowed", code=380)  # no target of the route has TLS (RFC 5630)
 _TOO_MANY_SUBSCRIPTIONS = Refusal(503, "too many subscriptions", _RETRY_AFTER)
 
 
@@ -95,6 +99,10 @@ class B2bua:
         self._sinks = sinks
         self._serial = 0
         self._max_calls = max_calls
+        self._descent = Descent(endpoint)
+        self.contacts: ContactTable = {}
+        self.registrations = Registrations(self)
+        self.bindings = Bindings(endpoint, self.contacts)
         endpoint.core = self
 
     def reload(self, setup: Setup) -> None:
@@ -107,6 +115,8 @@ class B2bua:
     def begin(self, now: float) -> None:
         """Start what the trunks ask for by themselves; again after each reload."""
         self.pinger.begin(now)
+        if not self.draining:
+            self.registrations.update(self.setup.trunks, now)
 
     # -- what the endpoint asks -------------------------------------------------------------------------
 
@@ -129,6 +139,14 @@ class B2bua:
         """Begin a call, or relay a transaction outside of any dialog."""
         trunk = self.setup.trunks.of(source)
         assert trunk is not None, "the endpoint asked whether we know the source"
+        plan = None
+        contact = self.contacts.get(uri.user)
+        if contact is not None and contact.registrar == trunk.name:
+            uri, plan = contact.reach(request, uri, self.setup.trunks, now)
+            if plan is None and request.method == b"OPTIONS":
+                # The registrar asks whether we live.
+                self.endpoint.itself.answer(transaction, request, self.endpoint.new_token(), now)
+                return
         if trunk.numbers is not None:
             request, uri = trunk.numbers.read(request, uri)
         self._serial += 1
@@ -144,9 +162,9 @@ class B2bua:
             invited_at=now,
         )
         if isinstance(transaction, InviteServer):
-            self._begin_call(trunk, transaction, request, uri, record, now)
+            self._begin_call(trunk, transaction, request, uri, record, plan, now)
         else:
-            self._relay(trunk, transaction, request, uri, record, now)
+            self._relay(trunk, transaction, request, uri, record, plan, now)
 
     # -- what calls ask ---------------------------------------------------------------------------------
 
@@ -187,6 +205,7 @@ class B2bua:
         self.calls.discard(call)
         if not call.record.answered_at:
             self.names.note(call.record)
+        self._descent.forget(call)
         for sink in self._sinks:
             sink.record(call.record)
 
@@ -199,6 +218,7 @@ class B2bua:
         request: Request,
         uri: Uri,
         record: CallRecord,
+        plan: Plan | None,
         now: float,
     ) -> None:
         if self.draining or len(self.calls) >= self._max_calls:
@@ -208,31 +228,47 @@ class B2bua:
         if b"Max-Breadth" in request.index and not max_breadth(request):
             invite.reject(440, self.endpoint.new_token(), now)  # RFC 5393 5.3.3.1
             return
+        parent = self._descent.parent_of(request)
+        if parent is not None and self._descent.is_loop(parent, record):
+            self.refused["loop"] += 1
+            invite.reject(482, self.endpoint.new_token(), now)
+            return
         if trunk.load is not None and not trunk.load.enter(now):
             self.refused["trunk limit"] += 1
             invite.reject(503, self.endpoint.new_token(), now, _RETRY_AFTER)
             return
         call = Call(self, trunk, invite, request, uri, record, now)
         self.calls.add(call)
+        if parent is not None:
+            self._descent.add(call, parent)
         self.begun += 1
-        hops, together = self._hops(trunk, request, uri, record, now)
+        hops, together = self._hops(trunk, request, uri, record, plan, now)
         if isinstance(hops, Refusal):
             self.refused[hops.why] += 1
-            call.refuse(hops.status, hops.why, now, hops.lines, hops.warning)
+            call.refuse(hops.status, hops.why, now, hops.lines, hops.code)
         else:
             call.start(hops, together, now)
 
     def _hops(
-        self, trunk: Trunk, request: Request, uri: Uri, record: CallRecord, now: float
+        self,
+        trunk: Trunk,
+        request: Request,
+        uri: Uri,
+        record: CallRecord,
+        plan: Plan | None,
+        now: float,
     ) -> tuple[tuple[Hop, ...] | Refusal, bool]:
-        """Return where a request goes, or why nowhere, and whether to all of these places together."""
-        if not NAMING_DIALOGS.isdisjoint(request.index):
-            place = self.names.place(request)
-            if place is not None:
-                return (place,), False
-            if not uri.user and self.endpoint.is_named_by(uri):
-                return _NO_DIALOG, False
-        plan = self.setup.routes.plan(trunk, record.called, record.caller)
+        """Return where a request goes, or why nowhere, and whether to all of these places together. ``plan``
+        is known where the request came to a contact that we have registered.
+        """
+        if plan is None:
+            if not NAMING_DIALOGS.isdisjoint(request.index):
+                place = self.names.place(request)
+                if place is not None:
+                    return (place,), False
+                if not uri.user and self.endpoint.itself.is_named_by(uri):
+                    return _NO_DIALOG, False
+            plan = self.setup.routes.plan(trunk, record.called, record.caller)
         if plan is None or not plan.hops:
             return _NO_ROUTE, False
         hops = plan.hops if not plan.is_weighted else plan.draw(crc32(self.endpoint.new_token()))
@@ -249,18 +285,20 @@ class B2bua:
         request: Request,
         uri: Uri,
         record: CallRecord,
+        plan: Plan | None,
         now: float,
     ) -> None:
         """Pass a MESSAGE, SUBSCRIBE, OPTIONS, PUBLISH ... on as a transaction of two legs."""
-        hops, _ = self._hops(trunk, request, uri, record, now)
+        hops, _ = self._hops(trunk, request, uri, record, plan, now)
         if request.method in OPENING and self.subscriptions.is_full:
             hops = _TOO_MANY_SUBSCRIPTIONS
         if isinstance(hops, Refusal):
             self.refused[hops.why] += 1
-            lines = b'Warning: %d gateway "%b"\r\n' % (hops.warning, hops.why.encode()) + hops.lines
+            lines = b'Warning: %d gateway "%b"\r\n%b' % (hops.code, hops.why.encode(), hops.lines)
             transaction.reject(hops.status, self.endpoint.new_token(), now, lines)
         else:
-            OutsideRelay(self, trunk, transaction, request, uri, record, hops).start(now)
+            kind = RegisterRelay if request.method == b"REGISTER" else OutsideRelay
+            kind(self, trunk, transaction, request, uri, record, hops).start(now)
 
     def _count(self, caller_trunk: str, verdict: Verdict) -> None:
         decision = verdict.decision

@@ -48,6 +48,8 @@ class Event(IntEnum):
     BYE_DONE = 11  # the other side has answered the BYE
     BYE_CHALLENGED = 12  # the other side wants credentials for the BYE
     TOO_LONG = 13  # max_duration
+    NO_PRACK = 14  # caller: a reliable provisional response was never acknowledged
+    LOST = 15  # either: the peer is gone
 
 
 class Progress(msgspec.Struct, eq=False):

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from gateway.sip.dialog import Dialog
 from gateway.sip.headers import parse_rack
 from gateway.sip.message import Request, Response, Row
-from gateway.sip.transaction import InviteServer, ServerTransaction
+from gateway.sip.transaction import InviteClient, InviteServer, ServerTransaction
 
 from .events import State
+from .extensions import has_own, passed, refresh_rows, reinvites
 from .leg import CalleeLeg, CallerLeg, Leg
 from .relay import Answer, ReinviteRelay, Relay
 from .subscription import SUBSCRIBING
@@ -28,6 +29,8 @@ def pass_inside(
     call: Call, leg: Leg, dialog: Dialog, transaction: ServerTransaction, request: Request, now: float
 ) -> None:
     """Pass a request (not BYE) that came on ``leg`` to the other leg, or refuse it."""
+    if leg.own is not None and leg.own.takes(leg, dialog, transaction, request, now):
+        return
     twin = dialog.twin
     subscriptions, method = call.core.subscriptions, request.method
     if twin is None or not isinstance(twin.user, Leg):
@@ -51,36 +54,59 @@ def pass_inside(
     rows = call.core.names.rename(request, other.trunk)
     if method == b"PRACK" and b"RAck" in request.index:
         rows = _map_rack(leg, other, request)
-    forth, back = call.policy(leg, other), call.policy(other, leg)
     if isinstance(transaction, InviteServer):
         _pass_reinvite(call, leg, transaction, request, twin, now)
-        return
-    relay = Relay(call.endpoint, transaction, forth, back)
-    if method == b"UPDATE":
-        leg.updating = True
-
-        def updated(response: Response | None, _now: float) -> None:
-            leg.updating = False
-            if response is not None and response.status < 300:
-                twin.retarget(response, call.endpoint.flows)
-
-        relay.on_final = updated
-    relay.send(twin, request, forth.lines(rows), now)
+    elif method == b"UPDATE":
+        _pass_update(call, leg, transaction, request, twin, rows, now)
+    else:
+        forth, back = call.policy(leg, other), call.policy(other, leg)
+        Relay(call.endpoint, transaction, forth, back).send(twin, request, forth.lines(rows), now)
 
 
 def _glare(call: Call, leg: Leg, other: Leg, request: Request) -> int:
     """Return the status that an INVITE or UPDATE at a bad moment gets, or 0."""
     if request.method == b"INVITE":
+        if reinvites(leg) or reinvites(other):
+            return 491
         if other.reinvite is not None or other.updating:
             return 491
         if leg.reinvite is not None or call.state in (State.CALLING, State.RINGING, State.DECIDING):
             return 500
         return 491 if call.state == State.ANSWERED else 0
     if request.method == b"UPDATE":
-        if other.updating or (other.reinvite is not None and request.body):
+        reinviting = other.reinvite is not None or reinvites(leg) or reinvites(other)
+        if other.updating or (reinviting and request.body):
             return 491
         return 500 if leg.updating else 0
     return 0
+
+
+def _pass_update(
+    call: Call,
+    leg: Leg,
+    transaction: ServerTransaction,
+    request: Request,
+    twin: Dialog,
+    rows: list[Row],
+    now: float,
+) -> None:
+    other = twin.user
+    assert isinstance(other, Leg)
+    forth, back = call.policy(leg, other), call.policy(other, leg)
+    leg.updating = True
+    added = b""
+    if has_own(leg, other):
+        rows, added = refresh_rows(leg, other, request, rows, forth)
+
+    def updated(response: Response | None, then: float) -> bytes:
+        leg.updating = False
+        if response is None or response.status >= 300:
+            return b""
+        twin.retarget(response, call.endpoint.flows)
+        return passed(leg, other, request, response, back, then)
+
+    relay = Relay(call.endpoint, transaction, forth, back, updated)
+    relay.send(twin, request, forth.lines(rows) + added, now)
 
 
 def _pass_reinvite(
@@ -90,22 +116,29 @@ def _pass_reinvite(
     assert isinstance(other, Leg)
     seq = request.cseq[0]
 
-    def finished(_response: Response | None, _now: float) -> None:
+    def finished(response: Response | None, then: float) -> bytes:
         leg.reinvite = None
+        if response is None or response.status >= 300:
+            return b""
+        return passed(leg, other, request, response, back, then)
+
+    def sent(client: InviteClient) -> None:
+        leg.invite_seqs = (seq, client.seq)
 
     def wait_for_ack(answer: Answer) -> None:
         leg.wait_for_ack(seq, answer)
 
-    forth = call.policy(leg, other)
+    forth, back = call.policy(leg, other), call.policy(other, leg)
     relay = ReinviteRelay(
-        call.endpoint, transaction, forth, call.policy(other, leg), finished, wait_for_ack, call.on_no_ack
+        call.endpoint, transaction, forth, back, finished, sent, wait_for_ack, call.on_no_ack
     )
     transaction.user = leg.reinvite = relay
     transaction.respond(100, b"Trying", b"", b"", b"", now)
-    relay.send(twin, request, forth.lines(request.rows), now)
+    rows, added = request.rows, b""
+    if has_own(leg, other):
+        rows, added = refresh_rows(leg, other, request, rows, forth)
+    relay.send(twin, request, forth.lines(rows) + added, now)
     call.endpoint.timers.at(now + other.trunk.ring_timeout, relay)
-    assert relay.client is not None
-    leg.invite_seqs = (seq, relay.client.seq)
 
 
 def _map_rack(leg: Leg, other: Leg, request: Request) -> list[Row]:

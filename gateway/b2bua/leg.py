@@ -21,11 +21,14 @@ from gateway.sip.phrases import phrase_for
 from gateway.sip.transaction import ClientTransaction, InviteClient, InviteServer, ServerTransaction
 from gateway.sip.uri import Uri
 
+from .credentials import ask
 from .events import Answered, Event, Progress, Rejected
 from .relay import Answer, ReinviteRelay, back_lines, record_route
+from .reliable import Provisional, plain
 
 if TYPE_CHECKING:
     from .call import Call
+    from .extensions import Own
     from .policy import Policy
 
 _HOP_PARAMS = (b"transport", b"maddr", b"ttl", b"lr", b"method")
@@ -43,6 +46,7 @@ class Leg:
         "endpoint",
         "invite_seqs",
         "load",
+        "own",
         "reinvite",
         "trunk",
         "updating",
@@ -58,6 +62,7 @@ class Leg:
         self.invite_seqs = (-1, -1)  # CSeq of the last re-INVITE from this leg, here and on the other leg
         self.reinvite: ReinviteRelay | None = None  # came on this leg and has no final response yet
         self.updating = False  # likewise an UPDATE
+        self.own: Own | None = None  # extensions that we speak by ourselves on this leg
 
     def add(self, dialog: Dialog) -> None:
         """Take a dialog in and have its requests come here."""
@@ -81,11 +86,14 @@ class Leg:
             self.endpoint.close(dialog)
         self.dialogs = []
         self.answers = {}
-        self._leave()
+        self._leave(now)
 
-    def _leave(self) -> None:
+    def _leave(self, now: float) -> None:
         """Be no part of the call any more."""
         self.call = None
+        if self.own is not None:
+            self.own.stop(now)
+            self.own = None
         if self.load is not None:
             self.load.leave()
             self.load = None
@@ -94,7 +102,7 @@ class Leg:
         """Send BYE in the confirmed dialog, if there is one; nobody waits for its answer."""
         for dialog in self.dialogs:
             if dialog.confirmed:
-                self.endpoint.request(b"BYE", dialog, lines, b"", None, now, 70)
+                ask(self.endpoint, self.trunk, b"BYE", dialog, lines, b"", None, now, 70)
 
     def wait_for_ack(self, seq: int, answer: Answer) -> None:
         """Expect the ACK to the INVITE with this CSeq number. Only the last two can still matter."""
@@ -137,8 +145,16 @@ class CallerLeg(Leg):
         """Pass a provisional response on, in the early dialog that is the twin of the callee's."""
         response = progress.response
         tag = self._twin(progress.dialog).local_tag if progress.dialog is not None else self.tag
+        own = self.own if progress.dialog is not None else None
+        if own is not None and own.reliable is not None:
+            response = plain(response)
         lines = record_route(self.invite.request) + back_lines(policy, response, self.invite)
-        self.invite.respond(response.status, response.phrase, tag, lines, policy.body(response), now)
+        body = policy.body(response)
+        if own is not None:
+            provisional = Provisional(response.status, response.phrase, lines, body)
+            if own.progress(tag, provisional, response, now):
+                return
+        self.invite.respond(response.status, response.phrase, tag, lines, body, now)
 
     def answer(self, answered: Answered, policy: Policy, now: float) -> None:
         """Pass a 2xx on and wait for its ACK."""
@@ -146,8 +162,10 @@ class CallerLeg(Leg):
         dialog = self._twin(answered.dialog)
         self.confirm(dialog)
         lines = record_route(self.invite.request) + back_lines(policy, response, self.invite)
-        self.wait_for_ack(self.invite_seq, Answer(self.invite, answered.dialog, answered.seq))
         body = policy.body(response)
+        if self.own is not None and self.invite.request is not None:
+            lines += self.own.answer(self.invite.request, response, body, now)
+        self.wait_for_ack(self.invite_seq, Answer(self.invite, answered.dialog, answered.seq))
         self.invite.respond(response.status, response.phrase, dialog.local_tag, lines, body, now)
 
     def reject(self, status: int, phrase: bytes, lines: bytes, body: bytes, now: float) -> None:
@@ -244,7 +262,18 @@ class CalleeLeg(Leg):
         self._half = half
         self.invited_at = now
         lines += b"Contact: %b\r\n" % half.contact
-        invite = self.endpoint.request(b"INVITE", half, lines, body, self, now, request.max_forwards - 1)
+        if self.own is not None:
+            self.own.keep(request, lines, body)
+            lines += self.own.invite_lines()
+        self._send_invite(half, lines, body, request.max_forwards - 1, now)
+
+    def _send_invite(self, half: Dialog, lines: bytes, body: bytes, hops: int, now: float) -> None:
+        self._follow(
+            ask(self.endpoint, self.trunk, b"INVITE", half, lines, body, self, now, hops, self._follow)
+        )
+
+    def _follow(self, invite: ClientTransaction) -> None:
+        """The INVITE went out, or went out again with credentials: this transaction is the one to cancel."""
         assert isinstance(invite, InviteClient)
         self._invite = invite
 
@@ -253,7 +282,7 @@ class CalleeLeg(Leg):
         for dialog in self.dialogs:
             self.endpoint.close(dialog)
         self.dialogs = []
-        self._leave()
+        self._leave(now)
         if self._invite is not None:
             self._invite.cancel(lines, now)
 
@@ -265,8 +294,18 @@ class CalleeLeg(Leg):
         elif status < 300:
             assert isinstance(transaction, InviteClient)
             self._on_success(transaction, response, now)
-        elif self.call is not None:
+        elif self.call is not None and not self._invites_again(response, now):
             self.call.feed(Event.REJECTED, Rejected(self, response, False), now)
+
+    def _invites_again(self, response: Response, now: float) -> bool:
+        """Send the INVITE again where the rejection asks for a longer session (RFC 4028 7.3)."""
+        again = None if self.own is None else self.own.second_invite(response)
+        if again is None:
+            return False
+        lines, body, hops = again
+        assert self._half is not None, "a response follows an INVITE"
+        self._send_invite(self._half, lines, body, hops, now)
+        return True
 
     def on_no_response(self, _transaction: ClientTransaction | None, status: int, now: float) -> None:
         """Silence (408) or a broken transport (503): as if the callee had said so (RFC 3261 8.1.3.1)."""
@@ -291,6 +330,11 @@ class CalleeLeg(Leg):
                     return
                 dialog = self._fork(response, self)
                 self.add(dialog)
+            if self.own is not None and self.own.pracks is not None:
+                taken = self.own.pracks.take(self, dialog, response, now)
+                if taken is None:
+                    return
+                response = taken
         if response.body:
             self.gave_early_media = True
         call.feed(Event.PROGRESS, Progress(self, response, dialog), now)
@@ -310,6 +354,9 @@ class CalleeLeg(Leg):
         if self._answered_tag is not None or self.call is None:
             self._hang_up_late(dialog or self._fork(response, None), invite.seq, now)
             return
+        waits = self.call.caller.own
+        if waits is not None and waits.holds(self, invite, response, dialog):
+            return
         self._answered_tag = tag
         if dialog is None:
             dialog = self._fork(response, self)
@@ -317,6 +364,8 @@ class CalleeLeg(Leg):
         elif b"Contact" in response.index:
             dialog.retarget(response, self.endpoint.flows)
         self.confirm(dialog)
+        if self.own is not None:
+            self.own.answered(response, now)
         self.call.feed(Event.ANSWERED, Answered(self, response, dialog, invite.seq), now)
 
     def _hang_up_late(self, dialog: Dialog, seq: int, now: float) -> None:
@@ -326,7 +375,7 @@ class CalleeLeg(Leg):
             return
         ack = self.endpoint.acknowledge(dialog, seq, b"", b"", 70)
         self._late_acks = {**self._late_acks, dialog.remote_tag: (ack, dialog.flow)}
-        self.endpoint.request(b"BYE", dialog, b"", b"", None, now, 70)
+        ask(self.endpoint, self.trunk, b"BYE", dialog, b"", b"", None, now, 70)
 
     def _acknowledge_again(self, answered: Dialog | None) -> None:
         if answered is not None and answered.twin is not None and isinstance(answered.twin.user, CallerLeg):

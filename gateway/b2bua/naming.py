@@ -176,7 +176,7 @@ def _place_of(dialog: Dialog) -> Hop | None:
         uri = parse_uri(dialog.target)
     except MalformedError:
         return None
-    if uri.scheme != b"sip":
+    if uri.scheme not in (b"sip", b"sips"):
         return None
     flow = dialog.flow
     address = Address(flow.peer[0], flow.peer[1], flow.local.transport)

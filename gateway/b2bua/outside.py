@@ -20,6 +20,7 @@ from gateway.sip.message import Request, Response
 from gateway.sip.transaction import ClientTransaction, ServerTransaction
 from gateway.sip.uri import Uri
 
+from .bindings import TooManyContactsError
 from .leg import outgoing_ends, target_uri
 from .record import CallRecord
 from .relay import Relay, back_lines, record_route
@@ -141,12 +142,20 @@ class OutsideRelay(Relay):
             return
         self._share_time(now)
         request, uri = self.forth.opening(self._request, self._uri)
-        lines = self.forth.lines if request.method != b"REGISTER" else self.forth.lines_with_contact
-        half = self._half(request, uri, hop, flow, now)
-        self._client = self.send(half, request, lines(self._core.names.rename(request, hop.trunk)), now)
+        half = self._half(hop, request, uri, flow, now)
+        lines = self._lines(request, hop, flow, now)
+        self._client = self.send(half, request, lines, now)
 
-    def _half(self, request: Request, uri: Uri, hop: Hop, flow: Flow, now: float) -> Dialog:
-        kind = OpenHalf if request.method in OPENING else Dialog
+    def follow(self, client: ClientTransaction) -> None:
+        """The request went out again with credentials: that is the attempt that counts now."""
+        self._client = client
+
+    def _lines(self, request: Request, hop: Hop, _flow: Flow, _now: float) -> bytes:
+        """Return the header lines of the request as they pass."""
+        return self.forth.lines(self._core.names.rename(request, hop.trunk))
+
+    def _half(self, hop: Hop, request: Request, uri: Uri, flow: Flow, now: float) -> Dialog:
+        kind = OpenHalf if self._request.method in OPENING else Dialog
         half = kind(
             None,
             self.endpoint.new_token() + b"@" + flow.local.host.encode(),
@@ -154,6 +163,7 @@ class OutsideRelay(Relay):
             b"",
             hop.uri or target_uri(uri, hop.target),
             flow,
+            hop.trunk.nat,
         )
         if isinstance(half, OpenHalf):
             subscriptions = self._core.subscriptions
@@ -239,3 +249,28 @@ class OutsideRelay(Relay):
         if self._opening is not None:
             self._opening.refused(now)
             self._opening = None
+
+
+class RegisterRelay(OutsideRelay):
+    """A REGISTER, whose contacts are mapped on the way there and back (``bindings.py``)."""
+
+    __slots__ = ("_registering",)
+
+    def located(self, hop: Hop, addresses: tuple[Address, ...], now: float) -> None:
+        """Send it, unless it would bind more contacts than we keep."""
+        try:
+            super().located(hop, addresses, now)
+        except TooManyContactsError as error:
+            self._core.refused["too many contacts"] += 1
+            self._finish(now)
+            self.server.reject(error.status, self.endpoint.new_token(), now)
+
+    def _lines(self, request: Request, hop: Hop, flow: Flow, now: float) -> bytes:
+        bindings = self._core.bindings
+        self._registering = bindings.begin(request, self._source, hop.trunk, flow.local, now)
+        return self.forth.lines_with_contact(self._registering.rows)
+
+    def _succeed(self, response: Response, now: float) -> None:
+        """Take note of what was granted, and pass it back."""
+        self._registering.answered(response, now)
+        super()._succeed(response, now)

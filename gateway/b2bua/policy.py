@@ -12,6 +12,7 @@ from gateway.sip.message import Message, Request, Row, header_key
 from gateway.sip.uri import Uri
 
 from .bodies import hidden_body
+from .option_tags import without_option
 from .topology import Hiding
 
 # Each leg writes these for itself.
@@ -24,8 +25,15 @@ OWNED = frozenset(
 # The network's own word about the caller stays among trunks that trust each other (RFC 3325 5, 7). Privacy
 # passes everywhere: it is the caller's wish, and whoever shows the number last must know it (RFC 3323 4.2).
 _TRUSTED_ONLY = frozenset((b"P-Asserted-Identity",))
+# Where the gateway has an account on a trunk, credentials and challenges are that leg's own (RFC 3261 22.3).
+_CREDENTIALS = frozenset((b"Authorization", b"Proxy-Authorization"))
+_CHALLENGES = frozenset(
+    (b"WWW-Authenticate", b"Proxy-Authenticate", b"Authentication-Info", b"proxy-authentication-info")
+)
 # A CANCEL speaks for the hop only and has no body (RFC 3261 9.1).
 _NOT_IN_CANCEL = frozenset((b"Require", b"Proxy-Require", b"Content-Type", b"Content-Disposition"))
+# Each side of a session timer speaks for its own leg (RFC 4028).
+_SESSION_TIMER = frozenset((b"Session-Expires", b"Min-SE"))
 
 
 class Policy:
@@ -39,7 +47,9 @@ class Policy:
         "_dropped",
         "_dropped_cancel",
         "_dropped_contact_passes",
+        "_ends_timers",
         "_numbers",
+        "target",
     )
 
     def __init__(self, source: Trunk, target: Trunk) -> None:
@@ -48,6 +58,15 @@ class Policy:
         dropped.update(header_key(name) for name, _ in target.set)
         if not (source.trusted and target.trusted):
             dropped |= _TRUSTED_ONLY
+        # What a peer says of session timers ends at the gateway where one of the two has one with it.
+        self._ends_timers = source.session_timer is not None or target.session_timer is not None
+        if self._ends_timers:
+            dropped |= _SESSION_TIMER
+        if target.account is not None:
+            dropped |= _CREDENTIALS
+        if source.account is not None:
+            dropped |= _CHALLENGES
+        self.target = target
         self._dropped = frozenset(dropped)
         self._dropped_contact_passes = frozenset(dropped - {b"Contact"})
         self._dropped_cancel = frozenset(dropped | _NOT_IN_CANCEL)
@@ -69,6 +88,8 @@ class Policy:
 
     def lines(self, rows: list[Row]) -> bytes:
         """Return the header lines that pass, each ended by CRLF."""
+        if self._ends_timers:
+            rows = without_option(rows, b"timer")
         return self._passed(rows, self._dropped, self._added)
 
     def lines_with_contact(self, rows: list[Row]) -> bytes:

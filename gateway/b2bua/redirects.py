@@ -63,7 +63,7 @@ class Redirects:
 
     def _hops_to(self, uri: Uri, wanted: bytes, trunk: Trunk) -> tuple[Hop, ...]:
         core = self._core
-        if uri.scheme == b"tel" or core.endpoint.is_named_by(uri):
+        if uri.scheme == b"tel" or core.endpoint.itself.is_named_by(uri):
             called = uri.number.decode("utf-8", "replace")
             plan = core.setup.routes.plan(self._caller, called, self._number) if called else None
             hops = () if plan is None else plan.hops

@@ -19,15 +19,19 @@ from gateway.sip.transaction import (
     ServerTransaction,
 )
 
+from .credentials import ask
 from .policy import Policy
+
+OnFinal = Callable[[Response | None, float], bytes | None]
 
 
 class Relay:
     """One request on its way. ``forth`` is the policy for the request, ``back`` the one for its responses;
-    ``on_final`` hears the final response (or None when none came) before it is passed.
+    ``on_final`` hears the final response (or None when none came) before it is passed, and may return header
+    lines of our own for a 2xx.
     """
 
-    __slots__ = ("back", "endpoint", "forth", "on_final", "server")
+    __slots__ = ("added", "back", "endpoint", "forth", "on_final", "server")
 
     def __init__(
         self,
@@ -35,21 +39,25 @@ class Relay:
         server: ServerTransaction,
         forth: Policy,
         back: Policy,
-        on_final: Callable[[Response | None, float], None] | None = None,
+        on_final: OnFinal | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.server = server
         self.forth = forth
         self.back = back
         self.on_final = on_final
+        self.added = b""
 
     def send(self, dialog: Dialog, request: Request, lines: bytes, now: float) -> ClientTransaction:
         """Send the request on in ``dialog``, with these header lines, and return its transaction."""
         if b"Contact" in request.index and request.method != b"REGISTER":
             lines += b"Contact: %b\r\n" % dialog.contact
         hops = request.max_forwards - 1
-        body = self.forth.body(request)
-        return self.endpoint.request(request.method, dialog, lines, body, self, now, hops)
+        body, trunk = self.forth.body(request), self.forth.target
+        return ask(self.endpoint, trunk, request.method, dialog, lines, body, self, now, hops, self.follow)
+
+    def follow(self, client: ClientTransaction) -> None:
+        """The request went out again with credentials: this is its transaction now."""
 
     def on_response(self, _client: ClientTransaction, response: Response, now: float) -> None:
         """Pass a response back (the 100 is each hop's own affair, RFC 3261 8.1.1.7)."""
@@ -57,19 +65,16 @@ class Relay:
         if status == 100:
             return
         if status >= 200 and self.on_final is not None:
-            self.on_final(response, now)
+            self.added = self.on_final(response, now) or b""
         self.pass_back(response, now)
 
     def pass_back(self, response: Response, now: float) -> None:
         """Answer the side that asked with what the other side said."""
-        self.server.respond(
-            response.status,
-            response.phrase,
-            self.endpoint.new_token(),
-            back_lines(self.back, response, self.server),
-            self.back.body(response),
-            now,
-        )
+        lines = back_lines(self.back, response, self.server)
+        if self.added and 200 <= response.status < 300:
+            lines += self.added
+        tag, body = self.endpoint.new_token(), self.back.body(response)
+        self.server.respond(response.status, response.phrase, tag, lines, body, now)
 
     def on_no_response(self, _client: ClientTransaction, status: int, now: float) -> None:
         """Nobody answered: say so, but never by a late 408 to a non-INVITE request (RFC 4320 4.1)."""
@@ -139,7 +144,7 @@ class Answer:
 class ReinviteRelay(Relay):
     """A re-INVITE on its way, with what only INVITE has: CANCEL, a 2xx that is acknowledged, and its loss."""
 
-    __slots__ = ("_answered", "_is_over", "_on_no_ack", "_wait_for_ack", "answer", "client")
+    __slots__ = ("_answered", "_is_over", "_on_no_ack", "_on_sent", "_wait_for_ack", "answer", "client")
     tag: bytes = b""  # inside a dialog the To has its tag already
 
     def __init__(
@@ -148,7 +153,8 @@ class ReinviteRelay(Relay):
         server: InviteServer,
         forth: Policy,
         back: Policy,
-        on_final: Callable[[Response | None, float], None],
+        on_final: OnFinal,
+        on_sent: Callable[[InviteClient], None],
         wait_for_ack: Callable[[Answer], None],
         on_no_ack: Callable[[float], None],
     ) -> None:
@@ -157,6 +163,7 @@ class ReinviteRelay(Relay):
         self.client: InviteClient | None = None
         self._answered: Dialog | None = None
         self._is_over = False  # the call has ended before the final response came
+        self._on_sent = on_sent
         self._wait_for_ack = wait_for_ack
         self._on_no_ack = on_no_ack
 
@@ -164,9 +171,14 @@ class ReinviteRelay(Relay):
         """Send the re-INVITE on in ``dialog``."""
         self._answered = dialog
         client = super().send(dialog, request, lines, now)
+        self.follow(client)
+        return client
+
+    def follow(self, client: ClientTransaction) -> None:
+        """The re-INVITE went out, or again with credentials: this is the transaction to cancel."""
         assert isinstance(client, InviteClient)
         self.client = client
-        return client
+        self._on_sent(client)
 
     def on_response(self, client: ClientTransaction, response: Response, now: float) -> None:
         """Pass a response back; a 2xx that comes again only gets its ACK again."""

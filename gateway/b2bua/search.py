@@ -19,6 +19,7 @@ from gateway.sip.message import Request, Response, Row
 from gateway.sip.uri import Uri
 
 from .events import Rejected
+from .extensions import prepare
 from .hunting import Verdict, better, has_failed, next_hops, stops_all
 from .leg import CalleeLeg
 from .redirects import Redirects
@@ -128,6 +129,8 @@ class Search:
         policy = call.policy(call.caller, leg)
         request, uri = policy.opening(self.request, self.uri)
         rows = core.names.rename(request, leg.trunk)
+        if leg.trunk.has_own or call.caller.own is not None:
+            rows = prepare(call.caller, leg, request, rows)
         lines = policy.lines(rows if not self._share else self._shared(rows))
         if leg.trunk.x_cid:
             lines += b"X-CID: %b\r\n" % request.call_id

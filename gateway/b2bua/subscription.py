@@ -411,9 +411,8 @@ class Opening:
     def _pair(self, far: Dialog, now: float) -> None:
         """Open the dialog and its twin on the subscriber's leg, with the subscription in it."""
         endpoint, request = self._owner.endpoint, self._request
-        near = Dialog.answering(
-            Side(self._owner, self.trunk), request, endpoint.new_token(), self._server.flow, endpoint.flows
-        )
+        side, tag = Side(self._owner, self.trunk), endpoint.new_token()
+        near = Dialog.answering(side, request, tag, self._server.flow, endpoint.flows, self.trunk.nat)
         near.twin = far
         far.twin = near
         endpoint.open(near)

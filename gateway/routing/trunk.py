@@ -19,6 +19,7 @@ from itertools import chain
 from gateway.addresses import TargetUri, parse_ip
 from gateway.config import TrunkSettings
 from gateway.routing.limits import Load
+from gateway.sip.digest import Account
 from gateway.sip.flow import Flow
 
 from .numbers import Numbers
@@ -59,7 +60,10 @@ class Trunk:
 
     __slots__ = (
         "_hunt_on",
+        "account",
+        "dialog_ping",
         "follows_redirects",
+        "has_own",
         "hide",
         "hide_topology",
         "hunts_after_early_media",
@@ -70,9 +74,11 @@ class Trunk:
         "name",
         "nat",
         "numbers",
+        "prack_local",
         "q850",
         "rewrite_network_blocked",
         "ring_timeout",
+        "session_timer",
         "set",
         "settings",
         "supports",
@@ -82,7 +88,7 @@ class Trunk:
         "x_cid",
     )
 
-    def __init__(self, settings: TrunkSettings) -> None:
+    def __init__(self, settings: TrunkSettings, password: str = "") -> None:
         self.settings = settings
         """Everything that was configured; the attributes here are what calls need of it."""
         self.name = settings.name
@@ -96,6 +102,8 @@ class Trunk:
         """Seconds an answered call may last; None means no limit."""
         self.hide = tuple(name.encode() for name in settings.hide)
         self.set = tuple((name.encode(), value.encode()) for name, value in settings.set)
+        self.account = Account(settings.username, password) if settings.username else None
+        """Who the gateway is to this peer; None: challenges are the caller's to answer."""
         self.hide_topology = settings.hide_topology
         self.keep = tuple(name.encode() for name in settings.keep)
         self.x_cid = (
@@ -108,6 +116,13 @@ class Trunk:
         self.rewrite_network_blocked = settings.rewrite_network_blocked
         self.q850 = dict(settings.q850)
         """Q.850 cause -> status and status -> cause, where this peer's tables differ from RFC 3398."""
+        self.prack_local = settings.prack == "local"
+        """The gateway speaks 100rel by itself with this trunk."""
+        self.session_timer = settings.session_timer
+        """Seconds of the session timer that the gateway keeps with this trunk; None passes timers on."""
+        self.dialog_ping = settings.dialog_ping
+        """Seconds between OPTIONS inside the dialogs with this trunk."""
+        self.has_own = self.prack_local or self.session_timer is not None or self.dialog_ping is not None
         self._hunt_on = (HUNT_ON | settings.advance_on) - settings.stop_on
         self.hunts_after_early_media = settings.hunt_after_early_media
         self.follows_redirects = settings.redirect == "follow"

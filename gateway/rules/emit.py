@@ -32,6 +32,7 @@ _VALUE_LIMIT = 4096  # bytes of a Reason value that passes a rewrite; real ones 
 _Q850_VALUES = {
     cause: b"Q.850;cause=%d;text=%b" % (cause, quote(name.encode())) for cause, name in NAMES.items()
 }
+_CAUSE = re.compile(rb";\s*+cause\s*+=", re.IGNORECASE)
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]+")
 
 
@@ -101,8 +102,11 @@ def _reason_rows(decision: Decision, facts: Facts) -> tuple[Row, ...]:
 
 
 def _q850_value(cause: int, original: Reason | None) -> bytes:
-    """Return the value for a cause; where it came from (RFC 8606) stays as the far end said it."""
-    if original is not None and original.cause == cause:
+    """Return the value for a cause; where it came from (RFC 8606) stays as the far end said it.
+
+    A value that says cause twice is written anew, or a peer could take the second one.
+    """
+    if original is not None and original.cause == cause and len(_CAUSE.findall(original.raw)) == 1:
         return original.raw
     value = _Q850_VALUES.get(cause) or b"Q.850;cause=%d" % cause
     if original is not None and is_location(original.location):

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from .errors import MalformedError
 from .flow import Flow
 from .headers import split_list
 from .message import Request
+from .phrases import phrase_for
 
 if TYPE_CHECKING:
     from .transaction import InviteClient
@@ -140,3 +142,20 @@ def hop_request(method: bytes, invite: InviteClient, to: bytes, lines: bytes) ->
     return request_bytes(
         method, invite.uri, invite.flow, invite.key, MAX_FORWARDS, dialog.route, ends, invite.seq, lines, b""
     )
+
+
+def refusal_bytes(request: Request, source: Flow, status: int) -> bytes:
+    """Make a final response that no transaction sends (RFC 3261 8.2.7), to a request that has a Via."""
+    echo = echo_of(request, source)
+    try:
+        tagged = bool(request.to_tag)
+    except MalformedError:
+        tagged = True  # nothing can be added to what cannot be read
+    # The same request always gets the same tag, as 8.2.7 asks, without our keeping any.
+    tag = b"" if tagged else b"%08x" % crc32(echo)
+    lines = b""
+    if status == 420:
+        lines = b"Unsupported: %b\r\n" % b", ".join(request.values(b"Proxy-Require"))
+    elif status == 503:
+        lines = b"Retry-After: 5\r\n"
+    return response_bytes(status, phrase_for(status), echo, tag, lines, b"")

@@ -51,13 +51,15 @@ class Dialog:
     ``local`` and ``remote`` are whole From/To values with their tags; ``target`` is the remote target URI;
     ``route`` is b"" or one Route line; ``twin`` is whatever the owner pairs it with. Behind a strict router,
     ``target`` is that router and the remote target stands last in the Route. With ``observed``, requests go
-    to where the peer's last message came from, whatever host it names: it is behind a NAT.
+    to where the peer's last message came from, whatever host it names: it is behind a NAT. ``credentials``
+    are the header lines that our last INVITE carried, for its ACK.
     """
 
     __slots__ = (
         "_strict",
         "call_id",
         "confirmed",
+        "credentials",
         "flow",
         "local",
         "local_tag",
@@ -98,6 +100,7 @@ class Dialog:
         self.seq = 0
         self.remote_seq = -1
         self.confirmed = False
+        self.credentials = b""
         self.twin: Dialog | None = None
 
     @property
@@ -136,6 +139,7 @@ class Dialog:
         ends = (self.call_id, self.local, self.local_tag, remote, tag)
         dialog = Dialog(user, *ends, target, self.flow, self.observed)
         dialog.seq = self.seq
+        dialog.credentials = self.credentials
         if b"Record-Route" in response.index:
             dialog._set_route(parse_addresses_raw(response.values(b"Record-Route"))[::-1])
         dialog.aim(flows)
@@ -148,7 +152,8 @@ class Dialog:
         remote = notify.need(b"From")
         tag = notify.from_tag
         target = _target_of(notify, self.target)
-        dialog = Dialog(user, self.call_id, self.local, self.local_tag, remote, tag, target, self.flow)
+        ends = (self.call_id, self.local, self.local_tag, remote, tag)
+        dialog = Dialog(user, *ends, target, self.flow, self.observed)
         dialog.seq = self.seq
         dialog.remote_seq = notify.cseq[0]
         if b"Record-Route" in notify.index:

@@ -12,16 +12,15 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Protocol
-from zlib import crc32
 
-from .build import echo_of, request_bytes, response_bytes, sent_branch
+from .build import refusal_bytes, request_bytes, sent_branch
 from .dialog import Dialog
 from .errors import MalformedError
 from .flow import Flow, Flows
 from .framing import FramingError
 from .headers import Via
-from .message import METHODS, MalformedMessageError, Request, Response, parse
-from .phrases import phrase_for
+from .itself import Itself
+from .message import MalformedMessageError, Request, Response, parse
 from .sizing import MAX_UDP_REQUEST, LargeRequests
 from .timers import Timers
 from .transaction import (
@@ -39,7 +38,6 @@ from .transaction import (
 from .transaction.invite_server import Input as InviteServerInput
 from .uri import Uri
 
-ALLOW = b"INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE, SUBSCRIBE, NOTIFY, REFER, PUBLISH"
 _SCHEMES = (b"sip", b"tel", b"sips")
 _DIALOG_FORMING = frozenset((b"INVITE", b"SUBSCRIBE", b"REFER"))
 # What tells that a request to our own URI is for somebody behind us (RFC 3891, RFC 3911, RFC 4538).
@@ -97,11 +95,7 @@ class Endpoint:
         self._out: list[tuple[bytes, Flow]] = []
         self._on_bug = on_bug
         self._max_transactions = max_transactions
-        shown = {local.sent_by for local in flows.locals}
-        self._own_names = {name.lower() for name in shown} | {
-            f"{local.host}:{local.port}".encode() for local in flows.locals
-        }
-        self._own_hosts = {name.rpartition(b":")[0].strip(b"[]") for name in self._own_names}
+        self.itself = Itself(flows.locals)
 
     # -- what the outside calls -------------------------------------------------------------------------
 
@@ -209,13 +203,22 @@ class Endpoint:
         return transaction
 
     def acknowledge(self, dialog: Dialog, seq: int, lines: bytes, body: bytes, hops: int) -> bytes:
-        """Send the ACK for a 2xx (RFC 3261 13.2.2.4) and return its bytes, to be sent again when the 2xx
-        comes again.
+        """Send the ACK for a 2xx, with its INVITE's credentials (RFC 3261 13.2.2.4), and return its bytes, to
+        be sent again when the 2xx comes again.
         """
         branch = b"z9hG4bK" + self.new_token()
         ends = (dialog.local, dialog.remote, dialog.call_id)
         ack = request_bytes(
-            b"ACK", dialog.target, dialog.flow, branch, hops, dialog.route, ends, seq, lines, body
+            b"ACK",
+            dialog.target,
+            dialog.flow,
+            branch,
+            hops,
+            dialog.route,
+            ends,
+            seq,
+            dialog.credentials + lines,
+            body,
         )
         self.send(ack, dialog.flow)
         return ack
@@ -226,11 +229,6 @@ class Endpoint:
         transaction = NonInviteClient(self, key, invite.flow, b"CANCEL", None)
         self.clients[key] = transaction
         transaction.start(data, now)
-
-    def is_named_by(self, uri: Uri) -> bool:
-        """Tell whether a URI's host and port are one of our listening points."""
-        port = uri.port or (5061 if uri.scheme == b"sips" else 5060)
-        return b"%b:%d" % (uri.host.strip(b"[]").lower(), port) in self._own_names
 
     def open(self, dialog: Dialog) -> None:
         """Have requests inside this dialog go to its user."""
@@ -295,6 +293,9 @@ class Endpoint:
         if transaction is None:
             self.dropped["stray response"] += 1
             return
+        if response.has_two_vias:
+            self.dropped["response with two Vias"] += 1  # misrouted, or made up (RFC 3261 8.1.3.3)
+            return
         if method in _DIALOG_FORMING and 100 < response.status < 300:
             response.check()
         transaction.receive(response, now)
@@ -349,8 +350,8 @@ class Endpoint:
             self._cancel(transaction, request, now)
         elif dialog is not None:
             self._in_dialog(transaction, dialog, request, flow, now)
-        elif not to_tag and self._is_own(uri, method) and NAMING_DIALOGS.isdisjoint(request.index):
-            self._serve_own(transaction, request, now)
+        elif not to_tag and self.itself.is_meant(uri, method) and NAMING_DIALOGS.isdisjoint(request.index):
+            self.itself.answer(transaction, request, self.new_token(), now)
         elif not to_tag:
             self._outside_dialog(transaction, request, uri, flow, now)
         else:
@@ -371,7 +372,7 @@ class Endpoint:
             if b"Proxy-Require" in request.index:
                 return 420
             if request.max_forwards == 0 and not (
-                request.method == b"OPTIONS" and self._is_own(uri, b"OPTIONS")
+                request.method == b"OPTIONS" and self.itself.is_meant(uri, b"OPTIONS")
             ):
                 return 483
         return 0
@@ -457,33 +458,6 @@ class Endpoint:
         assert self.core is not None, "the endpoint serves a core"
         self.core.on_request(transaction, request, uri, source, now)
 
-    def _is_own(self, uri: Uri, method: bytes) -> bool:
-        """Whether a URI names the gateway itself, and nobody behind it.
-
-        For OPTIONS the host is enough: who asks a host without a user wants to know whether we live, and
-        there are tools that lose the port.
-        """
-        if uri.user:
-            return False
-        host = uri.host.strip(b"[]").lower()
-        if method == b"OPTIONS" and host in self._own_hosts:
-            return True
-        return self.is_named_by(uri)
-
-    def _serve_own(self, transaction: ServerTransaction, request: Request, now: float) -> None:
-        """Answer a request for the gateway itself (RFC 3261 8.2.1, 11.2)."""
-        tag = self.new_token()
-        if request.method == b"OPTIONS":
-            if b"Require" in request.index:
-                wanted = b", ".join(request.values(b"Require"))
-                transaction.reject(420, tag, now, b"Unsupported: %b\r\n" % wanted)
-            else:
-                transaction.reject(200, tag, now, b"Allow: %b\r\nAccept: */*\r\n" % ALLOW)
-        else:
-            # At this URI only OPTIONS makes sense: nobody stands behind it to be called (RFC 3261 8.2.1).
-            status = 405 if request.method in METHODS else 501
-            transaction.reject(status, tag, now, b"Allow: OPTIONS\r\n")
-
     def _refuse(self, request: Request, flow: Flow, status: int) -> None:
         """Answer without keeping state (RFC 3261 8.2.7), wherever an answer is possible at all."""
         if request.method == b"ACK":
@@ -491,23 +465,11 @@ class Endpoint:
         if b"Via" not in request.index:
             self.dropped["no Via to answer by"] += 1
             return
-        echo = echo_of(request, flow)
         try:
             target = self._reply_flow(request.via, flow)
         except MalformedError:
             target = flow
-        try:
-            tagged = bool(request.to_tag)
-        except MalformedError:
-            tagged = True  # nothing can be added to what cannot be read
-        # The same request always gets the same tag, as 8.2.7 asks, without our keeping any.
-        tag = b"" if tagged else b"%08x" % crc32(echo)
-        lines = b""
-        if status == 420:
-            lines = b"Unsupported: %b\r\n" % b", ".join(request.values(b"Proxy-Require"))
-        elif status == 503:
-            lines = b"Retry-After: 5\r\n"
-        self.send(response_bytes(status, phrase_for(status), echo, tag, lines, b""), target)
+        self.send(refusal_bytes(request, flow, status), target)
 
 
 def _tag_of(invite: InviteServer) -> bytes:

@@ -304,6 +304,7 @@ def parse_reasons(values: Iterable[bytes]) -> list[Reason]:
 
 
 def _parse_reason(raw: bytes) -> Reason | None:
+    raw = raw.removesuffix(b";").rstrip()  # there are peers that write one behind each parameter
     match = _REASON.fullmatch(raw)
     if match is None:
         return None

@@ -33,6 +33,7 @@ from .uri import Uri, parse_uri
 MAX_DATAGRAM = 65_535
 MAX_HEADERS = 256
 MAX_LINE = 8_192
+_TOO_LARGE = {"start line too long": 414, "too many headers": 513, "header line too long": 513}
 
 Row = tuple[bytes, bytes]
 
@@ -296,6 +297,14 @@ class Response(_Message):
         match = _BRANCH.match(self.index.get(b"Via", b""))
         return self.via.branch if match is None else match[1]
 
+    @property
+    def has_two_vias(self) -> bool:
+        """Whether it has more than the one Via of ours (RFC 3261 8.1.3.3). Raises MalformedError."""
+        if self._more is not None and b"Via" in self._more:
+            return True
+        value = self.index[b"Via"]
+        return b"," in value and len(split_list(value)) > 1
+
     def check(self) -> None:
         """Make sure that a dialog can be made of this response (RFC 3261 12.1.2). Raises MalformedError."""
         _ = self.receiver
@@ -341,10 +350,10 @@ def parse(data: bytes) -> Message:
     rows: list[Row] = []
     index: dict[bytes, bytes] = {}
     more: dict[bytes, list[bytes]] | None = None
-    broken = ""
     start = lines[0]
     del lines[0]
     long = len(head) > MAX_LINE
+    broken = "start line too long" if long and len(start) > MAX_LINE else ""
     if len(lines) > MAX_HEADERS:
         broken = "too many headers"
         del lines[MAX_HEADERS:]
@@ -375,8 +384,8 @@ def parse(data: bytes) -> Message:
     except MalformedError as error:
         broken = broken or error.why
     if broken:
-        status = 513 if broken.startswith(("too many", "header line too")) else 400
-        raise MalformedMessageError(broken, status, message if type(message) is Request else None)
+        request = message if type(message) is Request else None
+        raise MalformedMessageError(broken, _TOO_LARGE.get(broken, 400), request)
     return message
 
 

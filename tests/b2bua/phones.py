@@ -20,6 +20,11 @@ from gateway.sip.uri import Uri
 from tests.helpers import GATEWAY, SDP, Address, Net
 
 TALK = 5.0  # seconds from the answer to the BYE
+# What each side of a talkative call asks of the other while it stands.
+TALKATIVE = {
+    "caller": (b"INFO", b"UPDATE", b"REFER", b"OPTIONS"),
+    "callee": (b"UPDATE", b"NOTIFY", b"INFO", b"MESSAGE"),
+}
 OFFER = b"Content-Type: application/sdp\r\n"
 
 
@@ -107,7 +112,10 @@ class Talk:
         self.status = 0  # final status of our INVITE or MESSAGE; 408 and 503 may be our own
         self.ended = ""  # how the dialog ended for us: "hung up", "was hung up", "lost"
         self.changes = 0  # re-INVITEs of ours that were accepted
+        self.passed: set[bytes] = set()  # methods inside the dialog that the other side accepted
         self.dialog: Dialog | None = None
+        self._early: Dialog | None = None  # of the caller, while a reliable call rings
+        self._pracked = False
         self._half: Dialog | None = None
         self._invites: dict[int, InviteServer] = {}  # that came and have no ACK, by CSeq number
         self._is_acked = False
@@ -137,26 +145,57 @@ class Talk:
     def on_response(self, client: ClientTransaction, response: Response, now: float) -> None:
         """Take a response to whatever we sent."""
         status = response.status
-        if status < 200:
-            return
         method = client.method
+        if status < 200:
+            if method == b"INVITE" and self.kind == "reliable" and b"RSeq" in response.index:
+                self._prack(client, response, now)
+            return
         if isinstance(client, InviteClient) and status < 300:
             self._accepted(client, response, now)
         elif method in (b"INVITE", b"MESSAGE") and self.dialog is None:
             self.status = status
+            self._close()
         elif method == b"INVITE" and status in (491, 500):
             self.phone.later(1.5 + len(self.phone.name) % 3, self.change)  # RFC 3261 14.1
         elif method == b"BYE":
             self._end("hung up" if status < 300 or status == 481 else "lost")
+        elif status < 300:
+            self.passed.add(method)
+            if method == b"PRACK":
+                self._ask(b"UPDATE", now)
+        elif status in (491, 500):
+            self.phone.later(1.0 + len(self.phone.name) % 3, lambda then: self._ask(method, then))
 
     def on_no_response(self, client: ClientTransaction, status: int, now: float) -> None:
         """Nobody answered what we sent."""
         if client.method in (b"INVITE", b"MESSAGE") and self.dialog is None:
             self.status = status
+            self._close()
         elif client.method == b"BYE":
             self._end("lost")
-        else:
+        elif self.dialog is not None:
             self._hang_up(now)  # RFC 3261 12.2.1.2
+
+    def _prack(self, client: ClientTransaction, response: Response, now: float) -> None:
+        """Acknowledge a reliable provisional response, once (RFC 3262 4)."""
+        if self._early is None:
+            assert isinstance(client, InviteClient)
+            assert self._half is not None
+            self._early = self._half.fork(response, self, self.endpoint.flows)
+            self.endpoint.open(self._early)
+            rack = b"RAck: %b %d INVITE\r\n" % (response.need(b"RSeq"), client.seq)
+            self.endpoint.request(b"PRACK", self._early, rack, b"", self, now, 70)
+
+    def _ask(self, method: bytes, now: float) -> None:
+        """Send a request inside the dialog."""
+        dialog = self.dialog or self._early
+        if dialog is not None and not self.ended:
+            lines = b"Refer-To: <sip:x@y>\r\n" if method == b"REFER" else b""
+            self.endpoint.request(method, dialog, lines, b"", self, now, 70)
+
+    def _talk(self, side: str) -> None:
+        for at, method in enumerate(TALKATIVE[side]):
+            self.phone.later(0.5 + at, lambda now, method=method: self._ask(method, now))
 
     def _accepted(self, client: InviteClient, response: Response, now: float) -> None:
         ack = self._acks.get(client.key)
@@ -168,8 +207,11 @@ class Talk:
         if first:
             self.status = response.status
             assert self._half is not None
-            self.dialog = self._half.fork(response, self, self.endpoint.flows)
-            self.endpoint.open(self.dialog)
+            if self._early is not None and self._early.remote_tag == response.to_tag:
+                self.dialog = self._early
+            else:
+                self.dialog = self._half.fork(response, self, self.endpoint.flows)
+                self.endpoint.open(self.dialog)
         else:
             self.changes += 1
         assert self.dialog is not None
@@ -181,6 +223,10 @@ class Talk:
         elif self.kind == "reinvited":
             self.phone.later(1.0, self.change)
             self.phone.later(12 * TALK, self._hang_up)
+        elif self.kind in ("reliable", "talkative"):
+            if self.kind == "talkative":
+                self._talk("caller")
+            self.phone.later(16 * TALK, self._hang_up)
         elif self.kind != "hung-up":
             self.phone.later(TALK, self._hang_up)
 
@@ -192,6 +238,9 @@ class Talk:
         if self.kind == "hunted" and self.phone.name == "carrier":
             invite.reject(503, endpoint.new_token(), now)
             return
+        if self.kind == "rung-declined" and self.phone.name == "carrier":
+            self.phone.later(1.0, lambda then: invite.reject(603, endpoint.new_token(), then))
+            return
         tag = endpoint.new_token()
         self._invites[request.cseq[0]] = invite
         invite.user = self
@@ -202,11 +251,24 @@ class Talk:
             self.phone.later(1.0, lambda then: invite.reject(603, tag, then, reason))
         elif self.kind == "elsewhere":
             self.phone.later(1.0, lambda then: invite.reject(302, tag, then, b"Contact: <sip:x@y>\r\n"))
-        elif self.kind == "cancelled":
+        elif self.kind == "reliable":
+            self._ring_reliably(invite, 0.5, now)
+        elif self.kind in ("cancelled", "rung-declined"):
             # Should no CANCEL come through, nobody rings for ever.
             self.phone.later(200.0, lambda then: invite.awaits_final and invite.reject(480, tag, then))
         else:
             self.phone.later(1.0, lambda then: self._answer(invite, then))
+
+    def _ring_reliably(self, invite: InviteServer, every: float, now: float) -> None:
+        """Repeat a reliable provisional response until it is acknowledged (RFC 3262 3)."""
+        half = self._half
+        assert half is not None
+        if not invite.awaits_final or self._pracked:
+            return
+        self.endpoint.open(half)
+        lines = b"Require: 100rel\r\nRSeq: 7\r\n" + self._offer()[len(OFFER) :]
+        invite.respond(183, b"Session Progress", half.local_tag, lines, b"", now)
+        self.phone.later(every, lambda then: self._ring_reliably(invite, 2 * every, then))
 
     def _answer(self, invite: InviteServer, now: float) -> None:
         half = self._half
@@ -221,6 +283,7 @@ class Talk:
         """The caller gave up."""
         assert self._half is not None
         transaction.reject(487, self._half.local_tag, now)
+        self._close()
 
     def on_no_ack(self, _transaction: ServerTransaction, now: float) -> None:
         """Our 2xx was never acknowledged."""
@@ -241,6 +304,8 @@ class Talk:
             self.phone.later(TALK, self._hang_up)
         elif self.kind == "reinvited":
             self.phone.later(2 * TALK, self.change)
+        elif self.kind == "talkative":
+            self._talk("callee")
 
     def change(self, now: float) -> None:
         """Send a re-INVITE."""
@@ -254,8 +319,12 @@ class Talk:
 
     def _end(self, how: str) -> None:
         self.ended = how
-        if self.dialog is not None:
-            self.endpoint.close(self.dialog)
+        self._close()
+
+    def _close(self) -> None:
+        for dialog in (self.dialog, self._half, self._early):
+            if dialog is not None:
+                self.endpoint.close(dialog)
 
     def on_request(
         self, dialog: Dialog, transaction: ServerTransaction, request: Request, now: float
@@ -271,3 +340,7 @@ class Talk:
             transaction.respond(200, b"OK", b"", self._offer(), SDP, now)
         else:
             transaction.reject(200, b"", now)
+            if request.method == b"PRACK" and not self._pracked:
+                self._pracked = True
+                invite = next(iter(self._invites.values()))
+                self.phone.later(2.0, lambda then: self._answer(invite, then))

@@ -5,14 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.sip.message import Request
-from tests.helpers import HUNTING, SDP, End, Net, hang_up, text
-
-
-def begin(net: Net) -> tuple[Request, Request]:
-    """Send the INVITE: the caller's, and what the callee got of it."""
-    invite = net.pbx.invite()
-    net.pbx.take(100)
-    return invite, net.carrier.take_request("INVITE")
+from tests.helpers import HUNTING, SDP, End, Net, begin, hang_up, text
 
 
 def cancelled(net: Net, invite: Request) -> None:

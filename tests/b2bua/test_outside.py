@@ -123,28 +123,6 @@ def test_a_302_to_a_message_keeps_its_contact() -> None:
     net.assert_all_freed()
 
 
-def test_register_keeps_its_contacts_both_ways() -> None:
-    net = Net()
-    net.pbx.request(
-        "REGISTER",
-        uri="sip:reg@192.0.2.1",
-        contact=False,
-        headers="Contact: <sip:phone@192.0.2.77>;expires=60",
-    )
-    got = net.carrier.take_request("REGISTER")
-    assert got.lines(b"Contact") == [b"Contact: <sip:phone@192.0.2.77>;expires=60"]
-    net.carrier.reply(
-        got,
-        200,
-        contact=False,
-        headers="Contact: <sip:phone@192.0.2.77>;expires=55\nFeature-Caps: *;+sip.607",
-    )
-    response = net.pbx.take_response(200)
-    assert response.lines(b"Contact") == [b"Contact: <sip:phone@192.0.2.77>;expires=55"]
-    assert text(response, b"Feature-Caps") == "*;+sip.607"
-    net.assert_all_freed()
-
-
 def test_a_late_answer_to_a_relayed_request_is_dropped() -> None:
     net = Net()
     net.pbx.request("MESSAGE")
@@ -179,9 +157,7 @@ def test_options_to_the_gateway_may_have_no_hops_left_3261_11() -> None:
     net.assert_all_freed()
 
 
-@pytest.mark.parametrize(
-    ("method", "status"), [("INVITE", 405), ("MESSAGE", 405), ("REGISTER", 405), ("FOO", 501)]
-)
+@pytest.mark.parametrize(("method", "status"), [("INVITE", 405), ("MESSAGE", 405), ("FOO", 501)])
 def test_other_methods_to_the_gateway_itself_are_refused_with_allow_3261_8_2_1(
     method: str, status: int
 ) -> None:

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers import SDP, End, Net, establish, hang_up, text
+from tests.helpers import SDP, End, Net, hang_up, pair, text
 
 BOTH_WAYS = pytest.mark.parametrize("asking", ["caller", "callee"])
-
-
-def pair(net: Net, asking: str) -> tuple[End, End]:
-    """An established call's ends: the one that asks for a change, and the other."""
-    caller, callee = establish(net)
-    return (caller, callee) if asking == "caller" else (callee, caller)
-
-
-def reject_ack(end: End, sent_branch: bytes, seq: int) -> None:
-    """ACK a refusal: hop by hop, with the branch of its INVITE."""
-    end.request("ACK", seq, branch=sent_branch, contact=False)
 
 
 @BOTH_WAYS
@@ -80,7 +69,7 @@ def test_a_refused_reinvite_leaves_the_call_as_it_was(asking: str, status: int) 
     other.peer.reply(got, status, headers="Reason: Q.850;cause=1")
     assert other.peer.take_request("ACK").via.raw == got.via.raw
     response = one.peer.take_response(status)  # inside a dialog no rule rewrites
-    reject_ack(one, sent.via.branch, sent.cseq[0])
+    one.ack_refusal(sent)
     assert text(response, b"Reason") == "Q.850;cause=1"
     net.run(60)
     one.peer.nothing()
@@ -106,7 +95,7 @@ def test_a_reinvite_is_cancelled_and_the_call_goes_on_3261_9(asking: str) -> Non
     other.peer.reply(got, 487)
     other.peer.take("ACK")
     one.peer.take(487)
-    reject_ack(one, sent.via.branch, sent.cseq[0])
+    one.ack_refusal(sent)
     hang_up(other, one)
     net.assert_all_freed()
 
@@ -157,7 +146,7 @@ def test_a_reinvite_that_nobody_answers_gets_408_and_the_call_goes_on(asking: st
     one.peer.take(100)
     net.run(32.1)
     one.peer.take(408)
-    reject_ack(one, sent.via.branch, sent.cseq[0])
+    one.ack_refusal(sent)
     other.peer.forget()
     hang_up(one, other)  # what RFC 3261 12.2.1.2 asks of the one that asked
     net.assert_all_freed()
@@ -176,7 +165,7 @@ def test_a_reinvite_that_rings_for_ever_is_cancelled_3261_16_8(asking: str) -> N
     other.peer.reply(got, 487)
     other.peer.take("ACK")
     one.peer.take(487)
-    reject_ack(one, sent.via.branch, sent.cseq[0])
+    one.ack_refusal(sent)
     hang_up(one, other)
     net.assert_all_freed()
 
@@ -195,7 +184,7 @@ def test_a_bye_ends_a_reinvite_that_is_under_way_3261_15_1_2(asking: str, hangs_
     by.request("BYE", contact=False)
     to.peer.reply(to.peer.take_request("BYE"), 200)
     assert one.peer.take_response(487).cseq == sent.cseq
-    reject_ack(one, sent.via.branch, sent.cseq[0])
+    one.ack_refusal(sent)
     other.peer.reply(other.peer.take_request("CANCEL"), 200)
     by.peer.take(200)
     other.peer.reply(got, 487)
@@ -228,7 +217,7 @@ def test_invites_that_cross_get_491_each_3261_14_1(asking: str) -> None:
     got = other.peer.take_request("INVITE")
     crossing = other.request("INVITE", body=SDP)
     other.peer.take(491)
-    reject_ack(other, crossing.via.branch, crossing.cseq[0])
+    other.ack_refusal(crossing)
     one.peer.nothing()
     other.peer.reply(got, 200, body=SDP)
     one.peer.take(200)
@@ -254,7 +243,7 @@ def test_a_second_invite_before_the_first_is_done_gets_500_and_retry_after_3261_
     second = one.request("INVITE", body=SDP)
     refused = one.peer.take_response(500)
     assert 0 <= int(text(refused, b"Retry-After")) <= 10
-    reject_ack(one, second.via.branch, second.cseq[0])
+    one.ack_refusal(second)
     other.peer.nothing()
     other.peer.reply(got, 200, body=SDP)
     one.peer.take(200)
@@ -273,7 +262,7 @@ def test_an_invite_in_the_early_dialog_gets_500_3261_14_2() -> None:
     caller = End.of_caller(net.pbx, invite, net.pbx.take_response(180))
     second = caller.request("INVITE", body=SDP)
     assert b"Retry-After" in net.pbx.take_response(500).index
-    reject_ack(caller, second.via.branch, second.cseq[0])
+    caller.ack_refusal(second)
     net.carrier.nothing()
     net.carrier.reply(offer, 486)
     net.pbx.ack(invite, net.pbx.take_response(486))
@@ -292,7 +281,7 @@ def test_a_reinvite_before_the_ack_of_the_first_gets_491(side: str) -> None:
     asking = caller if side == "caller" else callee
     sent = asking.request("INVITE", body=SDP)
     asking.peer.take(491)
-    reject_ack(asking, sent.via.branch, sent.cseq[0])
+    asking.ack_refusal(sent)
     net.pbx.ack(invite, answer)
     net.carrier.take("ACK")
     hang_up(caller, callee)
@@ -403,7 +392,7 @@ def test_an_update_meets_a_reinvite_with_491_and_a_reinvite_an_update(asking: st
     got = other.peer.take_request("UPDATE")
     crossing = other.request("INVITE", body=SDP)
     other.peer.take(491)
-    reject_ack(other, crossing.via.branch, crossing.cseq[0])
+    other.ack_refusal(crossing)
     other.peer.reply(got, 200, body=SDP)
     one.peer.take(200)
     hang_up(one, other)

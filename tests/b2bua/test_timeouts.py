@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.helpers import CONFIG, HUNTING, SDP, End, Net, establish, text
 
 
@@ -164,6 +166,24 @@ def test_max_duration_hangs_up_both_sides() -> None:
     record = net.only_record
     assert (record.ended_by, record.end_reason) == ("gateway", "max_duration")
     assert 3600 <= record.ended_at - record.answered_at < 3600.1
+    net.assert_all_freed()
+
+
+@pytest.mark.parametrize(("caller", "callee"), [("10m", "1h"), ("1h", "10m"), ("10m", ""), ("", "10m")])
+def test_the_shorter_max_duration_of_both_trunks_holds(caller: str, callee: str) -> None:
+    config = CONFIG
+    for trunk, limit in (("pbx", caller), ("carrier", callee)):
+        if limit:
+            config = config.replace(f'name = "{trunk}"\n', f'name = "{trunk}"\nmax_duration = "{limit}"\n')
+    net = Net(config)
+    establish(net)
+    net.run(599.9)
+    net.pbx.nothing()
+    net.carrier.nothing()
+    net.run(0.2)
+    for peer in (net.pbx, net.carrier):
+        peer.reply(peer.take_request("BYE"), 200)
+    assert net.only_record.end_reason == "max_duration"
     net.assert_all_freed()
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from gateway.b2bua.call import Call
 from gateway.b2bua.leg import Leg
-from tests.b2bua.phones import Phone
-from tests.helpers import CARRIER, CARRIER2, HUNTING, PBX, Net, Weather
+from tests.b2bua.phones import TALKATIVE, Phone
+from tests.helpers import CARRIER, CARRIER2, HUNTING, PBX, Net, Weather, make_setup
 
 KINDS = {
     "answered": 200,
@@ -21,13 +21,25 @@ KINDS = {
     "elsewhere": 302,
     "cancelled": 487,
     "message": 200,
+    "reliable": 200,  # PRACK, and UPDATE in the early dialog
+    "talkative": 200,  # INFO, UPDATE, REFER, NOTIFY, MESSAGE, OPTIONS inside the dialog, from both sides
+    "rung": 200,  # two targets ring together
+    "rung-declined": 603,  # and one of them says no for all
 }
-CALLS = 200  # of each kind
+CALLS = 150  # of each kind
+ADDRESSES = {PBX: "pbx", CARRIER: "carrier", CARRIER2: "backup"}
+RUNG = """
+[[route]]
+called.regex = "^rung"
+to = ["carrier", "backup"]
+strategy = "parallel"
+"""
+CONFIG = HUNTING.replace("[[route]]", RUNG + "[[route]]", 1)
 
 
 def play(weather: Weather, kinds: list[str]) -> tuple[Net, list[Phone]]:
     """Have all these calls made, a few under way at any time, and let them come to their ends."""
-    net = Net(HUNTING, weather=weather)
+    net = Net(CONFIG, weather=weather)
     phones = [Phone(net, PBX, "pbx"), Phone(net, CARRIER, "carrier"), Phone(net, CARRIER2, "backup")]
     for kind in kinds:
         phones[0].call(kind)
@@ -62,12 +74,16 @@ def test_in_any_weather_calls_end_as_they_should(weather: Weather, lost: float) 
         if talk.status != KINDS[talk.kind]
         or (talk.dialog is not None and talk.ended in ("", "hanging up", "lost"))
         or (talk.kind == "reinvited" and talk.changes != 1)
+        or (talk.kind == "reliable" and talk.passed != {b"PRACK", b"UPDATE"})
+        or (talk.kind == "talkative" and talk.passed != {*TALKATIVE["caller"]})
     ]
     # Once in a while even seven INVITEs, or eleven BYEs, are lost: then the peer gives up, as it should.
     assert len(wrong) <= lost * len(kinds), wrong
     taken = [talk for phone in phones for talk in phone.taken if talk.kind == "reinvited"]
     # A change by the callee crosses both legs twice, so it meets twice the weather.
-    assert sum(talk.changes == 1 for talk in taken) >= (1 - 2 * lost) * len(taken)
+    assert sum(talk.changes == 1 for talk in taken) >= (1 - 4 * lost) * len(taken)
+    taken = [talk for phone in phones for talk in phone.taken if talk.kind == "talkative"]
+    assert sum(talk.passed == {*TALKATIVE["callee"]} for talk in taken) >= (1 - 4 * lost) * len(taken)
     calls = sum(kind != "message" for kind in kinds)
     assert (1 - lost) * calls <= len(net.records) <= calls
     assert all(record.ended_at > 0 for record in net.records)
@@ -85,7 +101,7 @@ def test_a_cancel_and_an_answer_that_cross_end_the_call_one_way_or_the_other() -
 
 
 def test_with_a_carrier_that_has_vanished_every_call_still_comes_to_its_end() -> None:
-    net = Net(HUNTING, weather=Weather(0.02, 0.1, loss=0.2, random=random.Random(7)))
+    net = Net(CONFIG, weather=Weather(0.02, 0.1, loss=0.2, random=random.Random(7)))
     phone = Phone(net, PBX, "pbx")
     for kind in list(KINDS) * 25:
         phone.call(kind)
@@ -97,6 +113,46 @@ def test_with_a_carrier_that_has_vanished_every_call_still_comes_to_its_end() ->
     assert statuses.pop("cancelled") == {487}
     assert set.union(*statuses.values()) == {408}  # for a MESSAGE it is the caller's own timer F
     assert_nothing_left(net, [phone])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_happens_a_call_never_outlives_its_timers(seed: int) -> None:
+    """Any kind of call, any weather, transports that break and phones that vanish or come back: in the end
+    each call has left one record, and the gateway holds nothing. (A call whose phones vanish ends by
+    `max_duration`.)
+    """
+    chance = random.Random(seed)
+    weather = Weather(
+        chance.random() * 0.2,
+        chance.random(),
+        loss=chance.random() * 0.6,
+        duplication=chance.random() * 0.4,
+        random=chance,
+    )
+    config = CONFIG.replace("[[trunk]]", '[[trunk]]\nmax_duration = "120s"')
+    net = Net(config, weather=weather)
+    phones = {address: Phone(net, address, name) for address, name in ADDRESSES.items()}
+    begun = 0
+    for _ in range(300):
+        kind = chance.choice([*KINDS, "crossing"])
+        chance.choice(list(phones.values())).call(kind)
+        begun += kind != "message"
+        net.run(chance.choice([0.0, 0.05, 0.5, 3.0]))
+        address = chance.choice(list(ADDRESSES))
+        match chance.randrange(40):
+            case 0:
+                net.endpoint.flow_lost(net.flows.get(net.local, address), net.now)
+            case 1 | 2:
+                net.stations.pop(address, None)  # vanishes, with all it has
+            case 3 | 4 | 5:
+                net.stations[address] = phones[address].endpoint  # comes back
+            case 6:
+                net.core.reload(make_setup(config))
+    net.run(400)
+    # Whoever vanished could not tell how it ended, but each INVITE that arrived has its record.
+    assert len(net.records) == net.core.begun <= begun
+    assert all(record.ended_at >= record.invited_at for record in net.records)
+    net.assert_all_freed()
 
 
 def test_calls_that_have_ended_need_no_garbage_collector() -> None:

@@ -29,7 +29,11 @@ PACKAGES = {"sipp": "sip-tester", "kamailio": "kamailio", "baresip": "baresip-co
 START_LIMIT = 15.0
 STOP_LIMIT = 20.0
 # What a scenario file says between @ signs when a test does not: see the files.
-DEFAULTS = {"LINGER": "200", "HEADERS": "Server: carrier"}
+DEFAULTS = {
+    "LINGER": "200",
+    "HEADERS": "Server: carrier",
+    "CALLER": "Subject: a word the gateway does not know",
+}
 
 DEAD_NUMBER_RULE = """\
 version = 1
@@ -243,19 +247,21 @@ class Lab:
         route: str = "",
         targets: Mapping[str, str] | None = None,
         more: str = "",
+        keys: Mapping[str, str] | None = None,
         every_trunk: str = "",
     ) -> Gateway:
         """Start the gateway between the PBX and `carriers` (port by trunk name), hunted in order unless
         `route`, further lines of the route to them, says otherwise.
 
         `targets` has the URIs of trunks whose calls go elsewhere, `more` what else the configuration says,
-        `every_trunk` what it says of each trunk.
+        `every_trunk` what it says of each trunk, `keys` what it says of a trunk by its name.
         """
         ports = carriers or {"carrier": self.carrier_port}
-        config = self.folder / "gateway.toml"
-        config.write_text(
-            more + self._config(ports, pbx_port or self.pbx_port, route, targets or {}, every_trunk)
+        settings = self._config(
+            ports, pbx_port or self.pbx_port, route, targets or {}, every_trunk, keys or {}
         )
+        config = self.folder / "gateway.toml"
+        config.write_text(more + settings)
         (self.folder / "rules.toml").write_text(rules)
         return self._start_gateway("--config", str(config))
 
@@ -283,6 +289,7 @@ class Lab:
         route: str,
         targets: Mapping[str, str],
         every_trunk: str,
+        keys: Mapping[str, str],
     ) -> str:
         trunks = [("pbx", "pbx", pbx_port), *((name, "carrier", port) for name, port in carriers.items())]
         names = ", ".join(f'"{name}"' for name in carriers)
@@ -292,7 +299,8 @@ class Lab:
                 'rules = "rules.toml"\ndrain = "2s"\n[console]\nlisten = ""\n[ledger]\nurl = ""',
                 *(
                     f'[[trunk]]\nname = "{name}"\nkind = "{kind}"\nsource = ["{self.at(port)}"]\n'
-                    f'target = ["{targets.get(name) or "sip:" + self.at(port)}"]\n{every_trunk}'
+                    f'target = ["{targets.get(name) or "sip:" + self.at(port)}"]\n'
+                    f"{every_trunk}\n{keys.get(name, '')}"
                     for name, kind, port in trunks
                 ),
                 f'[[route]]\nfrom = ["pbx"]\nto = [{names}]\n{route}\n'
@@ -326,6 +334,7 @@ class Lab:
         *,
         name: str = "caller",
         to: int | None = None,
+        port: int | None = None,
         calls: int = 1,
         rate: int = 10,
         limit: float = 30,
@@ -333,9 +342,10 @@ class Lab:
         extra: Sequence[str] = (),
         **marks: str,
     ) -> Sipp:
-        """Start SIPp as the PBX, calling the gateway (or port `to`)."""
+        """Start SIPp as the PBX (or at `port`), calling the gateway (or port `to`)."""
         target = (self.at(to or self.gateway_port), "-r", str(rate), "-l", str(calls))
-        return self._sipp(name, scenario, target, self.pbx_port, calls, limit, ("-t", over, *extra), marks)
+        bounds = ("-t", over, *extra)
+        return self._sipp(name, scenario, target, port or self.pbx_port, calls, limit, bounds, marks)
 
     def _sipp(
         self,
@@ -373,13 +383,23 @@ class Lab:
         path.write_text(text)
         return ("-sf", str(path))
 
-    def kamailio(self, port: int, carrier_port: int, tls_port: int = 0, tls: str = "") -> Peer:
+    def kamailio(
+        self,
+        port: int,
+        carrier_port: int,
+        tls_port: int = 0,
+        tls: str = "",
+        scenario: str = "kamailio",
+        **further: str,
+    ) -> Peer:
         """Start Kamailio as a record-routing proxy on `port` that sends calls to `carrier_port`; with
-        `tls_port`, also over TLS, with `tls` for further lines of its configuration.
+        `tls_port`, also over TLS, with `tls` for further lines of its configuration. `scenario` is the file
+        that says how, `further` what stands in it between @ signs.
         """
         need("kamailio")
-        text = (SCENARIOS / "kamailio.cfg").read_text()
+        text = (SCENARIOS / f"{scenario}.cfg").read_text()
         marks = {"@LISTEN@": self.at(port), "@CARRIER@": self.at(carrier_port)}
+        marks |= {f"@{mark}@": value for mark, value in further.items()}
         if tls_port:
             listen = f"listen=udp:@LISTEN@\nlisten=tls:{self.at(tls_port)}\nenable_tls=yes\n{tls}"
             marks = {"disable_tcp=yes": "tcp_children=1", "listen=udp:@LISTEN@": listen, **marks}

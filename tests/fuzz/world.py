@@ -33,6 +33,8 @@ trusted = true
 supports = ["607"]
 ring_timeout = "20s"
 max_duration = "90s"
+prack = "local"
+dialog_ping = 10
 [[trunk]]
 name = "carrier"
 kind = "carrier"
@@ -49,8 +51,10 @@ kind = "carrier"
 source = ["192.0.2.4"]
 target = ["sip:192.0.2.4:5060"]
 supports = ["608"]
+prack = "local"
+session_timer = "90s"
 ring_timeout = "15s"
-max_duration = "30s"
+max_duration = "80s"
 [[route]]
 from = ["pbx"]
 called.prefix = "9"
@@ -384,6 +388,8 @@ _EXTRAS: tuple[list[bytes], ...] = (
     [b'Reason: SIP;cause=603;text="v=analytics1;url=https://a.example";location=RLN, Q.850;cause=21'],
     [b"Retry-After: 120 (busy)", b'Warning: 399 h "why"', b"User-Agent: x"],
     [b"Require: 100rel", b"RSeq: 1", b"RAck: 1 1 INVITE"],
+    [b"Supported: timer, 100rel", b"Session-Expires: 100;refresher=uac", b"Allow: UPDATE"],
+    [b"Session-Expires: 5 ;refresher=uas;x", b"Min-SE: 9999", b"Require: timer, 100rel"],
     [b"RAck: 99999999999 1", b"Timestamp: 54.2 0.1"],
     [b"P-Asserted-Identity: <tel:+1>", b"Privacy: id", b"Max-Forwards: 0"],
     [b"Event: dialog;id=1", b"Expires: 60", b"Subscription-State: active;expires=99999999999"],

@@ -340,6 +340,8 @@ def test_the_raw_value_is_kept_for_what_passes() -> None:
         (b"SIP;cause=0", 0),
         (b'SIP;cause="603"', 603),
         (b"SIP;cause=603;cause=486", 603),
+        (b"SIP;cause=603;", 603),
+        (b"SIP;cause=603 ;", 603),
     ],
 )
 def test_a_cause_that_is_no_number_is_none(value: bytes, cause: int | None) -> None:

@@ -373,6 +373,17 @@ def test_a_header_line_as_long_as_the_limit_is_read_and_one_octet_more_is_owed_5
     assert error.request.via.host == b"192.0.2.1"
 
 
+def test_a_start_line_longer_than_the_limit_is_owed_414_3261_21_4_14() -> None:
+    uri = b"sip:" + b"x" * (MAX_LINE - len(b"INVITE sip: SIP/2.0"))
+    assert request(invite().replace(b"sip:b@example.com", uri, 1)).uri == uri
+    error = refused(invite().replace(b"sip:b@example.com", uri + b"x", 1))
+    assert (error.why, error.status) == ("start line too long", 414)
+    assert error.request is not None
+    with pytest.raises(MalformedMessageError, match="start line too long") as caught:
+        parse(b"SIP/2.0 486 " + b"x" * MAX_LINE + b"\r\n\r\n")
+    assert caught.value.request is None
+
+
 def test_the_limit_counts_for_well_known_headers_and_over_folds() -> None:
     assert refused(invite(b"Subject: " + b"x" * MAX_LINE + b"\r\n")).status == 513
     error = refused(

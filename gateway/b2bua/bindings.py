@@ -1,0 +1,216 @@
+"""REGISTER of a PBX on its way to a registrar trunk: each Contact mapped both ways (RFC 3261 10).
+
+The registrar is told a contact of ours in place of each of the PBX's, so that calls to it come through the
+gateway; the PBX is told its own contacts in the answer. What stands with a contact (expires, q, instance ids)
+passes as it came, and so does ``*``. A binding lives as long as the registrar grants; the table of them is
+bounded.
+"""
+
+from __future__ import annotations
+
+from gateway.routing.route import Plan, hop_to
+from gateway.routing.trunk import Target, Trunk, TrunkTable
+from gateway.sip.dialog import contact_uri
+from gateway.sip.endpoint import Endpoint
+from gateway.sip.errors import MalformedError
+from gateway.sip.flow import Local
+from gateway.sip.message import Request, Response, Row, unfold
+from gateway.sip.uri import Uri, parse_uri
+
+from .contacts import ContactTable, ContactValue, expires_of, our_contact, read_contacts
+
+MAX_BINDINGS = 50_000
+MAX_CONTACTS = 16
+"""Contacts of one address of record."""
+_DEFAULT_EXPIRES = 3600  # RFC 3261 10.2.1.1 leaves it to the registrar; this is what most take
+_LONGEST = 7 * 86_400  # seconds; a registrar that grants more is not believed
+_UNCONFIRMED = 40.0  # seconds that a binding waits for the answer, and for credentials
+_SWEEP = 60.0  # seconds between two looks for what has expired
+_FEATURE_607 = b"+sip.607"
+
+
+class Binding:
+    """One contact of a PBX under one address of record, and the token it has towards the registrar."""
+
+    __slots__ = ("contact", "expires_at", "is_confirmed", "registrar", "source", "token")
+
+    def __init__(self, source: str, registrar: str, contact: bytes, token: bytes, expires_at: float) -> None:
+        self.source = source
+        self.registrar = registrar
+        self.contact = contact
+        self.token = token
+        self.expires_at = expires_at
+        self.is_confirmed = False
+
+    def reach(self, _request: Request, uri: Uri, trunks: TrunkTable, now: float) -> tuple[Uri, Plan | None]:
+        """Return the PBX's contact, byte for byte, and the way to it; no way once it has expired."""
+        trunk = trunks.by_name.get(self.source)
+        if trunk is None or self.expires_at <= now:
+            return uri, Plan((), "serial")
+        wanted = contact_uri(b"<%b>" % self.contact)
+        contact = parse_uri(wanted)
+        secure = contact.scheme == b"sips"
+        transport = (
+            (contact.param(b"transport") or (b"tls" if secure else b"udp")).decode("ascii", "replace").lower()
+        )
+        port = contact.port or (5061 if transport == "tls" else 5060)
+        target = Target(wanted, contact.host.strip(b"[]").decode(), port, transport, not contact.port)
+        return contact, Plan((hop_to(trunk, target, wanted),), "serial")
+
+
+class TooManyContactsError(Exception):
+    """A REGISTER that would make the table grow beyond its bounds; ``status`` is owed to the peer."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__("too many contacts")
+        self.status = status
+
+
+class Bindings:
+    """The bindings in force. ``contacts`` is where requests look for them."""
+
+    def __init__(self, endpoint: Endpoint, contacts: ContactTable) -> None:
+        self._endpoint = endpoint
+        self._contacts = contacts
+        # By registrar and address of record, then by trunk and contact.
+        self._bound: dict[tuple[str, bytes], dict[tuple[str, bytes], Binding]] = {}
+        self._count = 0
+        self._is_sweeping = False
+
+    def __len__(self) -> int:
+        return self._count
+
+    def begin(
+        self, request: Request, source: Trunk, registrar: Trunk, local: Local, now: float
+    ) -> Registering:
+        """Take a REGISTER from ``source`` that goes on to ``registrar`` from ``local``.
+
+        Raises TooManyContactsError, and MalformedError for a Contact that cannot be read.
+        """
+        return Registering(self, request, source.name, registrar, local, now)
+
+    def bind(self, key: tuple[str, bytes], source: str, contact: bytes, now: float) -> Binding:
+        """Return the binding of a contact, made on first need. Raises TooManyContactsError."""
+        bound = self._bound.get(key, {})
+        binding = bound.get((source, contact))
+        if binding is None:
+            if len(bound) >= MAX_CONTACTS:
+                raise TooManyContactsError(403)
+            if self._count >= MAX_BINDINGS:
+                raise TooManyContactsError(503)
+            binding = Binding(source, key[0], contact, self._endpoint.new_token(), 0.0)
+            self._bound.setdefault(key, bound)[source, contact] = binding
+            self._contacts[binding.token] = binding
+            self._count += 1
+        binding.expires_at = max(binding.expires_at, now + _UNCONFIRMED)
+        if not self._is_sweeping:
+            self._is_sweeping = True
+            self._endpoint.timers.at(now + _SWEEP, self)
+        return binding
+
+    def of(self, key: tuple[str, bytes]) -> dict[bytes, Binding]:
+        """Return the bindings of an address of record at a registrar, by token."""
+        return {binding.token: binding for binding in self._bound.get(key, {}).values()}
+
+    def drop(self, key: tuple[str, bytes], binding: Binding) -> None:
+        """Forget a binding."""
+        bound = self._bound[key]
+        del bound[binding.source, binding.contact]
+        if not bound:
+            del self._bound[key]
+        del self._contacts[binding.token]
+        self._count -= 1
+
+    def on_timer(self, now: float) -> None:
+        """Drop what has expired."""
+        for key, bound in list(self._bound.items()):
+            for binding in list(bound.values()):
+                if binding.expires_at <= now:
+                    self.drop(key, binding)
+        self._is_sweeping = bool(self._bound)
+        if self._is_sweeping:
+            self._endpoint.timers.at(now + _SWEEP, self)
+
+
+class Registering:
+    """One REGISTER on its way. ``rows`` are its header rows as the registrar gets them."""
+
+    __slots__ = ("_asked", "_bindings", "_key", "_registrar", "rows")
+
+    def __init__(
+        self, bindings: Bindings, request: Request, source: str, registrar: Trunk, local: Local, now: float
+    ) -> None:
+        self._bindings = bindings
+        self._registrar = registrar
+        self._key = (registrar.name, request.receiver.uri)
+        self._asked: dict[bytes, int] = {}  # seconds, by token
+        otherwise = expires_of(request)
+        if otherwise is None:
+            otherwise = _DEFAULT_EXPIRES
+        self.rows: list[Row] = []
+        for key, line in request.rows:
+            value = unfold(line.partition(b":")[2]) if key == b"Contact" else b"*"
+            if value == b"*":
+                self.rows.append((key, line))
+                continue
+            said = []
+            for item in read_contacts(value):
+                binding = bindings.bind(self._key, source, item.uri, now)
+                self._asked[binding.token] = otherwise if item.expires is None else item.expires
+                said.append(item.before + our_contact(local, binding.token) + item.after)
+            self.rows.append((key, b"Contact: " + b", ".join(said)))
+
+    def answered(self, response: Response, now: float) -> None:
+        """Take the 2xx: it lists every binding there is now, and for how long (RFC 3261 10.2.4, 10.3). Its
+        rows become what the PBX gets.
+        """
+        known = self._bindings.of(self._key)
+        otherwise = expires_of(response)
+        granted: dict[bytes, int] = {}
+        if b"Contact" not in response.index:
+            # Against 10.3, some registrars list nothing: then what was asked for was granted.
+            granted.update(self._asked)
+        rows: list[Row] = []
+        for key, line in response.rows:
+            if key == b"Contact":
+                line = self._map_back(line, known, granted, otherwise)
+            rows.append((key, line))
+        for token, binding in known.items():
+            seconds = granted.get(token, 0)
+            if seconds:
+                binding.is_confirmed = True
+                binding.expires_at = now + min(seconds, _LONGEST)
+            elif binding.is_confirmed or token in self._asked:
+                self._bindings.drop(self._key, binding)
+        if 607 in self._registrar.supports and not _says_607(response):
+            rows.append((b"Feature-Caps", b"Feature-Caps: *;" + _FEATURE_607))  # RFC 8197 6, RFC 6809 4.3
+        response.rows = rows
+
+    def _map_back(
+        self, line: bytes, known: dict[bytes, Binding], granted: dict[bytes, int], otherwise: int | None
+    ) -> bytes:
+        """Return a Contact line with the PBX's own contacts; one that cannot be read passes as it came."""
+        try:
+            items = read_contacts(unfold(line.partition(b":")[2]))
+            tokens = [parse_uri(item.uri).user for item in items]
+        except MalformedError:
+            return line
+        if known.keys().isdisjoint(tokens):
+            return line
+        said = []
+        for item, token in zip(items, tokens, strict=True):
+            uri = item.uri
+            if token in known:
+                uri = known[token].contact
+                granted[token] = self._seconds(item, token, otherwise)
+            said.append(item.before + uri + item.after)
+        return b"Contact: " + b", ".join(said)
+
+    def _seconds(self, item: ContactValue, token: bytes, otherwise: int | None) -> int:
+        if item.expires is not None:
+            return item.expires
+        return self._asked.get(token, _DEFAULT_EXPIRES) if otherwise is None else otherwise
+
+
+def _says_607(response: Response) -> bool:
+    return any(_FEATURE_607 in value.lower() for value in response.values(b"Feature-Caps"))

@@ -1,0 +1,325 @@
+"""REGISTER of a PBX through the gateway to a registrar trunk (RFC 3261 10, RFC 8197 6)."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from gateway.b2bua import bindings
+from gateway.sip.message import Request, Response
+from tests.helpers import CONFIG, SDP, Address, Net, hang_up, text
+from tests.helpers import End as Ends
+
+REGISTRAR = CONFIG.replace(
+    'target = ["sip:192.0.2.3:5060"]', 'target = ["sip:192.0.2.3"]\nsupports = ["607"]'
+)
+PHONE: Address = ("192.0.2.77", 5066)
+AOR = "<sip:alice@example.org>"
+OURS = re.compile(r"<sip:(t[0-9]+)@192\.0\.2\.1:5060>")
+
+
+def register(net: Net, *contacts: str, expires: int | None = 600, **more: str) -> Request:
+    """The PBX registers contacts for alice; what the registrar gets of it."""
+    lines = [f"Contact: {contact}" for contact in contacts]
+    if expires is not None:
+        lines.append(f"Expires: {expires}")
+    headers = "\n".join(lines) + "\n" + more.pop("headers", "")
+    uri = more.pop("uri", "sip:192.0.2.1")
+    net.pbx.request("REGISTER", uri=uri, from_=f"{AOR};tag=1", to=AOR, contact=False, headers=headers)
+    return net.carrier.take_request("REGISTER")
+
+
+def granted(net: Net, got: Request, *contacts: str, headers: str = "") -> Response:
+    """The registrar answers with these contacts; what the PBX gets of it."""
+    lines = [f"Contact: {contact}" for contact in contacts]
+    net.carrier.reply(got, 200, contact=False, headers="\n".join([*lines, headers]))
+    return net.pbx.take_response(200)
+
+
+def token_of(line: str) -> str:
+    """The user part of our contact in a header line."""
+    found = OURS.search(line)
+    assert found, line
+    return found[1]
+
+
+def bound(net: Net, expires: int = 600) -> str:
+    """One phone is registered; the token that the registrar knows it by."""
+    got = register(net, "<sip:alice@192.0.2.77:5066>")
+    token = token_of(text(got, b"Contact"))
+    granted(net, got, f"<sip:{token}@192.0.2.1:5060>;expires={expires}")
+    return token
+
+
+def test_a_register_to_the_gateway_goes_to_the_registrar_s_domain_3261_10_2() -> None:
+    net = Net(REGISTRAR)
+    got = register(net, "<sip:alice@192.0.2.77>", headers="Path: <sip:p1;lr>\nSupported: path")
+    assert got.uri == b"sip:192.0.2.3"
+    assert (text(got, b"To"), text(got, b"Expires")) == (AOR, "600")
+    assert (text(got, b"Path"), text(got, b"Supported")) == ("<sip:p1;lr>", "path")
+    response = granted(net, got, headers="Service-Route: <sip:s1;lr>\nPath: <sip:p1;lr>")
+    assert (text(response, b"Service-Route"), text(response, b"Path")) == ("<sip:s1;lr>", "<sip:p1;lr>")
+
+
+def test_a_register_without_a_route_gets_404() -> None:
+    net = Net(REGISTRAR.replace('from = ["pbx"]', 'from = ["backup"]'))
+    net.pbx.request("REGISTER", uri="sip:192.0.2.1", headers="Expires: 60")
+    net.pbx.take(404)
+    assert not net.core.contacts
+    net.assert_all_freed()
+
+
+def test_each_contact_is_mapped_both_ways_and_its_parameters_pass_3261_10_3() -> None:
+    net = Net(REGISTRAR)
+    got = register(
+        net,
+        '"<sip:alice@192.0.2.77>" <sip:alice@192.0.2.77>;q=0.7;+sip.instance="<urn:uuid:1>", '
+        "sip:alice@192.0.2.78;expires=60;q=0.1",
+        "<sip:alice@192.0.2.79>",
+    )
+    first, second = (line.decode() for line in got.lines(b"Contact"))
+    tokens = OURS.findall(first)
+    assert first == (
+        f'Contact: "<sip:alice@192.0.2.77>" <sip:{tokens[0]}@192.0.2.1:5060>;q=0.7;'
+        '+sip.instance="<urn:uuid:1>", '
+        f"sip:{re.findall('sip:(t[0-9]+)@', first)[1]}@192.0.2.1:5060;expires=60;q=0.1"
+    )
+    other, third = re.findall("sip:(t[0-9]+)@", first)[1], token_of(second)
+    response = granted(
+        net,
+        got,
+        f'<sip:{tokens[0]}@192.0.2.1:5060>;expires=599;q=0.7;+sip.instance="<urn:uuid:1>"',
+        f"<sip:{other}@192.0.2.1:5060>;expires=55, <sip:{third}@192.0.2.1:5060>;expires=599",
+        "<sip:alice@198.51.100.9>;expires=7",
+    )
+    assert [line.decode() for line in response.lines(b"Contact")] == [
+        'Contact: <sip:alice@192.0.2.77>;expires=599;q=0.7;+sip.instance="<urn:uuid:1>"',
+        "Contact: <sip:alice@192.0.2.78>;expires=55, <sip:alice@192.0.2.79>;expires=599",
+        "Contact: <sip:alice@198.51.100.9>;expires=7",  # registered elsewhere
+    ]
+    assert len({tokens[0], other, third}) == len(net.core.bindings) == 3
+
+
+def test_a_refresh_names_the_contact_that_the_registrar_knows_3261_10_2_4() -> None:
+    net = Net(REGISTRAR)
+    token = bound(net)
+    again = register(net, "<sip:alice@192.0.2.77:5066>")
+    assert token_of(text(again, b"Contact")) == token
+
+
+def test_a_call_to_the_registered_contact_reaches_the_phone_by_its_own_uri_3261_16_6() -> None:
+    net = Net(REGISTRAR)
+    phone = net.peer(PHONE, "alice")
+    got = register(net, "<sip:al%69ce;x=1@192.0.2.77:5066;ob;transport=udp>")
+    token = token_of(text(got, b"Contact"))
+    granted(net, got, f"<sip:{token}@192.0.2.1:5060>;expires=600")
+    invite = net.carrier.invite(uri=f"sip:{token}@192.0.2.1:5060", to=AOR)
+    net.carrier.take(100)
+    offer = phone.take_request("INVITE")
+    assert offer.uri == b"sip:al%69ce;x=1@192.0.2.77:5066;ob;transport=udp"
+    phone.reply(offer, 200, body=SDP)
+    answer = net.carrier.take_response(200)
+    net.carrier.ack(invite, answer)
+    phone.take("ACK")
+    hang_up(Ends.of_caller(net.carrier, invite, answer), Ends.of_callee(phone, offer))
+    record = net.only_record
+    assert (record.caller_trunk, record.callee_trunk) == ("carrier", "pbx")
+
+
+def test_other_requests_to_the_registered_contact_reach_the_phone_too() -> None:
+    net = Net(REGISTRAR)
+    phone = net.peer(PHONE, "alice")
+    token = bound(net)
+    for method in ("MESSAGE", "NOTIFY", "OPTIONS"):
+        net.carrier.request(method, uri=f"sip:{token}@192.0.2.1", to=AOR)
+        got = phone.take_request(method)
+        assert got.uri == b"sip:alice@192.0.2.77:5066"
+        phone.reply(got, 200)
+        net.carrier.take(200)
+
+
+def test_the_contact_means_nothing_to_another_trunk() -> None:
+    net = Net(REGISTRAR)
+    phone = net.peer(PHONE, "alice")
+    token = bound(net)
+    net.backup.invite(uri=f"sip:{token}@192.0.2.1")
+    net.backup.take(100)
+    phone.nothing()
+    assert net.pbx.take_request("INVITE").uri == f"sip:{token}@192.0.2.2:5060".encode()  # as any number
+
+
+def test_a_contact_lives_as_long_as_the_registrar_grants() -> None:
+    net = Net(REGISTRAR)
+    token = bound(net, expires=90)
+    net.run(89)
+    phone = net.peer(PHONE, "alice")
+    net.carrier.request("MESSAGE", uri=f"sip:{token}@192.0.2.1")
+    phone.reply(phone.take_request("MESSAGE"), 200)
+    net.carrier.take(200)
+    net.run(1.1)
+    net.carrier.request("MESSAGE", uri=f"sip:{token}@192.0.2.1")
+    net.carrier.take(404)
+    phone.nothing()
+    net.run(60)
+    assert len(net.core.bindings) == len(net.core.contacts) == 0
+    net.assert_all_freed()
+
+
+@pytest.mark.parametrize("contacts", [("*",), ("<sip:alice@192.0.2.77:5066>",)])
+def test_contacts_are_removed_all_by_star_or_one_by_zero_3261_10_2_2(contacts: tuple[str, ...]) -> None:
+    net = Net(REGISTRAR)
+    token = bound(net)
+    got = register(net, *contacts, expires=0)
+    said = text(got, b"Contact")
+    assert said == "*" if contacts == ("*",) else token_of(said) == token
+    granted(net, got)
+    assert len(net.core.bindings) == len(net.core.contacts) == 0
+
+
+def test_a_contact_that_the_registrar_lists_no_more_is_forgotten_3261_10_2_4() -> None:
+    net = Net(REGISTRAR)
+    bound(net)
+    got = register(net, "<sip:alice@192.0.2.78>")
+    token = token_of(text(got, b"Contact"))
+    granted(net, got, f"<sip:{token}@192.0.2.1:5060>;expires=600")
+    assert list(net.core.contacts) == [token.encode()]
+
+
+def test_a_contact_whose_own_register_is_under_way_is_not_forgotten_by_another_s_answer() -> None:
+    net = Net(REGISTRAR)
+    first = register(net, "<sip:alice@192.0.2.77>")
+    second = register(net, "<sip:alice@192.0.2.78>")
+    granted(net, first, f"{text(first, b'Contact')};expires=600")
+    granted(net, second, f"{text(first, b'Contact')};expires=600, {text(second, b'Contact')};expires=600")
+    assert len(net.core.bindings) == 2
+
+
+def test_a_registrar_that_grants_for_ever_is_believed_for_a_week() -> None:
+    net = Net(REGISTRAR)
+    bound(net, expires=4_000_000_000)
+    net.run(7 * 86_400 - 60)
+    assert len(net.core.bindings) == 1
+    net.run(120)
+    assert len(net.core.bindings) == 0
+
+
+def test_a_registrar_that_lists_nothing_has_granted_what_was_asked() -> None:
+    net = Net(REGISTRAR)
+    granted(net, register(net, "<sip:alice@192.0.2.78>", expires=120))
+    net.run(61)
+    assert len(net.core.bindings) == 1
+    net.run(120)
+    assert len(net.core.bindings) == 0
+
+
+def test_a_fetch_shows_the_phone_its_own_contacts_3261_10_2_3() -> None:
+    net = Net(REGISTRAR)
+    token = bound(net)
+    got = register(net, expires=None)
+    assert b"Contact" not in got.index
+    response = granted(net, got, f"<sip:{token}@192.0.2.1:5060>;expires=300")
+    assert text(response, b"Contact") == "<sip:alice@192.0.2.77:5066>;expires=300"
+
+
+def test_a_challenge_and_a_423_pass_and_the_binding_waits_for_them_3261_10_2_8() -> None:
+    net = Net(REGISTRAR)
+    got = register(net, "<sip:alice@192.0.2.77>", expires=10)
+    token = token_of(text(got, b"Contact"))
+    net.carrier.reply(got, 401, headers='WWW-Authenticate: Digest realm="r", nonce="n"')
+    assert b"WWW-Authenticate" in net.pbx.take_response(401).index
+    again = register(net, "<sip:alice@192.0.2.77>", expires=10, headers='Authorization: Digest username="a"')
+    assert text(again, b"Authorization") == 'Digest username="a"'
+    assert token_of(text(again, b"Contact")) == token
+    net.carrier.reply(again, 423, headers="Min-Expires: 60")
+    assert text(net.pbx.take_response(423), b"Min-Expires") == "60"
+    assert len(net.core.bindings) == 1
+    net.assert_all_freed()
+    assert len(net.core.bindings) == 0
+
+
+@pytest.mark.parametrize(
+    ("listed", "emitted"),
+    [
+        ("", ["*;+sip.607"]),
+        ("Feature-Caps: *;+sip.607", ["*;+sip.607"]),
+        ("Feature-Caps: *;+g.x, *;+SIP.607", ["*;+g.x, *;+SIP.607"]),
+        ("Feature-Caps: *;+g.x", ["*;+g.x", "*;+sip.607"]),
+    ],
+)
+def test_a_registrar_that_processes_607_is_said_to_once_8197_6(listed: str, emitted: list[str]) -> None:
+    net = Net(REGISTRAR)
+    got = register(net, "<sip:alice@192.0.2.77>")
+    contact = text(got, b"Contact")
+    response = granted(net, got, contact, headers=listed)
+    assert [value.decode() for value in response.values(b"Feature-Caps")] == emitted
+
+
+def test_607_is_not_claimed_for_a_registrar_without_it_nor_in_a_rejection() -> None:
+    net = Net()
+    got = register(net, "<sip:alice@192.0.2.77>")
+    assert b"Feature-Caps" not in granted(net, got, text(got, b"Contact")).index
+    net = Net(REGISTRAR)
+    net.carrier.reply(register(net, "<sip:alice@192.0.2.77>"), 403)
+    assert b"Feature-Caps" not in net.pbx.take_response(403).index
+
+
+def test_contacts_of_one_address_are_bounded() -> None:
+    net = Net(REGISTRAR)
+    many = ", ".join(f"<sip:alice@192.0.2.77:{port}>" for port in range(5000, 5017))
+    net.pbx.request("REGISTER", uri="sip:192.0.2.1", contact=False, headers=f"Contact: {many}")
+    net.pbx.take(403)
+    net.carrier.nothing()
+
+
+def test_contacts_of_all_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bindings, "MAX_BINDINGS", 3)
+    net = Net(REGISTRAR)
+    for number in range(4):
+        headers = f"Contact: <sip:a{number}@192.0.2.77>"
+        net.pbx.request(
+            "REGISTER", uri="sip:192.0.2.1", to=f"<sip:a{number}@x>", contact=False, headers=headers
+        )
+    net.pbx.take(503)
+    assert len(net.core.bindings) == 3
+    net.assert_all_freed()
+    assert len(net.core.bindings) == len(net.core.contacts) == 0
+
+
+@pytest.mark.parametrize(
+    "contact",
+    ["<sip:", '"', "<tel:1>", "<sip:t1@192.0.2.1>;expires=99999999999999", "*", "sip:t999@h, ,", "<sip:@>;q"],
+)
+def test_whatever_contact_a_registrar_answers_with_passes_or_is_mapped(contact: str) -> None:
+    net = Net(REGISTRAR)
+    got = register(net, "<sip:alice@192.0.2.77>")
+    response = granted(net, got, contact)
+    assert text(response, b"Contact") == contact.strip()
+
+
+@pytest.mark.parametrize(
+    ("contact", "status"),
+    [
+        ("<tel:+15550100>", 503),
+        ("<sip:alice@phones.invalid>", 503),
+        ("<sip:alice@192.0.2.77;transport=sctp>", 503),
+    ],
+)
+def test_a_contact_that_cannot_be_reached_is_a_rejection_and_no_more(contact: str, status: int) -> None:
+    net = Net(REGISTRAR)
+    got = register(net, contact)
+    token = token_of(text(got, b"Contact"))
+    granted(net, got, f"<sip:{token}@192.0.2.1:5060>;expires=600")
+    invite = net.carrier.invite(uri=f"sip:{token}@192.0.2.1")
+    net.carrier.take(100)
+    net.carrier.ack(invite, net.carrier.take_response(status))
+
+
+def test_headers_in_a_contact_are_no_part_of_the_request_uri_3261_19_1_1() -> None:
+    net = Net(REGISTRAR)
+    phone = net.peer(PHONE, "alice")
+    got = register(net, "<sip:alice@192.0.2.77:5066?Subject=x>")
+    token = token_of(text(got, b"Contact"))
+    granted(net, got, f"<sip:{token}@192.0.2.1:5060>;expires=600")
+    net.carrier.request("MESSAGE", uri=f"sip:{token}@192.0.2.1")
+    assert phone.take_request("MESSAGE").uri == b"sip:alice@192.0.2.77:5066"

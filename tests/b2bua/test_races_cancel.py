@@ -1,0 +1,109 @@
+"""CANCEL that comes too early, too late or for something else, and answers that cross it (RFC 3261 9).
+
+The plain crossings (before any 1xx, after each of them, against a 2xx and a rejection) are in test_cancel.py.
+"""
+
+from __future__ import annotations
+
+from tests.helpers import SDP, End, Net, begin, hang_up, rebuild
+
+
+def test_a_cancel_that_overtakes_its_invite_gets_481_and_the_call_goes_on_3261_9_2() -> None:
+    net = Net()
+    net.weather.loss = 1.0
+    invite = net.pbx.invite()
+    net.weather.loss = 0.0
+    net.pbx.cancel(invite)
+    net.pbx.take(481)
+    net.pbx.again(invite)
+    net.pbx.take(100)
+    offer = net.carrier.take_request("INVITE")
+    net.carrier.reply(offer, 180)
+    # The caller gives up in another way: its CANCEL has had its answer.
+    End.of_caller(net.pbx, invite, net.pbx.take_response(180)).request("BYE", contact=False)
+    net.pbx.take(200)
+    net.pbx.ack(invite, net.pbx.take_response(487))
+    net.carrier.take("CANCEL")
+    net.assert_all_freed()
+
+
+def test_a_cancel_with_another_branch_cancels_nothing_3261_9_1() -> None:
+    net = Net()
+    invite, offer = begin(net)
+    net.carrier.reply(offer, 100)
+    other = rebuild(invite).replace(b"INVITE", b"CANCEL").replace(invite.via.branch, b"z9hG4bKother")
+    net.pbx.send(other)
+    net.pbx.take(481)
+    net.carrier.nothing()
+    net.carrier.reply(offer, 486)
+    net.carrier.take("ACK")
+    net.pbx.take(486)
+    net.assert_all_freed()
+
+
+def test_a_cancel_from_the_callee_cancels_nothing_3261_9_2() -> None:
+    net = Net()
+    _invite, offer = begin(net)
+    net.carrier.send(rebuild(offer).replace(b"INVITE sip", b"CANCEL sip").replace(b"1 INVITE", b"1 CANCEL"))
+    net.carrier.take(481)
+    net.carrier.reply(offer, 486)
+    net.carrier.take("ACK")
+    net.pbx.take(486)
+    net.assert_all_freed()
+
+
+def test_each_2xx_after_the_cancel_is_acknowledged_and_hung_up_once_3261_9_1() -> None:
+    net = Net()
+    invite, offer = begin(net)
+    net.carrier.reply(offer, 180)
+    net.pbx.take(180)
+    net.pbx.cancel(invite)
+    net.pbx.take(200)
+    net.pbx.ack(invite, net.pbx.take_response(487))
+    net.carrier.reply(net.carrier.take_request("CANCEL"), 200)
+    for _ in range(3):  # the callee's 2xx comes again, as if our ACK was lost
+        net.carrier.reply(offer, 200, body=SDP)
+    assert net.carrier.take_request("ACK").to_tag == b"carrier"
+    bye = net.carrier.take_request("BYE")
+    net.carrier.take("ACK")
+    net.carrier.take("ACK")
+    net.carrier.reply(bye, 200)
+    net.carrier.reply(offer, 200, tag="another-phone", body=SDP)  # a fork that answered as well
+    assert net.carrier.take_request("ACK").to_tag == b"another-phone"
+    net.carrier.reply(net.carrier.take_request("BYE"), 200)
+    net.pbx.nothing()
+    net.assert_all_freed()
+
+
+def test_a_cancel_and_the_answer_cross_on_the_wire_of_the_caller_3261_9_2() -> None:
+    """The 2xx is out when the CANCEL comes: 200 for the CANCEL, and the call stands until a BYE ends it."""
+    net = Net()
+    invite, offer = begin(net)
+    net.carrier.reply(offer, 200, body=SDP)
+    net.pbx.cancel(invite)
+    answer = net.pbx.take_response(200)
+    assert answer.cseq[1] == b"INVITE"
+    assert net.pbx.take_response(200).cseq[1] == b"CANCEL"
+    net.carrier.nothing()
+    net.pbx.ack(invite, answer)
+    net.carrier.take("ACK")
+    hang_up(End.of_caller(net.pbx, invite, answer), End.of_callee(net.carrier, offer))
+    net.assert_all_freed()
+
+
+def test_late_18x_and_rejections_after_the_cancel_change_nothing_3261_9_2() -> None:
+    net = Net()
+    invite, offer = begin(net)
+    net.pbx.cancel(invite)
+    net.pbx.take(200)
+    net.pbx.ack(invite, net.pbx.take_response(487))
+    net.carrier.reply(offer, 180)
+    net.carrier.reply(net.carrier.take_request("CANCEL"), 200)
+    net.carrier.reply(offer, 183, tag="late")
+    net.carrier.reply(offer, 603)  # instead of 487: some do
+    net.carrier.take("ACK")
+    net.carrier.reply(offer, 180)
+    net.pbx.nothing()
+    net.carrier.nothing()
+    assert net.only_record.emitted_status == 487
+    net.assert_all_freed()
