@@ -26,6 +26,7 @@ test: .venv/installed-test peers  ## run the whole test suite
 
 bench: .venv/installed-test peers  ## measure the hot path, and calls against Kamailio (five minutes)
 	@$(BIN)/python bench/hotpath.py
+	@$(BIN)/python bench/rules.py
 	@$(BIN)/python bench/cps.py --seconds 10 --repeats 2
 
 lint: style types layers dependencies  ## all checks that run nothing

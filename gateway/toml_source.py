@@ -1,11 +1,14 @@
 """TOML text that remembers where each of its keys stands.
 
-tomllib reads the values but forgets the lines, and a message for a person needs them: "gateway.toml:31:
-trunk[carrier].source[1]: ...". So the text is read twice: by tomllib, which also proves that it is TOML, and
-by `_Scanner`, a small walk over the same text that keeps only `path -> line`. The walk may lean on tomllib's
-proof: on valid text it needs no error handling, and on invalid text it serves only to find the statement in
-which reading stopped, because tomllib names the place where it gave up (often far below an unclosed bracket)
-and a person wants the line to repair.
+tomli reads the values but forgets the lines, and a message for a person needs them: "gateway.toml:31:
+trunk[carrier].source[1]: ...". So the text is read twice: by tomli, which also proves that it is TOML, and,
+when the first line is asked for, by `_Scanner`, a small walk over the same text that keeps only the lines.
+The walk may lean on tomli's proof: on valid text it needs no error handling, and on invalid text it serves
+only to find the statement in which reading stopped, because tomli names the place where it gave up (often
+far below an unclosed bracket) and a person wants the line to repair.
+
+tomli is tomllib compiled: three times as fast, but calls wait while it runs, also when it runs in another
+thread. So a long text is read in pieces.
 
 A path is a tuple of keys and array indexes from 0, such as ("rule", 3, "when", "status").
 """
@@ -13,13 +16,16 @@ A path is a tuple of keys and array indexes from 0, such as ("rule", 3, "when", 
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
-import tomllib
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import tomli
 
 _KEY = tuple[str | int, ...]
 _SPACE = re.compile(r"[ \t]*")
@@ -33,9 +39,11 @@ _STRING = re.compile(
     r"|'[^'\n]*'",
     re.DOTALL,
 )
+_ARRAY_HEADING = re.compile(r"^\[\[[A-Za-z0-9_-]+\]\][ \t]*(?:#.*)?$", re.MULTILINE)
+_LONG, _PIECE = 100_000, 16_384  # characters: 13 and 2 ms
 _WHERE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
-# What tomllib says, by its opening words, and what to do about it.
+# What tomli says, by its opening words, and what to do about it.
 _REMEDIES = (
     ("Cannot declare", "the table is declared twice", "put its keys under one heading"),
     ("Cannot overwrite a value", "the key is given twice", "keep one of the two"),
@@ -53,7 +61,11 @@ _REMEDIES = (
     ("Unescaped '\\'", "the text holds a single \\", "write \\\\, or put the text in 'single quotes'"),
     ("Illegal character '\\n'", "the text is not closed", "close it with the quote it opened with"),
     ("Invalid value", "the value cannot be read", 'put text in "quotes", numbers, true and false without'),
-    ("Invalid initial character for a key", "no key can be read here", "write { } on one line, key = value"),
+    (
+        "Invalid initial character for a key",
+        "no key can be read here",
+        "write key = value, key = value in { }",
+    ),
     ("Invalid statement", "the line cannot be read", "write key = value, [table] or [[table]]"),
 )
 _OPEN_TEXT = ("Illegal character '\\n'", "Unterminated", "Expected \"'")
@@ -99,21 +111,19 @@ class TomlSource:
     """The name shown in messages."""
     text: str
     data: dict[str, Any]
-    _lines: dict[_KEY, int]
+    _lines: dict[_KEY, int] = field(default_factory=dict, repr=False, compare=False)
+    """The line of each key, once one has been asked for."""
 
     @classmethod
     def parse(cls, text: str, file: str) -> TomlSource:
         """Read `text`; `file` is its name in messages. Raises SettingsError when it is not TOML."""
         text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-        scanner = _Scanner(text)
         try:
-            data = tomllib.loads(text)
-            scanner.run()
-        except tomllib.TOMLDecodeError as error:
+            return cls(file, text, _loads(text))
+        except tomli.TOMLDecodeError as error:
             raise _syntax_error(text, file, str(error)) from None
         except RecursionError:
             raise SettingsError(file, 1, "", "its values are nested too deeply", "flatten them") from None
-        return cls(file, text, data, scanner.lines)
 
     @classmethod
     def read(cls, path: str | Path) -> TomlSource:
@@ -137,6 +147,11 @@ class TomlSource:
 
     def line(self, *path: str | int) -> int:
         """Return the line, from 1, where `path` stands, or else the nearest thing around it that does."""
+        if not self._lines:
+            scanner = _Scanner(self.text)
+            with suppress(RecursionError):  # then the nearest line that was found has to do
+                scanner.run()
+            self._lines.update(scanner.lines)
         for length in range(len(path), 0, -1):
             line = self._lines.get(path[:length])
             if line is not None:
@@ -167,6 +182,33 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def _loads(text: str) -> dict[str, Any]:
+    """Read TOML, a long text in pieces that begin at headings [[name]], so that other threads get their turn.
+
+    Pieces are read apart only where that means the same; where it might not, the text is read at once, and so
+    it is when a piece is wrong, for the sake of the message.
+    """
+    if len(text) < _LONG or '"""' in text or "'''" in text:
+        return tomli.loads(text)
+    bounds: list[int] = []
+    last = 0
+    for heading in _ARRAY_HEADING.finditer(text):
+        if heading.start() - last >= _PIECE or not bounds:
+            bounds.append(last := heading.start())
+    bounds.append(len(text))
+    try:
+        data = tomli.loads(text[: bounds[0]])
+        arrays: dict[str, list[Any]] = {}
+        for begin, end in itertools.pairwise(bounds):
+            for key, value in tomli.loads(text[begin:end]).items():
+                if key in data or not isinstance(value, list):
+                    return tomli.loads(text)
+                arrays.setdefault(key, []).extend(value)
+    except tomli.TOMLDecodeError:
+        return tomli.loads(text)
+    return data | arrays
+
+
 def _child(node: Any, part: str | int) -> Any:
     """Return what stands under `part` in a TOML value, or None."""
     if isinstance(part, str):
@@ -175,16 +217,16 @@ def _child(node: Any, part: str | int) -> Any:
 
 
 def _syntax_error(text: str, file: str, message: str) -> SettingsError:
-    """Translate tomllib's message, and move its line back to the statement that needs the repair."""
+    """Translate tomli's message, and move its line back to the statement that needs the repair."""
     where = _WHERE.search(message)
     said = message[: where.start()] if where else message
     line = int(where[1]) if where and where[1] else text.rstrip("\n").count("\n") + 1
     scanner = _Scanner(text)
     try:
         scanner.run()
-    except (_LostError, tomllib.TOMLDecodeError, RecursionError):
+    except (_LostError, tomli.TOMLDecodeError, RecursionError):
         # A bracket left open swallows what follows: then the line to repair is the one that opened it. Where
-        # something else follows, only a comma is missing, and tomllib names the place.
+        # something else follows, only a comma is missing, and tomli names the place.
         swallows = said.startswith("Unclosed") and _NEXT_STATEMENT.match(text, scanner.at)
         if swallows or said.startswith(_OPEN_TEXT):
             line = scanner.opened_line
@@ -198,7 +240,7 @@ def _syntax_error(text: str, file: str, message: str) -> SettingsError:
 
 
 class _LostError(Exception):
-    """The scanner cannot go on: the text is not TOML, and tomllib says why."""
+    """The scanner cannot go on: the text is not TOML, and tomli says why."""
 
 
 class _Scanner:
@@ -217,7 +259,7 @@ class _Scanner:
         self._newlines = [match.start() for match in re.finditer("\n", text)]
 
     def run(self) -> None:
-        """Walk over the whole text. Raises _LostError (or tomllib's error) where it is not TOML."""
+        """Walk over the whole text. Raises _LostError (or tomli's error) where it is not TOML."""
         table: _KEY = ()
         while self._skip(_BLANK) < len(self.text):
             self.opened_line = self._line()
@@ -280,7 +322,7 @@ class _Scanner:
         if not quoted:
             raise _LostError
         self.at = quoted.end()
-        return str(tomllib.loads(f"key = {quoted[0]}")["key"])
+        return str(tomli.loads(f"key = {quoted[0]}")["key"])
 
     def _value(self, path: _KEY) -> None:
         opened, self.opened_line = self.opened_line, self._line()
@@ -310,14 +352,14 @@ class _Scanner:
             self._skip(_BLANK)
 
     def _inline_table(self, path: _KEY) -> None:
-        self._skip(_SPACE)
+        self._skip(_BLANK)
         while not self._take("}"):
             self._pair(path)
-            self._skip(_SPACE)
+            self._skip(_BLANK)
             if not self._take(","):
                 self._expect("}")
                 return
-            self._skip(_SPACE)
+            self._skip(_BLANK)
 
     def _note(self, path: _KEY, own: int) -> None:
         """Keep the line of `path` and of the tables its last `own` keys open; the first mention wins."""

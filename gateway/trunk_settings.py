@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.addresses import TRANSPORTS, Source, TargetUri, parse_source, parse_target
+from gateway.number_lists import NumberList, NumberPattern, load_numbers
 from gateway.number_settings import NumberSettings, read_numbers_table
-from gateway.patterns import KINDS, BadValue, NumberPattern, TrunkPattern, parse_duration, read_numbers
+from gateway.patterns import KINDS, BadValue, TrunkPattern, parse_duration
 from gateway.settings_table import Table
 from gateway.toml_source import closest
 
@@ -302,10 +303,10 @@ def _numbers(table: Table, key: str, directory: Path) -> NumberPattern | None:
     conditions.done()
     if not (prefix or regex or lists):
         conditions.fail((), "it holds no condition", f"write {key}.prefix, .regex or .list = …")
-    numbers: list[str] = []
+    numbers: list[NumberList] = []
     for path, name in lists:
         try:
-            numbers += read_numbers(directory / name)
+            numbers.append(load_numbers(directory / name))
         except BadValue as error:
             conditions.fail(path, str(error), error.remedy)
     try:

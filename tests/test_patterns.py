@@ -1,19 +1,14 @@
-"""What trunk patterns, number patterns, number lists, regular expressions and durations mean."""
+"""What trunk patterns, regular expressions and durations mean."""
 
 import re
-from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gateway.patterns import (
     BadValue,
-    NumberPattern,
     TrunkPattern,
     compile_regex,
     parse_duration,
-    read_numbers,
 )
 
 TRUNKS = {"pbx": "pbx", "carrier-a": "carrier", "carrier-b": "carrier", "lab": "peer"}
@@ -42,67 +37,6 @@ def test_a_trunk_pattern_means_names_globs_and_kinds(patterns: list[str], matche
 def test_patterns_that_match_no_trunk_are_told() -> None:
     pattern = TrunkPattern(["pbx", "carier-a", "kind:carrier", "kind:pxb", "lab*", "x*"])
     assert pattern.unknown(TRUNKS) == ["carier-a", "kind:pxb", "x*"]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "number", "matches"),
-    [
-        (NumberPattern(), "anything", True),
-        (NumberPattern(prefix=["+1", "00"]), "+12155551212", True),
-        (NumberPattern(prefix=["+1", "00"]), "0044", True),
-        (NumberPattern(prefix=["+1", "00"]), "12155551212", False),
-        (NumberPattern(regex="555"), "+12155551212", True),
-        (NumberPattern(regex="^555"), "+12155551212", False),
-        (NumberPattern(numbers=["1001", "+44*"]), "1001", True),
-        (NumberPattern(numbers=["1001", "+44*"]), "10011", False),
-        (NumberPattern(numbers=["1001", "+44*"]), "+44", True),
-        (NumberPattern(numbers=["1001", "+44*"]), "+4420", True),
-        (NumberPattern(numbers=["1001", "+44*"]), "+4", False),
-        (NumberPattern(numbers=["*"]), "", True),
-        (NumberPattern(numbers=[]), "1001", False),
-        (NumberPattern(prefix=["+1"], regex="5$", numbers=["+1215*"]), "+12155", True),
-        (NumberPattern(prefix=["+1"], regex="5$", numbers=["+1215*"]), "+12156", False),
-        (NumberPattern(prefix=["+1"], regex="5$", numbers=["+1215*"]), "+12165", False),
-        (NumberPattern(prefix=["+2"], regex="5$", numbers=["+1215*"]), "+12155", False),
-    ],
-)
-def test_all_conditions_on_a_number_must_hold(pattern: NumberPattern, number: str, matches: bool) -> None:
-    assert pattern.matches(number) is matches
-
-
-ENTRY = st.from_regex(r"[0-9]{0,4}\*?", fullmatch=True)
-
-
-@given(st.lists(ENTRY), st.from_regex(r"[0-9]{0,5}", fullmatch=True))
-def test_a_list_means_what_comparing_with_each_entry_means(entries: list[str], number: str) -> None:
-    meant = any(number.startswith(e[:-1]) if e.endswith("*") else number == e for e in entries)
-    assert NumberPattern(numbers=entries).matches(number) is meant
-
-
-def test_a_number_list_has_comments_blank_lines_and_the_separators_people_write(tmp_path: Path) -> None:
-    path = tmp_path / "numbers.txt"
-    path.write_text(
-        "\ufeff# retired\n\n+1 (215) 555-1212   # the old fax\n1001\n+44 20*\n*72#\nalice.b\n  bob  \n",
-        encoding="utf-8",
-    )
-    assert read_numbers(path) == ["+12155551212", "1001", "+4420*", "*72#", "alice.b", "bob"]
-
-
-def test_a_line_that_is_no_number_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "numbers.txt"
-    path.write_text("1001\nsome words\n")
-    with pytest.raises(BadValue) as caught:
-        read_numbers(path)
-    assert str(caught.value) == f"line 2 of the list {path} is not a number"
-    assert caught.value.remedy == "write one number, or prefix*, on each line"
-
-
-def test_a_list_that_cannot_be_read_says_why(tmp_path: Path) -> None:
-    with pytest.raises(BadValue, match="cannot be read: no such file or directory"):
-        read_numbers(tmp_path / "absent")
-    (tmp_path / "latin").write_bytes(b"\xe9\n")
-    with pytest.raises(BadValue, match="is not UTF-8 text"):
-        read_numbers(tmp_path / "latin")
 
 
 def test_a_regular_expression_takes_flags() -> None:

@@ -1,5 +1,6 @@
 """The reader of TOML text must name the line a person has to look at, whatever shape the text has."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,9 @@ def every_path(node: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | 
     return [path, *(below for key, child in pairs for below in every_path(child, (*path, key)))]
 
 
-def test_the_walk_notes_every_key_that_tomllib_reads_and_no_other() -> None:
+def test_the_walk_notes_every_key_that_tomli_reads_and_no_other() -> None:
     source = TomlSource.parse(RULES, "rules.toml")
+    assert source.line() == 1  # which makes it walk
     assert set(source._lines) == set(every_path(source.data)) - {()}
 
 
@@ -131,7 +133,7 @@ VALUES = st.recursive(
 
 
 @given(st.lists(st.tuples(st.sampled_from(["", "[t{}]\n", "[[a]]\n", "[a.s{}]\n"]), VALUES), max_size=6))
-def test_whatever_tomllib_accepts_is_walked_to_the_end(parts: list[tuple[str, str]]) -> None:
+def test_whatever_tomli_accepts_is_walked_to_the_end(parts: list[tuple[str, str]]) -> None:
     text = "[[a]]\n"
     expected: dict[str | int, int] = {}
     for at, (heading, value) in enumerate(parts):
@@ -139,9 +141,42 @@ def test_whatever_tomllib_accepts_is_walked_to_the_end(parts: list[tuple[str, st
         expected[f"key{at}"] = text.count("\n") + 1
         text += f"key{at} = {value}\n"
     source = TomlSource.parse(text, "t.toml")
+    assert source.line() == 1
     assert set(source._lines) == set(every_path(source.data)) - {()}
     written = {path[-1]: line for path, line in source._lines.items() if path[-1] in expected}
     assert written == expected
+
+
+RULE = '[[rule]]  # one\nname = "a {}"\nwhen.status = 603\n[rule.then]\nstatus = 404\n[[rule.more]]\nx = 1\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "version = 1\n" + RULE,
+        RULE + "[[other]]\ny = 2\n" + RULE,
+        RULE + "[[ rule ]]\n" + RULE,
+        "a = 1\n" + RULE + "[table]\n" + RULE,
+        'a = """\n[[rule]]\n"""\n' + RULE,
+        "[rule]\n",
+        "rule = [{}]\n" + RULE,
+        RULE + "[table]\nx = 1\n" + RULE + "[table]\nx = 1\n",
+        RULE + "[[rule]]\nname = \n" + RULE,
+    ],
+)
+def test_a_long_text_means_the_same_as_read_in_one_go(text: str) -> None:
+    """It is read in pieces, so that calls get their turn meanwhile."""
+    for many in (text + RULE * 2000, RULE * 1000 + text + RULE * 1000):
+        try:
+            meant: object = tomllib.loads(many)
+        except tomllib.TOMLDecodeError:
+            meant = None
+        try:
+            read: object = TomlSource.parse(many, "f").data
+        except SettingsError as error:
+            read = None
+            assert error.line
+        assert read == meant
 
 
 UNREADABLE = 'the value cannot be read; put text in "quotes", numbers, true and false without'
@@ -168,7 +203,7 @@ UNREADABLE = 'the value cannot be read; put text in "quotes", numbers, true and 
         ('y = 1\nx = """a\n\nb\n', "f:2: the text is not closed; close it with the quote it opened with"),
         ("y = 1\nx = '''a\n\nb\n", "f:2: the text is not closed; close it with the quote it opened with"),
         ('x = "\\d+"\n', "f:1: the text holds a single \\; write \\\\, or put the text in 'single quotes'"),
-        ("x = {a = 1,\nb = 2}\n", "f:1: no key can be read here; write { } on one line, key = value"),
+        ("x = {a = 1,\n=2}\n", "f:2: no key can be read here; write key = value, key = value in { }"),
         ("x = {a = 1\ny = 2\n", "f:1: the table lacks a comma or its closing }; put it there"),
         ("x = [\n 1,\n 2\ny = 2\n", "f:1: the list lacks a comma or its closing ]; put it there"),
         ("x = [\n 1,\n 2\n[t]\ny = 2\n", "f:1: the list lacks a comma or its closing ]; put it there"),

@@ -94,6 +94,7 @@ class B2bua:
         self.rewrites: defaultdict[tuple[str, str, str, int, int], int] = defaultdict(int)
         self.guards: defaultdict[str, int] = defaultdict(int)
         self.near_misses: defaultdict[str, int] = defaultdict(int)  # of 603+, by trunk
+        self.defects: defaultdict[tuple[str, str], int] = defaultdict(int)  # of 603+, by trunk and kind
         self.refused: defaultdict[str, int] = defaultdict(int)
         self._sinks = sinks
         self._serial = 0
@@ -305,6 +306,8 @@ class B2bua:
             self.guards[decision.guard] += 1
         if decision.near_miss:
             self.near_misses[verdict.trunk.name] += 1
+        for defect in decision.defects:
+            self.defects[verdict.trunk.name, defect] += 1
         if decision.changed:
             key = (
                 decision.rule,

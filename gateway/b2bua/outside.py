@@ -201,6 +201,7 @@ class OutsideRelay(Relay):
             return
         core, source = self._core, self._source
         facts = core.facts(self._record, response, self._target, source, self._request)
+        facts.now = now
         facts.after = now - self._sent_at
         verdict = core.judge(facts, self._target)
         decision = verdict.decision

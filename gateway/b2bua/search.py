@@ -33,15 +33,28 @@ MAX_BREADTH = 60  # branches at a time where the caller sets no bound (RFC 5393 
 
 class Search:
     """Lives from the INVITE until somebody answers or nobody is left. ``legs`` are out; ``best`` is the
-    rejection that the caller would be told now; ``decisive`` one that speaks for every target.
+    rejection that the caller would be told now; ``decisive`` one that speaks for every target; ``finals``
+    what targets have said, before any rule.
     """
 
-    __slots__ = ("_call", "_core", "_redirects", "_share", "best", "decisive", "legs", "request", "uri")
+    __slots__ = (
+        "_call",
+        "_core",
+        "_redirects",
+        "_share",
+        "best",
+        "decisive",
+        "finals",
+        "legs",
+        "request",
+        "uri",
+    )
 
     def __init__(self, call: Call, core: B2bua, request: Request, uri: Uri) -> None:
         self.legs: list[CalleeLeg] = []
         self.best: Verdict | None = None
         self.decisive: Response | None = None
+        self.finals: tuple[int, ...] = ()
         self.request = request
         self.uri = uri
         self._call = call
@@ -170,13 +183,19 @@ class Search:
         call, core, leg = self._call, self._core, rejected.leg
         facts = core.facts(call.record, rejected.response, leg.trunk, call.caller.trunk, self.request)
         facts.local = rejected.local
+        facts.now = now
+        facts.finals, facts.pending = self.finals, len(self.legs)
         facts.after = now - leg.invited_at if leg.invited_at else None
         facts.rang = leg.rang_at > 0.0
         facts.ringing = now - leg.rang_at if leg.rang_at else None
         verdict = core.judge(facts, leg.trunk)
         verdict.call_id = leg.call_id
         self.best = better(self.best, verdict)
-        if leg.hop.address is not None and has_failed(rejected.response.status, rejected.local):
+        failed = has_failed(rejected.response.status, rejected.local)
+        # A failure of one address is not yet what the target has to say.
+        if not (failed and leg.fallbacks and leg.fallbacks[0].is_alternate):
+            self.finals += (rejected.response.status,)
+        if leg.hop.address is not None and failed:
             silent = rejected.local and not leg.was_heard
             # A 503 without Retry-After speaks for this call only (RFC 3261 21.5.4).
             core.health.rest(leg.hop.address, REST if silent else facts.retry_after or 0, now)

@@ -7,12 +7,14 @@ not meant is a warning; a note only informs and does not count.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from gateway.config import Config, SettingsError, SettingsErrors, load
-from gateway.rules import RuleSet, lint, load_rules
+from gateway.rules import Finding, RuleSet, lint, load_rules
 from gateway.unserved import unserved
 
 from .output import (
@@ -58,23 +60,32 @@ def check(
             ruleset = load_rules(rules, None)
     except SettingsErrors as found:
         errors += found.errors
-    findings = lint(ruleset) if ruleset is not None else []
-    warnings = [finding.text for finding in findings if finding.level == "warning"]
-    notes = [] if settings is None else unserved(settings)
-    notes += [finding.text for finding in findings if finding.level == "note"]
+    findings = [] if ruleset is None else lint(ruleset, _known_trunks(rules, settings))
+    warnings = [finding for finding in findings if finding.level == "warning"]
+    notes = [finding for finding in findings if finding.level == "note"]
+    idle = [] if settings is None else unserved(settings)
     if json:
         print_json({
             "errors": list(map(_as_dict, errors)),
-            "warnings": list(map(_as_dict, warnings)),
-            "notes": list(map(_as_dict, notes)),
+            "warnings": list(map(_finding_as_dict, warnings)),
+            "notes": [*map(_as_dict, idle), *map(_finding_as_dict, notes)],
         })  # fmt: skip
     else:
-        complain(*errors, *(f"{text} (warning)" for text in warnings))
+        complain(*errors, *(f"{warning.text} (warning)" for warning in warnings))
         if show_notes:
-            complain(*(f"{text} (note)" for text in notes))
+            complain(*(f"{text} (note)" for text in (*idle, *(note.text for note in notes))))
         if settings is not None and ruleset is not None:
-            print(f"checked {_summary(settings, ruleset)}: {_verdict(len(warnings), len(notes))}")
+            print(f"checked {_summary(settings, ruleset)}: {_verdict(len(warnings), len(idle) + len(notes))}")
     return FAILED if errors else WARNINGS if warnings else CLEAN
+
+
+def _known_trunks(rules: Path | None, config: Config | None) -> Mapping[str, str] | None:
+    """Return the trunks that rules can speak of; None when a rule file was given alone."""
+    return None if config is None or (rules is not None and config.is_embedded) else config.trunk_kinds
+
+
+def _finding_as_dict(finding: Finding) -> dict[str, str | int]:
+    return _as_dict(finding.text) | {"rule": finding.rule, "kind": finding.kind}
 
 
 def _as_dict(error: SettingsError) -> dict[str, str | int]:

@@ -7,9 +7,11 @@ itself does not say (which trunks, how long it rang) is said by options.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,12 +21,14 @@ from gateway.config import Config, SettingsErrors, load
 from gateway.patterns import BadValue, parse_duration
 from gateway.routing.trunk import Trunk
 from gateway.rules.facts import Facts
-from gateway.sip.message import MalformedMessageError, Response, parse
+from gateway.sip.message import MalformedMessageError, Request, Response, parse
 from gateway.toml_source import closest
 
 from .output import CLEAN, FAILED, ConfigOption, JsonOption, RulesOption, complain, print_json, printable
 from .sources import read_rules
 
+_START_LINE = re.compile(rb"^\s*SIP/|\sSIP/[0-9.]+\s*$", re.IGNORECASE)
+_REQUEST_FORM = 'a SIP request begins with a line such as "INVITE sip:100@192.0.2.1 SIP/2.0"'
 _FORM = 'a SIP response begins with a line such as "SIP/2.0 603 Decline"'
 
 
@@ -65,6 +69,28 @@ def explain(
         Literal["peer", "local"],
         Parameter(name="--origin", help="Who made the response: the far end, or the gateway."),
     ] = "peer",
+    request: Annotated[
+        str, Parameter(name="--request", show_default=False, help="File with the request that is answered.")
+    ] = "",
+    finals: Annotated[
+        str,
+        Parameter(
+            name="--finals", show_default=False, help='What other branches said before, such as "486,404".'
+        ),
+    ] = "",
+    pending: Annotated[
+        int, Parameter(name="--pending", show_default=False, help="How many other branches still ring.")
+    ] = 0,
+    attestation: Annotated[
+        Literal["A", "B", "C", "none"] | None,
+        Parameter(name="--attestation", show_default=False, help="The attestation that the call claims."),
+    ] = None,
+    at: Annotated[
+        str,
+        Parameter(
+            name="--at", show_default=False, help='When it came, such as "2026-11-21T22:30" (UTC); else now.'
+        ),
+    ] = "",
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> int:
@@ -78,7 +104,7 @@ def explain(
         ruleset = read_rules(rules, settings)
         facts = Facts(
             response=read_response(message),
-            request=None,
+            request=_request(request),
             source=_trunk(settings, "--from", from_, "carrier"),
             target=_trunk(settings, "--to", to, "pbx"),
             method=method.upper().encode(),
@@ -88,6 +114,10 @@ def explain(
             after=_duration("--after", after),
             ringing=_duration("--ringing", ringing),
             local=origin == "local",
+            finals=_finals(finals),
+            pending=pending,
+            now=_moment(at),
+            attested=attestation,
         )
     except (_Refused, SettingsErrors) as error:
         complain(error)
@@ -102,18 +132,32 @@ def explain(
 
 def read_response(place: str) -> Response:
     """Read the response in a file, or on standard input when `place` is "-". Raises _Refused."""
+    name, found = _read_message(place, "response", _FORM)
+    if not isinstance(found, Response):
+        raise _Refused(f"{name}: this is a request; {_FORM}")
+    return found
+
+
+def _request(place: str) -> Request | None:
+    """Read the request in a file, if one is named. Raises _Refused."""
+    if not place:
+        return None
+    name, found = _read_message(place, "request", _REQUEST_FORM)
+    if not isinstance(found, Request):
+        raise _Refused(f"{name}: this is a response; {_REQUEST_FORM}")
+    return found
+
+
+def _read_message(place: str, what: str, form: str) -> tuple[str, Request | Response]:
     name = "standard input" if place == "-" else place
     try:
         data = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
     except OSError as error:
         raise _Refused(f"{name}: cannot be read: {(error.strerror or str(error)).lower()}") from None
     try:
-        found = parse(_as_sent(data))
+        return name, parse(_as_sent(data))
     except MalformedMessageError as error:
-        raise _Refused(f"{name}: this is no SIP response ({error.why}); {_FORM}") from None
-    if not isinstance(found, Response):
-        raise _Refused(f"{name}: this is a request; {_FORM}")
-    return found
+        raise _Refused(f"{name}: this is no SIP {what} ({error.why}); {form}") from None
 
 
 def _as_sent(pasted: bytes) -> bytes:
@@ -122,7 +166,7 @@ def _as_sent(pasted: bytes) -> bytes:
     Content-Length is taken away, because a body is whatever follows the headers here.
     """
     lines = pasted.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-    start = next((at for at, line in enumerate(lines) if line.lstrip()[:4].upper() == b"SIP/"), 0)
+    start = next((at for at, line in enumerate(lines) if _START_LINE.search(line)), 0)
     while start < len(lines) - 1 and not lines[start].strip():
         start += 1
     indent = lines[start][: len(lines[start]) - len(lines[start].lstrip())]
@@ -134,6 +178,25 @@ def _as_sent(pasted: bytes) -> bytes:
 
 def _is_content_length(line: bytes) -> bool:
     return line.partition(b":")[0].strip().lower() in (b"content-length", b"l")
+
+
+def _finals(text: str) -> tuple[int, ...]:
+    words = [word.strip() for word in text.split(",")] if text else []
+    for word in words:
+        if not (word.isascii() and word.isdigit() and 300 <= int(word) <= 699):
+            raise _Refused(f"--finals: {word!r} is no status of a rejection; write them so: 486,404")
+    return tuple(map(int, words))
+
+
+def _moment(text: str) -> float:
+    """Return the seconds since the epoch that a time means; UTC where it names no offset. Raises _Refused."""
+    if not text:
+        return datetime.now(UTC).timestamp()
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise _Refused(f"--at: {text!r} is no time; write one such as 2026-11-21T22:30") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _duration(option: str, text: str) -> float | None:

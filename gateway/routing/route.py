@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gateway.addresses import parse_ip
 from gateway.config import Config, RouteSettings
-from gateway.patterns import NumberPattern
+from gateway.number_lists import NumberPattern
 from gateway.routing.locate import Address
 from gateway.routing.trunk import Target, Trunk, TrunkTable
 

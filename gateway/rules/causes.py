@@ -1,4 +1,4 @@
-"""Q.850 causes: their names, and the cause that each SIP status stands for (RFC 3398 8.2.6.1).
+"""Q.850 causes: their names, and which SIP status stands for which (RFC 3398 7.2.4.1 and 8.2.6.1).
 
 A peer such as FreeSWITCH or AudioCodes lets the Q.850 cause override the status, so whoever rewrites one must
 rewrite the other. Carriers differ from the table; a trunk's `q850` setting overrides them for that trunk.
@@ -6,6 +6,7 @@ rewrite the other. Carriers differ from the table; a trunk's `q850` setting over
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 NAMES: dict[int, str] = {
@@ -58,11 +59,44 @@ SIP_TO_CAUSE: dict[int, int] = {
 """The cause a status stands for. 487 has none, and 488 and 606 have one by their Warning only: those, and
 statuses that no table knows, leave without a Q.850 value rather than with one that contradicts them."""
 
+CAUSE_TO_STATUS: dict[int, int] = {
+    1: 404, 2: 404, 3: 404, 17: 486, 18: 408, 19: 480, 20: 480, 21: 403, 22: 410, 23: 410, 26: 404, 27: 502,
+    28: 484, 29: 501, 31: 480, 34: 503, 38: 503, 41: 503, 42: 503, 47: 503, 55: 403, 57: 403, 58: 503,
+    65: 488, 70: 488, 79: 501, 87: 403, 88: 503, 102: 504, 111: 500, 127: 500,
+}  # fmt: skip
+"""The status a cause stands for. 16, a normal end, stands for none, nor does a cause that no table knows."""
+
+PROTOCOL = frozenset((401, 407, 422, 423, 428, 436, 437, 438, 487, 491))
+"""Answers that steer the protocol, and mean nothing about the call."""
+
+LOCATIONS = ("U", "LPN", "LN", "TN", "RLN", "RPN", "INTL", "BI")
+"""Where a Reason came from (RFC 8606 section 4), besides LOC-0 to LOC-15."""
+
+_LOCATION = re.compile("|".join((*LOCATIONS, "LOC-(?:[0-9]|1[0-5])")).encode())
+
+
+def is_location(location: bytes) -> bool:
+    """Tell whether this is a location of RFC 8606, in upper case."""
+    return _LOCATION.fullmatch(location) is not None
+
 
 def cause_for(status: int, overrides: Mapping[int, int]) -> int:
     """Return the Q.850 cause that agrees with `status` towards a trunk with these overrides; 0 for none."""
     cause = overrides.get(status)
     return SIP_TO_CAUSE.get(status, 0) if cause is None else cause
+
+
+def status_for(cause: int, by_user: bool, overrides: Mapping[int, int]) -> int:
+    """Return the status that a cause from a trunk with these overrides stands for; 0 for none.
+
+    `by_user` says that the location is the user: a user that rejects declines (603), a network forbids (403).
+    """
+    if not 0 < cause < 128:
+        return 0
+    status = overrides.get(cause, 0)
+    if not status:
+        status = 603 if cause == 21 and by_user else CAUSE_TO_STATUS.get(cause, 0)
+    return 0 if status in PROTOCOL or status == 608 else status
 
 
 def cause_name(cause: int) -> str:

@@ -11,10 +11,13 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from math import inf, nextafter
+from typing import Any, NamedTuple
 
-from gateway.patterns import BadValue, NumberPattern, TrunkPattern
+from gateway.number_lists import NumberPattern
+from gateway.patterns import BadValue, TrunkPattern
 from gateway.rules.facts import TEXT_LIMIT, Facts, shown
+from gateway.rules.schedule import Schedule
 from gateway.sip.message import Request, Response, header_key
 
 _HEADER_LINES = 4  # of one header that a regular expression is shown
@@ -32,20 +35,19 @@ class Condition:
     cost: int
     test: Callable[[Facts], bool]
     seen: Callable[[Facts], str]
+    choices: frozenset[Any] = frozenset()
+    """The values that satisfy it, where they can be listed; with more of them it holds more often."""
 
 
 class Span(NamedTuple):
-    """A comparison with numbers: `low` and `high` are inside only when `at_low` and `at_high` say so."""
+    """A comparison with numbers: from `low` to `high`, both inside."""
 
     low: float
-    at_low: bool
     high: float
-    at_high: bool
 
     def holds(self, value: float) -> bool:
         """Tell whether `value` satisfies the comparison."""
-        above = value > self.low or (self.at_low and value == self.low)
-        return above and (value < self.high or (self.at_high and value == self.high))
+        return self.low <= value <= self.high
 
 
 _COMPARISON = re.compile(r"\s*(<=|>=|<|>)\s*(\S.*?)\s*|\s*(\S.*?)\s*\.\.\s*(\S.*?)\s*")
@@ -61,14 +63,14 @@ def parse_span(text: str, read: Callable[[str], float], example: str) -> Span:
         raise BadValue(f'"{text}" is not a comparison', f"write {example}")
     sign, bound, low, high = match.groups()
     if sign is None:
-        span = Span(read(low), True, read(high), True)
+        span = Span(read(low), read(high))
         if span.low > span.high:
             raise BadValue(f'"{text}" ends before it begins', "put the smaller number first")
         return span
     value = read(bound)
     if sign[0] == "<":
-        return Span(float("-inf"), True, value, sign == "<=")
-    return Span(value, sign == ">=", float("inf"), True)
+        return Span(-inf, value if sign == "<=" else nextafter(value, -inf))
+    return Span(value if sign == ">=" else nextafter(value, inf), inf)
 
 
 def any_of(values: Iterable[object]) -> str:
@@ -85,7 +87,12 @@ def quoted(values: Iterable[str]) -> list[str]:
 def on_status(statuses: frozenset[int], wanted: str) -> Condition:
     """The status is one of these. The index by status has tested it before a rule is looked at."""
     return Condition(
-        "status", wanted, 0, lambda facts: facts.response.status in statuses, lambda f: str(f.response.status)
+        "status",
+        wanted,
+        0,
+        lambda facts: facts.response.status in statuses,
+        lambda facts: str(facts.response.status),
+        statuses,
     )
 
 
@@ -98,6 +105,7 @@ def on_source(pattern: TrunkPattern) -> Condition:
         _NAMES,
         lambda facts: matches(facts.source.name, facts.source.kind),
         lambda facts: f"{facts.source.name} (kind:{facts.source.kind})",
+        frozenset(pattern.patterns),
     )
 
 
@@ -110,6 +118,7 @@ def on_target(pattern: TrunkPattern) -> Condition:
         _NAMES,
         lambda facts: matches(facts.target.name, facts.target.kind),
         lambda facts: f"{facts.target.name} (kind:{facts.target.kind})",
+        frozenset(pattern.patterns),
     )
 
 
@@ -122,13 +131,19 @@ def on_method(methods: Sequence[str]) -> Condition:
         _ATTRIBUTE,
         lambda facts: facts.method in known,
         lambda facts: shown(facts.method),
+        frozenset(methods),
     )
 
 
 def on_rang(wanted: bool) -> Condition:
     """An 18x was seen, or not."""
     return Condition(
-        "rang", _yes(wanted), _ATTRIBUTE, lambda facts: facts.rang is wanted, lambda facts: _yes(facts.rang)
+        "rang",
+        _yes(wanted),
+        _ATTRIBUTE,
+        lambda facts: facts.rang is wanted,
+        lambda facts: _yes(facts.rang),
+        frozenset((wanted,)),
     )
 
 
@@ -141,6 +156,7 @@ def on_origin(origins: Sequence[str]) -> Condition:
         _ATTRIBUTE,
         lambda facts: facts.local in known,
         lambda facts: "local" if facts.local else "peer",
+        frozenset(origins),
     )
 
 
@@ -152,19 +168,29 @@ def on_seconds(key: str, spans: Sequence[Span], wanted: str) -> Condition:
 
     def test(facts: Facts) -> bool:
         value = read(facts)
-        return value is not None and any(span.holds(value) for span in spans)
+        if value is None:
+            return False
+        for low, high in spans:  # noqa: SIM110 (a generator would double the cost)
+            if low <= value <= high:
+                return True
+        return False
 
     def seen(facts: Facts) -> str:
         value = read(facts)
         return "unknown" if value is None else f"{value * 1000:.0f}ms" if value < 1 else f"{value:.3g}s"
 
-    return Condition(key, wanted, _ATTRIBUTE, test, seen)
+    return Condition(key, wanted, _ATTRIBUTE, test, seen, frozenset(spans))
 
 
 def on_q850(causes: frozenset[int], wanted: str) -> Condition:
     """The cause of the Q.850 Reason is one of these."""
     return Condition(
-        "q850", wanted, _HEADER, lambda f: f.reasons.q850 in causes, lambda f: _cause(f.reasons.q850)
+        "q850",
+        wanted,
+        _HEADER,
+        lambda facts: facts.reasons.q850 in causes,
+        lambda facts: _cause(facts.reasons.q850),
+        causes,
     )
 
 
@@ -176,6 +202,18 @@ def on_sip_cause(causes: frozenset[int], wanted: str) -> Condition:
         _HEADER,
         lambda facts: facts.reasons.sip_cause in causes,
         lambda facts: _cause(facts.reasons.sip_cause),
+        causes,
+    )
+
+
+def on_status_of_cause() -> Condition:
+    """The cause of the Q.850 Reason stands for a status (`then.status = "from-q850"`)."""
+    return Condition(
+        "q850",
+        "a cause that stands for a status",
+        _HEADER,
+        lambda facts: facts.status_of_cause != 0,
+        lambda facts: _cause(facts.reasons.q850),
     )
 
 
@@ -188,6 +226,68 @@ def on_location(locations: Sequence[str]) -> Condition:
         _HEADER,
         lambda facts: not known.isdisjoint(facts.reasons.locations),
         lambda facts: _list(location.decode() for location in facts.reasons.locations),
+        frozenset(locations),
+    )
+
+
+_DECLINED = frozenset((486, 600, 603, 607))
+_BUSY = frozenset((486, 600))
+_BRANCHES: dict[str, Callable[[Facts], bool]] = {
+    "single": lambda facts: not (facts.finals or facts.pending),
+    "forked": lambda facts: bool(facts.finals or facts.pending),
+    "all-declined": lambda facts: (
+        bool(facts.finals)
+        and not facts.pending
+        and facts.response.status in _DECLINED
+        and _DECLINED.issuperset(facts.finals)
+    ),
+    "any-busy": lambda facts: facts.response.status in _BUSY or not _BUSY.isdisjoint(facts.finals),
+}
+BRANCHES = tuple(_BRANCHES)
+"""What `when.branches` can say of a call with one branch or several (RFC 3261 16.7)."""
+
+
+def on_branches(states: Sequence[str]) -> Condition:
+    """The branches of the call stand so."""
+    tests = tuple(_BRANCHES[state] for state in states)
+
+    def seen(facts: Facts) -> str:
+        if not (facts.finals or facts.pending):
+            return "single"
+        waiting = f" and {facts.pending} without an answer" if facts.pending else ""
+        return f"forked ({_list(map(str, (*facts.finals, facts.response.status)))}{waiting})"
+
+    return Condition(
+        "branches",
+        any_of(states),
+        _ATTRIBUTE,
+        lambda facts: any(test(facts) for test in tests),
+        seen,
+        frozenset(states),
+    )
+
+
+def on_attestation(levels: Sequence[str]) -> Condition:
+    """The call claims one of these attestations (RFC 8588); "none" when it claims none."""
+    known = frozenset(levels)
+    return Condition(
+        "attestation",
+        any_of(levels),
+        _SEARCH,  # base64 and JSON, once for each call
+        lambda facts: facts.attestation in known,
+        lambda facts: facts.attestation,
+        known,
+    )
+
+
+def on_schedule(key: str, schedule: Schedule, wanted: str) -> Condition:
+    """The response came on such a day, at such an hour."""
+    return Condition(
+        key,
+        wanted,
+        _ATTRIBUTE,
+        lambda facts: facts.now is not None and schedule.holds(facts.now),
+        lambda facts: "unknown" if facts.now is None else schedule.shown(facts.now),
     )
 
 
@@ -207,17 +307,25 @@ def on_retry_after(wanted: bool | Sequence[Span], text: str) -> Condition:
     return Condition("retry_after", text, _HEADER, test, seen)
 
 
-def on_number(key: str, patterns: Sequence[NumberPattern], wanted: str) -> Condition:
-    """The called or calling number is one of these."""
+def on_number(
+    key: str, patterns: Sequence[NumberPattern], wanted: str, prefixes: Sequence[str] = ()
+) -> Condition:
+    """The called or calling number is one of these; `prefixes` where nothing else is asked of it."""
     read: Callable[[Facts], str] = (
         (lambda facts: facts.called) if key == "called" else (lambda facts: facts.caller)
     )
 
     def test(facts: Facts) -> bool:
         number = read(facts)[:TEXT_LIMIT]
-        return any(pattern.matches(number) for pattern in patterns)
+        for pattern in patterns:  # noqa: SIM110
+            if pattern.matches(number):
+                return True
+        return False
 
-    return Condition(key, wanted, _NUMBER, test, lambda facts: f'"{read(facts)[:TEXT_LIMIT]}"')
+    def seen(facts: Facts) -> str:
+        return f'"{read(facts)[:TEXT_LIMIT]}"'
+
+    return Condition(key, wanted, _NUMBER, test, seen, frozenset(prefixes))
 
 
 def on_text(
@@ -233,8 +341,9 @@ def on_text(
                     return True
         return False
 
+    choices = frozenset(pattern.pattern for pattern in patterns)
     wanted = any_of(quoted(pattern.pattern for pattern in patterns))
-    return Condition(key, wanted, _SEARCH, test, lambda facts: _list(quoted(read(facts))))
+    return Condition(key, wanted, _SEARCH, test, lambda facts: _list(quoted(read(facts))), choices)
 
 
 def on_header_presence(key: str, read: Callable[[Facts], Sequence[str]], wanted: bool) -> Condition:

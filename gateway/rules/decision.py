@@ -12,7 +12,8 @@ import msgspec
 from gateway.rules.causes import cause_for
 from gateway.rules.facts import Facts, q850_of
 from gateway.rules.guards import Ruling
-from gateway.rules.rule import COHERENT, KEEP, Actions, Rule
+from gateway.rules.network_blocked import defects
+from gateway.rules.rule import COHERENT, FROM_Q850, KEEP, Actions, Rule
 from gateway.sip.message import Row
 from gateway.sip.phrases import phrase_for
 
@@ -40,7 +41,9 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     changed: bool = False
     """Whether anything is to be rewritten; when not, the response goes on as it came."""
     near_miss: bool = False
-    """Whether it is a 603+ gone wrong (`guards.is_near_miss`)."""
+    """Whether it is a 603+ gone wrong (`network_blocked.is_near_miss`)."""
+    defects: tuple[str, ...] = ()
+    """What is wrong with a 603+ or a near miss of one (`network_blocked.DEFECTS`)."""
     q850: int = KEEP
     """The Q.850 cause to say, DROP for none, KEEP for what came."""
     fact: int = 0
@@ -55,7 +58,8 @@ def by_guard(ruling: Ruling, facts: Facts) -> Decision:
     """Draw up what a guard decided."""
     response = facts.response
     if not ruling.status:
-        return Decision(response.status, response.phrase, guard=ruling.guard, hunt=ruling.hunt)
+        wrong = defects(facts) if ruling.guard == "network-blocked" else ()
+        return Decision(response.status, response.phrase, guard=ruling.guard, hunt=ruling.hunt, defects=wrong)
     return Decision(
         ruling.status,
         phrase_for(ruling.status),
@@ -76,6 +80,10 @@ def by_rule(rule: Rule | None, shadow: Rule | None, facts: Facts, near_miss: boo
     actions = _NO_ACTIONS if rule is None else rule.actions
     status, phrase, q850 = actions.status, actions.phrase, actions.q850
     hunt, guard, fact = actions.hunt, "", 0
+    if status == FROM_Q850:
+        status = facts.status_of_cause
+        if q850 == COHERENT:  # the cause that came agrees, and says more than the one of the table
+            q850 = facts.target.q850.get(status, facts.reasons.q850)
     phrase = phrase or (phrase_for(status) if status else response.phrase)
     status = status or response.status
     if status == 607:
@@ -98,6 +106,7 @@ def by_rule(rule: Rule | None, shadow: Rule | None, facts: Facts, near_miss: boo
         actions.label,
         changed or actions.edits_headers,
         near_miss,
+        defects(facts) if near_miss else (),
         q850,
         fact,
         None if rule is None else actions,
@@ -107,6 +116,8 @@ def by_rule(rule: Rule | None, shadow: Rule | None, facts: Facts, near_miss: boo
 def _shadow_status(actions: Actions, facts: Facts) -> int:
     """Return the status that a rule with these actions would have sent."""
     status = actions.status or facts.response.status
+    if status == FROM_Q850:
+        status = facts.status_of_cause
     return 603 if status == 607 and 607 not in facts.target.supports else status
 
 

@@ -16,11 +16,11 @@ from functools import lru_cache
 
 from msgspec.structs import replace
 
-from gateway.rules.causes import NAMES
+from gateway.rules.causes import NAMES, is_location
 from gateway.rules.decision import Decision
 from gateway.rules.facts import Facts
 from gateway.rules.rule import DROP, KEEP, REMOVE
-from gateway.sip.headers import Reason, is_token, quote
+from gateway.sip.headers import Reason, quote
 from gateway.sip.message import Row, header_key
 from gateway.sip.phrases import phrase_for
 
@@ -109,7 +109,7 @@ def _q850_value(cause: int, original: Reason | None) -> bytes:
     if original is not None and original.cause == cause and len(_CAUSE.findall(original.raw)) == 1:
         return original.raw
     value = _Q850_VALUES.get(cause) or b"Q.850;cause=%d" % cause
-    if original is not None and is_token(original.location):
+    if original is not None and is_location(original.location):
         value += b";location=" + original.location
     return value
 

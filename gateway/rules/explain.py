@@ -15,7 +15,9 @@ from gateway.rules.decision import Decision, emitted_q850
 from gateway.rules.emit import emit
 from gateway.rules.facts import Facts, q850_of, shown
 from gateway.rules.guards import MEANINGS, judge
+from gateway.rules.network_blocked import DEFECTS
 from gateway.rules.rule import Rule
+from gateway.toml_source import TomlSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Explanation:
             lines.append(f"  guard {decision.guard}: {MEANINGS[decision.guard]}")
         if decision.near_miss:
             lines.append("  near miss: a 603+ has both the phrase Network Blocked and a text v=analytics1;")
+        lines += [f"  603+ defect {defect}: {DEFECTS[defect]}" for defect in decision.defects]
         if decision.shadow_rule:
             lines.append(f"  shadow rule {decision.shadow_rule} would have said {decision.shadow_status}")
         who = f"by rule {decision.rule}" if decision.rule else "by no rule"
@@ -97,39 +100,41 @@ class Explanation:
             "label": decision.label,
             "hunt": decision.hunt,
             "near_miss": decision.near_miss,
+            "defects": list(decision.defects),
             "shadow": {"rule": decision.shadow_rule, "status": decision.shadow_status},
             "steps": [asdict(step) for step in self.steps],
         }
 
 
-def explain(rules: Iterable[Rule], file: str, facts: Facts, decision: Decision) -> Explanation:
-    """Tell how `decision` came about from these rules, whose file goes by the name `file`."""
+def explain(rules: Iterable[Rule], source: TomlSource, facts: Facts, decision: Decision) -> Explanation:
+    """Tell how `decision` came about from these rules, which were read from `source`."""
     response = facts.response
     emitted = emit(decision, facts)
     came = set(response.rows)
     return Explanation(
-        file,
+        source.file,
         facts.source.name,
         facts.target.name,
         Triple(response.status, shown(response.phrase), q850_of(response)),
         Triple(decision.status, shown(decision.phrase), emitted_q850(decision, facts)),
         tuple(shown(row[1]) for row in emitted if row not in came),
         decision,
-        () if judge(facts) is not None else tuple(_walk(rules, facts)),
+        () if judge(facts) is not None else tuple(_walk(rules, source, facts)),
     )
 
 
-def _walk(rules: Iterable[Rule], facts: Facts) -> Iterable[Step]:
+def _walk(rules: Iterable[Rule], source: TomlSource, facts: Facts) -> Iterable[Step]:
     """Ask each rule, up to the first enforced one that matches."""
     for rule in rules:
+        line = source.line("rule", rule.index)
         if rule.mode == "off":
-            yield Step(rule.name, rule.line, "off")
+            yield Step(rule.name, line, "off")
             continue
         failed = next((condition for condition in rule.conditions if not condition.test(facts)), None)
         if failed is not None:
-            yield Step(rule.name, rule.line, "failed", failed.key, failed.wanted, failed.seen(facts))
+            yield Step(rule.name, line, "failed", failed.key, failed.wanted, failed.seen(facts))
             continue
-        yield Step(rule.name, rule.line, "matched" if rule.mode == "enforce" else "shadow")
+        yield Step(rule.name, line, "matched" if rule.mode == "enforce" else "shadow")
         if rule.mode == "enforce":
             return
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
+from gateway.rules.causes import status_for
+from gateway.rules.passport import attestation
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import Reason, parse_reasons, parse_retry_after
 from gateway.sip.message import Request, Response
@@ -22,7 +24,8 @@ TEXT_LIMIT = 256
 for the worst expression that is accepted takes 13 ms at 256 characters, and 100 ms at 512."""
 
 _REMEMBERED_LENGTH = 1024  # bytes of Reason that are worth remembering; a longer one is read anew each time
-_ANALYTICS = b"v=analytics1;"
+ANALYTICS = b"v=analytics1;"
+"""How the text of a 603+ begins: with its version (ATIS-1000099)."""
 
 
 class TrunkView(Protocol):
@@ -46,7 +49,7 @@ class TrunkView(Protocol):
 
     @property
     def q850(self) -> Mapping[int, int]:
-        """Q.850 causes by SIP status, where it wants others than the standard table."""
+        """Cause -> status and status -> cause, where its tables differ from those of RFC 3398."""
 
 
 @dataclass(slots=True)
@@ -76,7 +79,7 @@ def _read_reasons(lines: tuple[bytes, ...]) -> Reasons:
         next((value.cause for value in values if value.cause and value.kind == b"SIP"), 0),
         tuple(value.location for value in values if value.location),
         tuple(shown(value.text) for value in values if value.text),
-        any(value.text.startswith(_ANALYTICS) for value in values),
+        any(value.text.startswith(ANALYTICS) for value in values),
     )
 
 
@@ -129,6 +132,14 @@ class Facts:
     """Whether the gateway made the response (408, 503 ...), not the far end."""
     in_dialog: bool = False
     """Whether the request was sent inside a dialog."""
+    finals: tuple[int, ...] = ()
+    """What the other branches of the call have said so far: their final statuses, before any rule."""
+    pending: int = 0
+    """How many other branches may still answer."""
+    now: float | None = None
+    """The time, in seconds since the epoch, for rules that hold at some hours only."""
+    attested: str | None = None
+    """The `attestation`, where it is known already."""
     _reasons: Reasons | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -138,6 +149,20 @@ class Facts:
         if reasons is None:
             reasons = self._reasons = reasons_of(self.response)
         return reasons
+
+    @property
+    def status_of_cause(self) -> int:
+        """The status that the Q.850 cause stands for, by the table of the trunk that answered; 0 for none."""
+        reasons = self.reasons
+        return status_for(reasons.q850, b"U" in reasons.locations, self.source.q850)
+
+    @property
+    def attestation(self) -> str:
+        """What the request's Identity attests, not verified: "A", "B", "C" or "none" (RFC 8588)."""
+        if self.attested is None:
+            values = [] if self.request is None else self.request.values(b"Identity")
+            self.attested = attestation(values)
+        return self.attested
 
     @property
     def retry_after(self) -> int | None:

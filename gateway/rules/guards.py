@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.rules.causes import PROTOCOL
 from gateway.rules.facts import Facts
-
-PROTOCOL = frozenset((401, 407, 422, 423, 428, 436, 437, 438, 487, 491))
-"""Answers that steer the protocol, and mean nothing about the call."""
+from gateway.rules.network_blocked import says_network_blocked
 
 MEANINGS = {
     "in-dialog": "an answer inside a dialog belongs to that dialog",
@@ -26,8 +25,6 @@ MEANINGS = {
     "unwanted-607": "a person does not want the call (RFC 8197), or a 603 carries that fact",
 }
 """The guards in the order they are asked, each with its reason for people."""
-
-_NETWORK_BLOCKED = b"network blocked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ _RESTORED = {status: Ruling("unwanted-607", status, hunt="stop") for status in (
 def _declined(facts: Facts) -> Ruling | None:
     """Judge a 603: is it a 603+, or does it stand for a 607 or 608?"""
     reasons = facts.reasons
-    if reasons.analytics and _says_network_blocked(facts) and not facts.target.rewrite_network_blocked:
+    if reasons.analytics and says_network_blocked(facts) and not facts.target.rewrite_network_blocked:
         return _BLOCKED
     fact = reasons.sip_cause
     if fact in _RESTORED:
@@ -88,15 +85,3 @@ def judge(facts: Facts) -> Ruling | None:
         return _IN_DIALOG
     check = _BY_STATUS.get(facts.response.status)
     return None if check is None else check(facts)
-
-
-def is_near_miss(facts: Facts) -> bool:
-    """Tell whether the response is a 603+ gone wrong: the phrase without the Reason, or the other way round.
-
-    To a caller it is a plain 603; it is a defect of the carrier worth counting.
-    """
-    return facts.response.status == 603 and facts.reasons.analytics != _says_network_blocked(facts)
-
-
-def _says_network_blocked(facts: Facts) -> bool:
-    return facts.response.phrase.strip().lower() == _NETWORK_BLOCKED

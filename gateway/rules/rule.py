@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.rules.conditions import Condition
 from gateway.rules.facts import Facts
 from gateway.sip.message import Row
 
+Test = Callable[[Facts], bool]
+
 COHERENT, KEEP, DROP = -2, -1, 0
 """Instead of a Q.850 cause: the one that agrees with the status, the one that came, none."""
 REMOVE = -1
 """Instead of the seconds of Retry-After: no such header."""
+FROM_Q850 = -1
+"""Instead of a status: the one that the Q.850 cause stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +44,34 @@ class Actions:
         return self.retry_after is not None or bool(self.set or self.remove)
 
 
-@dataclass(frozen=True, slots=True)
+_WORDS = frozenset((
+    "status", "phrase", "q850", "sip_cause", "reason_text", "location", "from", "to", "method", "origin",
+    "rang",
+))  # fmt: skip
+"""The conditions that look at nothing but what the far end said, to whom, and whether it rang."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Rule:
-    """One rule of the file. `conditions` stand in the order they are asked, the cheap ones first; `tests` are
-    their tests without that of the status, which the index by status has made.
-    """
+    """One rule of the file. `conditions` stand in the order they are asked, the cheap ones first."""
 
     name: str
     description: str
     mode: str
-    line: int
     index: int
     """Its place among the [[rule]] tables of the file, from 0."""
     statuses: frozenset[int]
     methods: frozenset[str]
     conditions: tuple[Condition, ...]
-    tests: tuple[Callable[[Facts], bool], ...]
     actions: Actions
+    on_words: tuple[Test, ...] = field(init=False)
+    """The tests whose outcome follows from the words, but for the status, by which rules are indexed."""
+    on_more: tuple[Test, ...] = field(init=False)
+    """The tests of all others."""
+
+    def __post_init__(self) -> None:
+        asked = [condition for condition in self.conditions if condition.key != "status"]
+        on_words = tuple(condition.test for condition in asked if condition.key in _WORDS)
+        on_more = tuple(condition.test for condition in asked if condition.key not in _WORDS)
+        object.__setattr__(self, "on_words", on_words)
+        object.__setattr__(self, "on_more", on_more)

@@ -1,103 +1,137 @@
 """The rules of one file, ready to decide.
 
-`decide` looks up the rules that can match the status and asks them in the order of the file; a rule that
-cannot match the status costs nothing, however many there are.
+Rules are indexed by status; one that cannot match the status costs nothing, however many there are.
 
-A far end says the same few things over and over. Where all rules about a status look only at what the far end
-says in status, phrase and Reason, and at who talks to whom, the decision on such words is remembered by them.
+A far end says the same few things over and over. So what follows from the words alone (status, phrase,
+Reason, who talks to whom, whether it rang) is worked out once for the same words: the guards, the rules whose
+conditions on words hold, and what each of them would answer. What is left to ask each time are the conditions
+on other headers, numbers and times of the few rules that remain.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from pathlib import Path
 
 from gateway.rules.decision import Decision, by_guard, by_rule
 from gateway.rules.emit import with_reason_rows
 from gateway.rules.explain import Explanation, explain
 from gateway.rules.facts import Facts, TrunkView
-from gateway.rules.guards import GUARDED, is_near_miss, judge
+from gateway.rules.guards import GUARDED, judge
+from gateway.rules.network_blocked import is_near_miss
 from gateway.rules.rule import Rule
 from gateway.toml_source import TomlSource
 
 FAILURES = range(400, 700)
 """The statuses that rules can speak of."""
 
-_WORDS = frozenset(
-    ("status", "phrase", "q850", "sip_cause", "reason_text", "location", "from", "to", "method", "origin")
-)
-"""The conditions that see nothing but what decisions are remembered by."""
-
-# It is text from the network that decisions are remembered by, and must not fill the memory.
-_MOST_REMEMBERED = 2048
+# The words come from the network, and must not fill the memory.
+_MOST_REMEMBERED = 4096
 _LONGEST_REMEMBERED = 256
 
-_Words = tuple[int, bytes, bytes | None, TrunkView, TrunkView, bytes, bool, bool]
+_Words = tuple[int, bytes, bytes | None, TrunkView, TrunkView, bytes, bool, bool, bool]
+
+
+class _Case:
+    """What is to be done about certain words: `decision`, or else whatever the rules that are left decide."""
+
+    __slots__ = ("_near_miss", "_outcomes", "_rules", "decision")
+
+    def __init__(
+        self, decision: Decision | None, rules: tuple[Rule, ...] = (), near_miss: bool = False
+    ) -> None:
+        self.decision = decision
+        self._rules = rules
+        self._near_miss = near_miss
+        self._outcomes: dict[tuple[Rule | None, Rule | None], Decision] = {}
+
+    def decide(self, facts: Facts) -> Decision:
+        """Ask the rules that are left, and draw up what the first that matches says."""
+        shadow = None
+        for rule in self._rules:
+            for test in rule.on_more:
+                if not test(facts):
+                    break
+            else:
+                if rule.mode == "enforce":
+                    return self._outcome(rule, shadow, facts)
+                shadow = shadow or rule
+        return self._outcome(None, shadow, facts)
+
+    def _outcome(self, rule: Rule | None, shadow: Rule | None, facts: Facts) -> Decision:
+        who = (rule, shadow)
+        decision = self._outcomes.get(who)
+        if decision is None:
+            decision = with_reason_rows(by_rule(rule, shadow, facts, self._near_miss), facts)
+            self._outcomes[who] = decision
+        return decision
 
 
 class RuleSet:
     """A compiled rule file. Immutable, but for the decisions it remembers."""
 
-    def __init__(self, source: TomlSource, rules: Iterable[Rule]) -> None:
+    def __init__(self, source: TomlSource, rules: Iterable[Rule], files: Iterable[Path] = ()) -> None:
         self.source = source
+        self.files = tuple(files)
+        """The number lists that the rules name: when one of these changes, the rules must be read anew."""
         self.rules = tuple(rules)
         """The rules in the order of the file, those that are off among them."""
         self.version_hash = hashlib.sha256(source.text.encode()).hexdigest()[:12]
         """Names this version of the file in records and on screens."""
-        self._by_status = {
-            status: tuple(rule for rule in self.rules if rule.mode != "off" and status in rule.statuses)
-            for status in FAILURES
-        }
-        self._repeatable = frozenset(
-            status
-            for status, rules in self._by_status.items()
-            if all(condition.key in _WORDS for rule in rules for condition in rule.conditions)
-        )
-        self._remembered: dict[_Words, Decision] = {}
+        by_status: dict[int, list[Rule]] = {status: [] for status in FAILURES}
+        for rule in self.rules:
+            if rule.mode != "off":
+                for status in rule.statuses:
+                    by_status[status].append(rule)
+        self._by_status = {status: tuple(found) for status, found in by_status.items()}
+        self._remembered: dict[_Words, _Case] = {}
 
     def decide(self, facts: Facts) -> Decision:
         """Decide what to answer instead of the response. Never raises, whatever the response holds."""
         response = facts.response
-        status, phrase = response.status, response.phrase
+        phrase = response.phrase
         reason = response.index.get(b"Reason")
-        if (
-            status not in self._repeatable
-            or len(phrase) > _LONGEST_REMEMBERED
-            or (reason is not None and (len(reason) > _LONGEST_REMEMBERED or response.repeated(b"Reason")))
+        if len(phrase) > _LONGEST_REMEMBERED or (
+            reason is not None and (len(reason) > _LONGEST_REMEMBERED or response.repeated(b"Reason"))
         ):
             return self._decide(facts)
         words = (
-            status, phrase, reason, facts.source, facts.target, facts.method, facts.local, facts.in_dialog,
+            response.status, phrase, reason, facts.source, facts.target, facts.method, facts.rang,
+            facts.local, facts.in_dialog,
         )  # fmt: skip
-        decision = self._remembered.get(words)
-        if decision is None:
+        case = self._remembered.get(words)
+        if case is None:
             if len(self._remembered) >= _MOST_REMEMBERED:
                 self._remembered.clear()
-            decision = with_reason_rows(self._decide(facts), facts)
-            self._remembered[words] = decision
-        return decision
+            case = self._remembered[words] = self._case(facts)
+        return case.decision or case.decide(facts)
 
     def _decide(self, facts: Facts) -> Decision:
+        """Decide about words that are not to be remembered."""
+        case = self._case(facts)
+        return case.decision or case.decide(facts)
+
+    def _case(self, facts: Facts) -> _Case:
+        """Work out what follows from the words."""
         status = facts.response.status
         near_miss = False
         if facts.in_dialog or status in GUARDED:
             ruling = judge(facts)
             if ruling is not None:
-                return by_guard(ruling, facts)
+                return _Case(with_reason_rows(by_guard(ruling, facts), facts), (), False)
             near_miss = is_near_miss(facts)
-        shadow = None
+        left = []
         for rule in self._by_status[status]:
-            for test in rule.tests:
-                if not test(facts):
+            if all(test(facts) for test in rule.on_words):
+                left.append(rule)
+                if rule.mode == "enforce" and not rule.on_more:
                     break
-            else:
-                if rule.mode == "enforce":
-                    return by_rule(rule, shadow, facts, near_miss)
-                shadow = shadow or rule
-        if shadow is not None or near_miss or status == 607:
-            return by_rule(None, shadow, facts, near_miss)
-        return Decision(status, facts.response.phrase)
+        case = _Case(None, tuple(left), near_miss)
+        if all(not rule.on_more for rule in left):
+            case.decision = case.decide(facts)
+        return case
 
     def explain(self, facts: Facts) -> Explanation:
         """Say what `decide` decides about `facts`, and why nothing before it did."""
-        return explain(self.rules, self.source.file, facts, self.decide(facts))
+        return explain(self.rules, self.source, facts, self.decide(facts))

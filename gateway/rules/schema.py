@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.rules import values
-from gateway.rules.rule import Rule
+from gateway.rules.conditions import on_status_of_cause
+from gateway.rules.rule import FROM_Q850, Actions, Rule
 from gateway.rules.ruleset import RuleSet
 from gateway.rules.then import read_then
-from gateway.rules.when import read_when
+from gateway.rules.when import WhenReader
 from gateway.settings_table import Table
 from gateway.toml_source import SettingsError, SettingsErrors, TomlSource
 
@@ -47,42 +48,54 @@ def compile_rules(source: TomlSource, trunks: Mapping[str, str] | None) -> RuleS
     elif version != VERSION or isinstance(version, bool):
         written = values.as_written(version)
         top.fail("version", f"version {written} is not known", f"write version = {VERSION}")
+    reader = _RuleReader(trunks, Path(source.file).parent)
     rules: dict[str, Rule] = {}
     for index, table in enumerate(top.tables("rule")):
-        rule = _read_rule(table, index, trunks, Path(source.file).parent)
+        rule = reader.read(table, index)
         if rule.name in rules:
-            line = rules[rule.name].line
+            line = source.line("rule", rules[rule.name].index)
             table.fail("name", f'"{rule.name}" is the name of the rule in line {line} too', "give it another")
         if rule.name:
             rules[rule.name] = rule
     top.done()
     if errors:
         raise SettingsErrors(errors)
-    return RuleSet(source, rules.values())
+    return RuleSet(source, rules.values(), reader.when.files)
 
 
-def _read_rule(table: Table, index: int, trunks: Mapping[str, str] | None, directory: Path) -> Rule:
-    name = table.text("name", "")
-    if "name" not in table:
-        table.fail((), "the rule has no name", 'write name = "…", which records and screens will show')
-    elif isinstance(table.data["name"], str) and not (name.strip() and name.isprintable()):
-        table.fail("name", "the name is empty or cannot be printed", "write a short name")
-    elif len(name) > _LONGEST_NAME:
-        table.fail("name", f"the name has {len(name)} characters", f"write at most {_LONGEST_NAME}")
-    description = table.text("description", "")
-    mode = table.choice("mode", "enforce", MODES)
-    when = read_when(table.table("when"), trunks, directory)
-    actions = read_then(table.table("then"))
-    table.done()
-    return Rule(
-        name,
-        description,
-        mode,
-        table.source.line(*table.path),
-        index,
-        when.statuses,
-        when.methods,
-        when.conditions,
-        tuple(condition.test for condition in when.conditions if condition.key != "status"),
-        actions,
-    )
+class _RuleReader:
+    """Reads the rules of one file."""
+
+    def __init__(self, trunks: Mapping[str, str] | None, directory: Path) -> None:
+        self.when = WhenReader(trunks, directory)
+        self._actions: dict[str, Actions] = {}
+
+    def read(self, table: Table, index: int) -> Rule:
+        """Read one [[rule]]. Mistakes go to the table's errors; what they spoil is left out."""
+        name = table.text("name", "")
+        if "name" not in table:
+            table.fail((), "the rule has no name", 'write name = "…", which records and screens will show')
+        elif isinstance(table.data["name"], str) and not (name.strip() and name.isprintable()):
+            table.fail("name", "the name is empty or cannot be printed", "write a short name")
+        elif len(name) > _LONGEST_NAME:
+            table.fail("name", f"the name has {len(name)} characters", f"write at most {_LONGEST_NAME}")
+        description = table.text("description", "")
+        mode = table.choice("mode", "enforce", MODES)
+        when = self.when.read(table.table("when"))
+        actions = self._read_then(table.table("then"))
+        table.done()
+        conditions = when.conditions
+        if actions.status == FROM_Q850:
+            conditions = (*conditions, on_status_of_cause())
+        return Rule(name, description, mode, index, when.statuses, when.methods, conditions, actions)
+
+    def _read_then(self, table: Table) -> Actions:
+        """Read a `then` table, or find the actions of an earlier one that says the same."""
+        words = repr(table.data)
+        actions = self._actions.get(words)
+        if actions is None:
+            mistakes = len(table.errors)
+            actions = read_then(table)
+            if len(table.errors) == mistakes:
+                self._actions[words] = actions
+        return actions

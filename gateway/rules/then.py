@@ -7,8 +7,8 @@ from typing import Any
 
 from gateway.patterns import BadValue
 from gateway.rules import values
-from gateway.rules.guards import PROTOCOL
-from gateway.rules.rule import COHERENT, DROP, KEEP, REMOVE, Actions
+from gateway.rules.causes import PROTOCOL
+from gateway.rules.rule import COHERENT, DROP, FROM_Q850, KEEP, REMOVE, Actions
 from gateway.settings_table import Table
 from gateway.sip.message import Row, header_key
 
@@ -47,6 +47,11 @@ def read_then(table: Table) -> Actions:
 
 
 def _status(value: Any) -> int:
+    if isinstance(value, str):
+        if value == "from-q850":
+            return FROM_Q850
+        remedy = 'write a whole number from 400 to 699, or "from-q850"'
+        raise BadValue(f"{values.as_written(value)} is not possible", remedy)
     status = values.whole(400, 699)(value)
     if status in PROTOCOL or status == 608:
         meaning = "is for machines alone (RFC 8688)" if status == 608 else "steers the protocol"

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from gateway.patterns import BadValue, parse_duration
+from gateway.rules.causes import LOCATIONS, is_location
 from gateway.rules.conditions import Span, parse_span
+from gateway.rules.passport import LEVELS
 from gateway.settings_table import Table
 from gateway.sip.headers import is_token
 from gateway.sip.message import METHODS
@@ -22,18 +24,16 @@ T = TypeVar("T")
 Path = tuple[str | int, ...]
 
 ORIGINS = ("peer", "local")
-LOCATIONS = ("U", "LPN", "LN", "TN", "RLN", "RPN", "INTL", "BI")
-"""Where a Reason came from (RFC 8606 section 4), besides LOC-0 to LOC-15."""
+ATTESTATIONS = (*LEVELS, "none")
 
 _CLASS = re.compile(r"([1-9])xx")
 _RANGE = re.compile(r"([0-9]{3}) ?- ?([0-9]{3})")
-_LOCATION = re.compile(r"LOC-[0-9]{1,2}")
 _STATUS_REMEDY = 'write a status such as 603, a class such as "4xx" or a range such as "600-699"'
 
 
 def as_written(value: Any) -> str:
     """Return a TOML value much as it stands in the file."""
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value) if type(value) is int else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def items(path: Path, value: Any) -> list[tuple[Path, Any]]:
@@ -134,7 +134,7 @@ def method(value: Any) -> str:
 def location(value: Any) -> str:
     """Read a Reason location (RFC 8606), whatever its case."""
     name = text(value).upper()
-    if name not in LOCATIONS and not _LOCATION.fullmatch(name):
+    if not is_location(name.encode()):
         raise BadValue(f"{as_written(value)} is not a location", f"write {', '.join(LOCATIONS)} or LOC-n")
     return name
 

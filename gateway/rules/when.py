@@ -1,21 +1,23 @@
 """Reads the `when` table of a rule into conditions.
 
-One method of `_When` for each kind of condition, found by the key in `_READERS`: a new condition is one
-function here, one in `conditions`, and one line in the table.
+One method of `WhenReader` for each kind of condition, found by the key in `_READERS`: a new condition is one
+function here, one in `conditions`, and one line in the table. Rules say the same things over and over, so
+a condition that was read is used again wherever the same words stand.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gateway.patterns import KINDS, BadValue, NumberPattern, TrunkPattern, compile_regex, read_numbers
+from gateway.number_lists import NumberList, NumberPattern, load_numbers
+from gateway.patterns import KINDS, BadValue, TrunkPattern, compile_regex
 from gateway.regexes import check_cost, compile_search
 from gateway.rules import conditions as on
-from gateway.rules import values
+from gateway.rules import schedule, values
 from gateway.rules.conditions import Condition
 from gateway.settings_table import Table
 from gateway.toml_source import closest
@@ -24,8 +26,8 @@ T = TypeVar("T")
 
 ALL_FAILURES = frozenset(range(400, 700))
 
-_NOT_YET = ("this version does not evaluate this condition yet", "remove it, and think of what then matches")
-_LATER = dict.fromkeys(("branches", "attestation", "days", "hours", "tz"), _NOT_YET)
+_INVITE = on.on_method(("INVITE",))
+_SCHEDULE = ("days", "hours", "tz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,136 +39,160 @@ class When:
     methods: frozenset[str]
 
 
-def read_when(table: Table, trunks: Mapping[str, str] | None, directory: Path) -> When:
-    """Read a `when` table. Mistakes go to the table's errors; what they spoil is left out.
+class WhenReader:
+    """Reads the `when` tables of one file. Mistakes go to the table's errors; what they spoil is left out.
 
     `trunks` (name -> kind) are those that may be named, None for any; `directory` is where number lists are.
+    `files` are the number lists that were asked for, those that could not be read among them.
     """
-    reader = _When(table, trunks, directory)
-    for key, read in _READERS.items():
-        value = table.value(key)
-        if value is not None:
-            read(reader, key, value)
-    table.done(_LATER)
-    if not reader.methods:
-        reader.methods = ["INVITE"]
-    reader.conditions.append(on.on_method(reader.methods))
-    reader.conditions.sort(key=lambda condition: condition.cost)
-    return When(tuple(reader.conditions), reader.statuses, frozenset(reader.methods))
 
+    def __init__(self, trunks: Mapping[str, str] | None, directory: Path) -> None:
+        self.files: dict[Path, None] = {}
+        self._trunks = trunks
+        self._directory = directory
+        self._known: dict[tuple[str, str], tuple[Condition, ...]] = {}
 
-class _When:
-    """The conditions of one rule, while they are being read."""
+    def read(self, table: Table) -> When:
+        """Return what a `when` table says."""
+        found: list[Condition] = []
+        for key in table.data:
+            reader = _READERS.get(key)
+            if reader is not None:
+                found += self._conditions(table, key, reader)
+        if not table.data.keys() <= _READERS.keys() | set(_SCHEDULE):
+            for key in (*_READERS, *_SCHEDULE):
+                table.value(key)  # so that the known keys are told
+            table.done()
+        if not table.data.keys().isdisjoint(_SCHEDULE):
+            found += self._schedule(table)
+        by_key = {condition.key: condition for condition in found}
+        method = by_key.get("method")
+        if method is None:
+            found.append(method := _INVITE)
+        found.sort(key=_cost)
+        statuses = by_key["status"].choices if "status" in by_key else ALL_FAILURES
+        return When(tuple(found), statuses, method.choices)
 
-    def __init__(self, table: Table, trunks: Mapping[str, str] | None, directory: Path) -> None:
-        self.table = table
-        self.trunks = trunks
-        self.directory = directory
-        self.conditions: list[Condition] = []
-        self.statuses = ALL_FAILURES
-        self.methods: list[str] = []
+    def _conditions(self, table: Table, key: str, reader: _Reader) -> Sequence[Condition]:
+        value = table.data[key]
+        words = (key, repr(value))
+        known = self._known.get(words)
+        if known is None:
+            mistakes = len(table.errors)
+            known = tuple(reader(self, table, key, value))
+            if len(table.errors) == mistakes:
+                self._known[words] = known
+        return known
 
-    def status(self, key: str, value: Any) -> None:
-        sets = values.each(self.table, (key,), value, values.statuses)
+    def _status(self, table: Table, key: str, value: Any) -> Iterator[Condition]:
+        sets = values.each(table, (key,), value, values.statuses)
         if sets:
-            self.statuses = frozenset().union(*sets)
-            self.conditions.append(on.on_status(self.statuses, self._written(value)))
+            yield on.on_status(frozenset().union(*sets), _written(value))
 
-    def method(self, key: str, value: Any) -> None:
-        self.methods = values.each(self.table, (key,), value, values.method) or []
+    def _method(self, table: Table, key: str, value: Any) -> Iterator[Condition]:
+        return _many(table, key, value, values.method, on.on_method)
 
-    def trunk(self, key: str, value: Any) -> None:
-        patterns = values.each(self.table, (key,), value, self._trunk_pattern)
-        if patterns:
-            self.conditions.append((on.on_source if key == "from" else on.on_target)(TrunkPattern(patterns)))
+    def _trunk(self, table: Table, key: str, value: Any) -> Iterator[Condition]:
+        make = on.on_source if key == "from" else on.on_target
+        return _many(table, key, value, self._trunk_pattern, lambda patterns: make(TrunkPattern(patterns)))
 
-    def rang(self, key: str, value: Any) -> None:
+    def _rang(self, table: Table, key: str, value: Any) -> Iterator[Condition]:
         try:
-            self.conditions.append(on.on_rang(values.flag(value)))
+            yield on.on_rang(values.flag(value))
         except BadValue as error:
-            self.table.fail(key, str(error), error.remedy)
+            table.fail(key, str(error), error.remedy)
 
-    def origin(self, key: str, value: Any) -> None:
-        self._many(key, value, values.choice(values.ORIGINS), on.on_origin)
+    def _origin(self, table: Table, key: str, value: Any) -> Iterator[Condition]:
+        return _many(table, key, value, values.choice(values.ORIGINS), on.on_origin)
 
-    def duration(self, key: str, value: Any) -> None:
-        written = self._written(value)
-        self._many(key, value, values.duration_span, lambda spans: on.on_seconds(key, spans, written))
+    def _branches(self, table: Table, key: str, value: Any) -> Iterator[Condition]:
+        return _many(table, key, value, values.choice(on.BRANCHES), on.on_branches)
 
-    def retry_after(self, key: str, value: Any) -> None:
-        written = self._written(value)
+    def _attestation(self, table: Table, key: str, value: Any) -> Iterator[Condition]:
+        return _many(table, key, value, values.choice(values.ATTESTATIONS), on.on_attestation)
+
+    def _duration(self, table: Table, key: str, value: Any) -> Iterator[Condition]:
+        written = _written(value)
+        return _many(
+            table, key, value, values.duration_span, lambda spans: on.on_seconds(key, spans, written)
+        )
+
+    def _retry_after(self, table: Table, key: str, value: Any) -> Iterator[Condition]:
+        written = _written(value)
         if isinstance(value, bool):
-            self.conditions.append(on.on_retry_after(value, "present" if value else "absent"))
-        else:
-            self._many(key, value, values.seconds_span, lambda spans: on.on_retry_after(spans, written))
+            return iter((on.on_retry_after(value, "present" if value else "absent"),))
+        return _many(table, key, value, values.seconds_span, lambda spans: on.on_retry_after(spans, written))
 
-    def q850(self, key: str, value: Any) -> None:
-        written = self._written(value)
+    def _q850(self, table: Table, key: str, value: Any) -> Iterator[Condition]:
+        written = _written(value)
         read = values.whole(1, 127)
-        self._many(key, value, read, lambda causes: on.on_q850(frozenset(causes), written))
+        return _many(table, key, value, read, lambda causes: on.on_q850(frozenset(causes), written))
 
-    def sip_cause(self, key: str, value: Any) -> None:
-        written = self._written(value)
+    def _sip_cause(self, table: Table, key: str, value: Any) -> Iterator[Condition]:
+        written = _written(value)
         read = values.whole(200, 699)
-        self._many(key, value, read, lambda causes: on.on_sip_cause(frozenset(causes), written))
+        return _many(table, key, value, read, lambda causes: on.on_sip_cause(frozenset(causes), written))
 
-    def location(self, key: str, value: Any) -> None:
-        self._many(key, value, values.location, on.on_location)
+    def _location(self, table: Table, key: str, value: Any) -> Iterator[Condition]:
+        return _many(table, key, value, values.location, on.on_location)
 
-    def text(self, key: str, value: Any) -> None:
+    def _text(self, table: Table, key: str, value: Any) -> Iterator[Condition]:
         read = {"phrase": on.phrase_text, "reason_text": on.reason_texts, "server": on.server_texts}[key]
-        self._many(key, value, _search, lambda patterns: on.on_text(key, read, patterns))
+        return _many(table, key, value, _search, lambda patterns: on.on_text(key, read, patterns))
 
-    def headers(self, key: str, value: Any) -> None:
+    def _headers(self, table: Table, key: str, value: Any) -> Iterator[Condition]:
         if not isinstance(value, dict):
-            self.table.fail(key, f"{values.as_written(value)} names no header", f'write {key}.NAME = "…"')
+            table.fail(key, f"{values.as_written(value)} names no header", f'write {key}.NAME = "…"')
             return
         for name, wanted in value.items():
             path, shown = (key, name), f"{key}.{name}"
             try:
                 values.header_name(name)
             except BadValue as error:
-                self.table.fail(path, str(error), error.remedy)
+                table.fail(path, str(error), error.remedy)
                 continue
             read = (on.response_header if key == "header" else on.request_header)(name)
             if isinstance(wanted, bool):
-                self.conditions.append(on.on_header_presence(shown, read, wanted))
+                yield on.on_header_presence(shown, read, wanted)
                 continue
-            patterns = values.each(self.table, path, wanted, _search)
+            patterns = values.each(table, path, wanted, _search)
             if patterns:
-                self.conditions.append(on.on_text(shown, read, patterns))
+                yield on.on_text(shown, read, patterns)
 
-    def number(self, key: str, value: Any) -> None:
+    def _number(self, table: Table, key: str, value: Any) -> Iterator[Condition]:
         remedy = f"write {key}.prefix, {key}.regex or {key}.list"
         if not isinstance(value, dict):
-            self.table.fail(key, f"{values.as_written(value)} is not a table", remedy)
+            table.fail(key, f"{values.as_written(value)} is not a table", remedy)
             return
         if not value:
-            self.table.fail(key, "no numbers are named", remedy)
+            table.fail(key, "no numbers are named", remedy)
             return
-        table = self.table.table(key)
-        prefixes = _listed(table, "prefix", values.text)
-        expressions = _listed(table, "regex", _number_regex)
-        lists = _listed(table, "list", self._numbers)
-        table.done()
-        numbers = None if lists is None else [number for numbers in lists for number in numbers]
-        patterns = [NumberPattern(prefixes or (), regex, numbers) for regex in expressions or (None,)]
-        wanted = " and ".join(f"{name} {self._written(word)}" for name, word in value.items())
-        self.conditions.append(on.on_number(key, patterns, wanted))
+        inner = table.table(key)
+        prefixes = _listed(inner, "prefix", values.text)
+        expressions = _listed(inner, "regex", _number_regex)
+        lists = _listed(inner, "list", self._numbers)
+        inner.done()
+        patterns = [NumberPattern(prefixes or (), regex, lists) for regex in expressions or (None,)]
+        wanted = " and ".join(f"{name} {_written(word)}" for name, word in value.items())
+        alone = prefixes if prefixes and value.keys() == {"prefix"} else ()
+        yield on.on_number(key, patterns, wanted, alone)
 
-    def _many(
-        self, key: str, value: Any, read: Callable[[Any], Any], make: Callable[[Sequence[Any]], Condition]
-    ) -> None:
-        read_values = values.each(self.table, (key,), value, read)
-        if read_values:
-            self.conditions.append(make(read_values))
-
-    @staticmethod
-    def _written(value: Any) -> str:
-        """Return a value, or the alternatives of a list, as conditions show what they want."""
-        return on.any_of(
-            item if isinstance(item, str) else values.as_written(item) for _, item in values.items((), value)
-        )
+    def _schedule(self, table: Table) -> Iterator[Condition]:
+        """Read `days`, `hours` and `tz`, which are one condition: a night belongs to the day it begins on."""
+        given = {key: table.data[key] for key in _SCHEDULE if key in table.data}
+        if given.keys() == {"tz"}:
+            table.fail("tz", "a time zone alone says nothing", "add days or hours, or remove it")
+            return
+        days = _listed(table, "days", lambda value: schedule.read_days(values.text(value)))
+        hours = _listed(table, "hours", lambda value: schedule.read_hours(values.text(value)))
+        zones = _listed(table, "tz", lambda value: schedule.read_zone(values.text(value)))
+        if zones is not None and len(zones) > 1:
+            table.fail("tz", "there are several time zones", "write one")
+        zone = (zones or [schedule.read_zone(schedule.UTC)])[0]
+        meant = frozenset().union(*days) if days else frozenset(range(7))
+        wanted = ", ".join(_written(value) for value in given.values())
+        key = "hours" if "hours" in given else "days"
+        yield on.on_schedule(key, schedule.Schedule(meant, hours or (), zone), wanted)
 
     def _trunk_pattern(self, value: Any) -> str:
         pattern = values.text(value)
@@ -176,14 +202,40 @@ class _When:
                 kinds = ", ".join(f"kind:{kind}" for kind in KINDS)
                 remedy = f'did you mean "kind:{near}"?' if near else f"write {kinds}"
                 raise BadValue(f'"{pattern}" is no kind of trunk', remedy)
-        elif self.trunks is not None and TrunkPattern([pattern]).unknown(self.trunks):
-            near = closest(pattern, self.trunks)
-            remedy = f'did you mean "{near}"?' if near else f"the trunks are {', '.join(self.trunks)}"
+        elif self._trunks is not None and TrunkPattern([pattern]).unknown(self._trunks):
+            near = closest(pattern, self._trunks)
+            remedy = f'did you mean "{near}"?' if near else f"the trunks are {', '.join(self._trunks)}"
             raise BadValue(f'"{pattern}" matches no trunk', remedy)
         return pattern
 
-    def _numbers(self, value: Any) -> list[str]:
-        return read_numbers(self.directory / values.text(value))
+    def _numbers(self, value: Any) -> NumberList:
+        path = self._directory / values.text(value)
+        self.files[path] = None
+        return load_numbers(path)
+
+
+def _many(
+    table: Table,
+    key: str,
+    value: Any,
+    read: Callable[[Any], T],
+    make: Callable[[Sequence[T]], Condition],
+) -> Iterator[Condition]:
+    """Yield the condition that `make` makes of a list of values, unless one of them is bad."""
+    found = values.each(table, (key,), value, read)
+    if found:
+        yield make(found)
+
+
+def _written(value: Any) -> str:
+    """Return a value, or the alternatives of a list, as conditions show what they want."""
+    return on.any_of(
+        item if isinstance(item, str) else values.as_written(item) for _, item in values.items((), value)
+    )
+
+
+def _cost(condition: Condition) -> int:
+    return condition.cost
 
 
 def _listed(table: Table, key: str, read: Callable[[Any], T]) -> list[T] | None:
@@ -203,24 +255,29 @@ def _number_regex(value: Any) -> str:
     return expression
 
 
-_READERS: dict[str, Callable[[_When, str, Any], None]] = {
-    "from": _When.trunk,
-    "to": _When.trunk,
-    "method": _When.method,
-    "status": _When.status,
-    "phrase": _When.text,
-    "q850": _When.q850,
-    "sip_cause": _When.sip_cause,
-    "reason_text": _When.text,
-    "location": _When.location,
-    "server": _When.text,
-    "header": _When.headers,
-    "request_header": _When.headers,
-    "called": _When.number,
-    "caller": _When.number,
-    "rang": _When.rang,
-    "after": _When.duration,
-    "ringing": _When.duration,
-    "retry_after": _When.retry_after,
-    "origin": _When.origin,
+_Reader = Callable[[WhenReader, Table, str, Any], Iterator[Condition]]
+
+_READERS: dict[str, _Reader] = {
+    "from": WhenReader._trunk,
+    "to": WhenReader._trunk,
+    "method": WhenReader._method,
+    "status": WhenReader._status,
+    "phrase": WhenReader._text,
+    "q850": WhenReader._q850,
+    "sip_cause": WhenReader._sip_cause,
+    "reason_text": WhenReader._text,
+    "location": WhenReader._location,
+    "server": WhenReader._text,
+    "header": WhenReader._headers,
+    "request_header": WhenReader._headers,
+    "called": WhenReader._number,
+    "caller": WhenReader._number,
+    "rang": WhenReader._rang,
+    "after": WhenReader._duration,
+    "ringing": WhenReader._duration,
+    "retry_after": WhenReader._retry_after,
+    "branches": WhenReader._branches,
+    "attestation": WhenReader._attestation,
+    "origin": WhenReader._origin,
 }
+"""All but days, hours and tz, which are one condition."""

@@ -174,18 +174,21 @@ def test_603_plus_passes_byte_for_byte(reason: str, rings: bool, config: str) ->
 
 
 @pytest.mark.parametrize(
-    ("phrase", "headers"),
+    ("phrase", "headers", "defect"),
     [
-        ("Network Blocked", ""),
-        ("Decline", REDRESS[0]),
-        ("Network Blocked", 'Reason: SIP;cause=603;text="v=2"'),
+        ("Network Blocked", "", "no-text"),
+        ("Decline", REDRESS[0], "phrase"),
+        ("Network Blocked", 'Reason: SIP;cause=603;text="v=2"', "version"),
     ],
 )
-def test_a_near_miss_of_603_plus_is_a_plain_603_and_is_counted(phrase: str, headers: str) -> None:
+def test_a_near_miss_of_603_plus_is_a_plain_603_and_is_counted(
+    phrase: str, headers: str, defect: str
+) -> None:
     net = Net(rules=EVERYTHING_TO_480)
     response, _ = rejection(net, net.pbx, net.carrier, 603, phrase, headers)
     assert response.status == 480
     assert net.core.near_misses == {"carrier": 1}
+    assert net.core.defects == {("carrier", defect): 1}
     net.assert_all_freed()
 
 

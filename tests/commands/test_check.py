@@ -93,6 +93,8 @@ def test_json_holds_the_same_for_a_program(place: Place) -> None:
             "key": "rule[late].when.status",
             "problem": "no rule is ever asked about these statuses, because guards protect them",
             "remedy": "remove the rule",
+            "rule": "late",
+            "kind": "guarded",
         }
     ]
     assert place.run(check, rules=place.write("rules.toml", "version = 2\n"), json=True) == 2

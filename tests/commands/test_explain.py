@@ -49,6 +49,12 @@ def test_options_say_what_the_response_does_not(place: Place) -> None:
         ('when.after = "<300ms"', {"after": "250ms"}),
         ('when.origin = "local"', {"origin": "local"}),
         ('when.method = ["MESSAGE"]', {"method": "message"}),
+        ('when.branches = "forked"', {"finals": "486"}),
+        ('when.branches = "forked"', {"pending": 2}),
+        ('when.branches = "any-busy"', {"finals": "404, 600"}),
+        ('when.attestation = ["A", "B"]', {"attestation": "B"}),
+        ('when.hours = "22:00-23:00"', {"at": "1999-12-31T22:30"}),
+        ('when.hours = "22:00-23:00"', {"at": "1999-12-31T23:30+01:00"}),
     ],
 )
 def test_each_option_reaches_the_condition_that_asks_for_it(
@@ -56,7 +62,7 @@ def test_each_option_reaches_the_condition_that_asks_for_it(
 ) -> None:
     rules = place.write("rules.toml", f'version = 1\n[[rule]]\nname = "r"\n{condition}\nthen.status = 480\n')
     message = place.write("603.txt", "SIP/2.0 603 Decline\n")
-    place.run(explain, str(message), rules=rules, json=True)
+    place.run(explain, str(message), rules=rules, json=True, at="1999-12-31T12:00")
     assert place.json["rule"] == ""
     place.run(explain, str(message), rules=rules, json=True, **option)
     assert place.json["rule"] == "r"
@@ -149,6 +155,36 @@ def test_what_is_no_response_is_refused_in_one_sentence(
     assert place.err.startswith(problem)
     assert place.err.count("\n") == 1
     assert place.out == ""
+
+
+def test_the_request_shows_what_the_response_does_not(place: Place) -> None:
+    condition = 'when.request_header.Diversion = true\nwhen.attestation = "A"'
+    rules = place.write("rules.toml", f'version = 1\n[[rule]]\nname = "r"\n{condition}\nthen.status = 480\n')
+    message = str(place.write("603.txt", "SIP/2.0 603 Decline\n"))
+    request = (
+        "U 192.0.2.1 -> 192.0.2.2\nINVITE sip:100@192.0.2.2 SIP/2.0\nDiversion: <sip:1@a>\n"
+        "Identity: e30.eyJhdHRlc3QiOiJBIn0.c2ln;ppt=shaken\n"
+    )
+    place.run(explain, message, rules=rules, json=True, request=str(place.write("invite.txt", request)))
+    assert place.json["rule"] == "r"
+    assert place.run(explain, message, rules=rules, request=message) == 2
+    assert "this is a response; a SIP request begins with a line such as " in place.err
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ({"finals": "486,busy"}, "--finals: 'busy' is no status of a rejection; write them so: 486,404\n"),
+        ({"finals": "200"}, "--finals: '200' is no status of a rejection; write them so: 486,404\n"),
+        ({"at": "noon"}, "--at: 'noon' is no time; write one such as 2026-11-21T22:30\n"),
+    ],
+)
+def test_an_option_that_cannot_be_read_is_refused(
+    place: Place, option: dict[str, object], sentence: str
+) -> None:
+    message = str(place.write("603.txt", "SIP/2.0 603 Decline\n"))
+    assert place.run(explain, message, **option) == 2
+    assert place.err == sentence
 
 
 def test_a_bad_rule_file_and_a_bad_duration_are_refused(place: Place) -> None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.rules import emit, emitted_q850
-from gateway.rules.causes import NAMES, SIP_TO_CAUSE, cause_for
-from tests.rules.support import PBX, facts, rules, told
+from gateway.rules.causes import CAUSE_TO_STATUS, NAMES, SIP_TO_CAUSE, cause_for
+from tests.rules.support import CARRIER, PBX, facts, rules, told
 
 TO_404 = rules("then.status = 404")
 
@@ -236,3 +236,64 @@ def test_each_status_has_a_cause_that_has_a_name_or_none() -> None:
     assert (cause_for(404, {}), cause_for(410, {}), cause_for(486, {}), cause_for(603, {})) == (1, 22, 17, 21)
     assert cause_for(488, {}) == 0
     assert set(SIP_TO_CAUSE.values()) <= set(NAMES)
+
+
+class TestFromQ850:
+    """`then.status = "from-q850"`: the cause is believed, and the status follows (RFC 3398 7.2.4.1)."""
+
+    RULE = rules('when.status = "4xx"\nthen.status = "from-q850"')
+
+    @pytest.mark.parametrize("cause", sorted(CAUSE_TO_STATUS))
+    def test_each_cause_gives_its_status_and_stays(self, cause: int) -> None:
+        reason = f'Reason: Q.850;cause={cause};text="so they said";location=LN'
+        start, headers = told(self.RULE, facts("499 X", reason))
+        assert int(start[:3]) == CAUSE_TO_STATUS[cause]
+        assert headers[0] == reason
+
+    def test_who_rejected_tells_a_decline_from_a_prohibition(self) -> None:
+        for location, status in (("U", 603), ("RLN", 403), ("LN", 403)):
+            known = facts("480 X", f"Reason: Q.850;cause=21;location={location}")
+            assert self.RULE.decide(known).status == status
+
+    def test_the_table_of_the_trunk_that_answered_goes_first(self) -> None:
+        known = facts("480 X", "Reason: Q.850;cause=21", source=replace(CARRIER, q850={21: 404, 34: 480}))
+        assert told(self.RULE, known)[0] == "404 Not Found"
+        known = facts("480 X", "Reason: Q.850;cause=21", source=PBX, target=replace(PBX, q850={21: 404}))
+        assert told(self.RULE, known)[0] == "403 Forbidden"
+
+    def test_the_table_of_the_trunk_that_hears_it_still_says_the_cause(self) -> None:
+        known = facts("480 X", "Reason: Q.850;cause=2", target=replace(PBX, q850={404: 3}))
+        assert told(self.RULE, known)[1][0] == 'Reason: Q.850;cause=3;text="No route to destination"'
+
+    @pytest.mark.parametrize(
+        "reason", ["Server: x", "Reason: Q.850;cause=16", "Reason: Q.850;cause=480", "Reason: SIP;cause=1"]
+    )
+    def test_without_a_cause_that_stands_for_a_status_the_rule_does_not_match(self, reason: str) -> None:
+        explanation = self.RULE.explain(facts("499 X", reason))
+        assert explanation.decision.rule == ""
+        assert "wanted a cause that stands for a status" in explanation.as_text()
+
+    @pytest.mark.parametrize("status", [487, 401, 608])
+    def test_no_table_makes_an_answer_that_only_the_protocol_may_give(self, status: int) -> None:
+        known = facts("480 X", "Reason: Q.850;cause=21", source=replace(CARRIER, q850={21: status}))
+        assert self.RULE.decide(known).rule == ""
+
+    def test_in_shadow_it_says_what_it_would_have_sent(self) -> None:
+        shadow = rules('mode = "shadow"\nwhen.status = 480\nthen.status = "from-q850"')
+        assert shadow.decide(facts("480 X", "Reason: Q.850;cause=1")).shadow_status == 404
+
+    def test_the_607_of_a_table_is_translated_as_any_other(self) -> None:
+        known = facts("480 X", "Reason: Q.850;cause=21", source=replace(CARRIER, q850={21: 607}))
+        start, headers = told(self.RULE, known)
+        assert (start, headers[-1]) == ("603 Decline", 'Reason: SIP;cause=607;text="Unwanted"')
+
+
+@pytest.mark.parametrize(
+    ("location", "leaves"),
+    [("rln", ";location=RLN"), ("LOC-15", ";location=LOC-15"), ("LOC-16", ""), ("mars", "")],
+)
+def test_a_location_is_one_of_rfc_8606_or_none(location: str, leaves: str) -> None:
+    known = facts("603 Decline", f"Reason: Q.850;cause=21;location={location}")
+    assert (
+        told(TO_404, known)[1][0] == f'Reason: Q.850;cause=1;text="Unallocated (unassigned) number"{leaves}'
+    )

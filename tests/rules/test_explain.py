@@ -129,6 +129,7 @@ def test_a_program_reads_the_same() -> None:
         "label": "",
         "hunt": "continue",
         "near_miss": False,
+        "defects": [],
         "shadow": {"rule": "", "status": 0},
         "steps": [
             {

@@ -198,3 +198,23 @@ class TestUnwanted:
         target = replace(PBX, q850={603: 19})
         known = facts("607 Unwanted", target=target)
         assert lines(emit(self.NO_RULE.decide(known), known))[0].startswith("Reason: Q.850;cause=19;")
+
+
+@pytest.mark.parametrize("method", [b"MESSAGE", b"SUBSCRIBE", b"INVITE"])
+class TestEachMethod:
+    """607 and 608 answer any request outside of a dialog (RFC 8197 section 3), both ways."""
+
+    def test_towards_who_does_not_know_them_they_become_603(self, method: bytes) -> None:
+        for status, phrase in ((607, "Unwanted"), (608, "Rejected")):
+            start, headers = told(
+                rules("when.rang = true\nthen.status = 404"), facts(f"{status} {phrase}", method=method)
+            )
+            assert start == "603 Decline"
+            assert headers[-1] == f'Reason: SIP;cause={status};text="{phrase}"'
+
+    def test_and_back_again_towards_who_does(self, method: bytes) -> None:
+        for status, phrase in ((607, "Unwanted"), (608, "Rejected")):
+            reason = f'Reason: SIP;cause={status};text="{phrase}"'
+            known = facts("603 Decline", reason, method=method, target=KNOWS_BOTH)
+            assert told(EVERYTHING_404, known)[0] == f"{status} {phrase}"
+            assert told(EVERYTHING_404, replace(known, target=PBX))[0] == "603 Decline"

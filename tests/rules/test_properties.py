@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.rules import Facts, RuleSet, emit, emitted_q850, q850_of
-from gateway.rules.causes import cause_for
-from gateway.rules.guards import PROTOCOL
+from gateway.rules.causes import PROTOCOL, cause_for
 from gateway.rules.rule import COHERENT
 from gateway.sip.headers import parse_reasons
 from gateway.sip.message import Response, parse
@@ -23,7 +22,11 @@ TRUNKS = st.builds(
     st.sampled_from(["pbx", "carrier"]),
     st.frozensets(st.sampled_from([607, 608])),
     st.booleans(),
-    st.dictionaries(st.sampled_from([404, 486, 603]), st.integers(1, 127), max_size=1),
+    st.dictionaries(st.sampled_from([404, 486, 603]), st.integers(1, 127), max_size=1).flatmap(
+        lambda causes: st.dictionaries(st.integers(1, 127), st.integers(400, 699), max_size=3).map(
+            lambda statuses: causes | statuses
+        )
+    ),
 )
 STATUSES = st.one_of(
     st.sampled_from([603, 603, 603, 607, 608, 486, 404, 480, 500]),
@@ -75,10 +78,14 @@ WHEN: dict[str, st.SearchStrategy[Any]] = {
     "ringing": st.just(">=0s"),
     "retry_after": st.sampled_from([True, False, "<61"]),
     "origin": st.sampled_from(["peer", "local"]),
+    "branches": st.sampled_from(["single", "forked", ["all-declined", "any-busy"]]),
+    "attestation": st.sampled_from(["A", ["B", "C", "none"]]),
+    "days": st.sampled_from(["mon-fri", ["sat", "sun"]]),
+    "hours": st.sampled_from(["08:00-18:00", ["22:00-06:00"]]),
 }
 THEN: dict[str, st.SearchStrategy[Any]] = {
     "status": st.one_of(
-        st.sampled_from([404, 410, 486, 603, 607]), st.sampled_from(REWRITABLE)
+        st.sampled_from([404, 410, 486, 603, 607, "from-q850"]), st.sampled_from(REWRITABLE)
     ),
     "phrase": st.sampled_from(["Nope", "Größer"]),
     "q850": st.sampled_from(["coherent", "keep", "drop", 31, 126]),
@@ -133,6 +140,10 @@ def known_facts(draw: st.DrawFn) -> Facts:
         after=draw(st.sampled_from([None, 0.2, 3.0])),
         local=draw(st.booleans()),
         in_dialog=draw(st.sampled_from([False] * 19 + [True])),
+        finals=draw(st.sampled_from([(), (486,), (603, 404)])),
+        pending=draw(st.sampled_from([0, 0, 1])),
+        now=draw(st.sampled_from([None, 1_800_000_000.0, 1_800_040_000.0])),
+        attested=draw(st.sampled_from([None, "A", "C"])),
     )
 
 
@@ -178,7 +189,7 @@ def test_what_leaves_is_sound(ruleset: RuleSet, known: Facts) -> None:
     if decision.status != original.status and decision.actions is None:
         assert decision.phrase == phrase_for(decision.status)
         assert emitted_q850(decision, known) == cause_for(decision.status, known.target.q850)
-    if decision.actions is not None and decision.actions.status and decision.actions.q850 == COHERENT:
+    if decision.actions is not None and decision.actions.status > 0 and decision.actions.q850 == COHERENT:
         assert emitted_q850(decision, known) == cause_for(decision.status, known.target.q850)
 
 

@@ -55,12 +55,28 @@ IN_WHEN = [
     ('origin = "carrier"', "origin", '"carrier" is not one of the choices; write "peer", "local"'),
     ('origin = "locale"', "origin", '"locale" is not one of the choices; did you mean "local"?'),
     ("stauts = 603", "stauts", 'this key is not known; did you mean "status"?'),
-    ("attestation = 'A'", "attestation", "this version does not evaluate this condition yet; remove it, and think of what then matches"),
-    ("branches = 'forked'", "branches", "this version does not evaluate this condition yet; remove it, and think of what then matches"),
-    ("days = ['mon']", "days", "this version does not evaluate this condition yet; remove it, and think of what then matches"),
-    ("hours = '8-17'", "hours", "this version does not evaluate this condition yet; remove it, and think of what then matches"),
-    ("tz = 'UTC'", "tz", "this version does not evaluate this condition yet; remove it, and think of what then matches"),
+    ("attestation = 'D'", "attestation", '"D" is not one of the choices; write "A", "B", "C", "none"'),
+    ("branches = 'all-busy'", "branches", '"all-busy" is not one of the choices; did you mean "any-busy"?'),
+    ("branches = 2", "branches", '2 is not one of the choices; write "single", "forked", "all-declined", "any-busy"'),
+    ("days = ['mon', 'fry']", "days[1]", '"fry" is no day of the week; did you mean "fri"?'),
+    ("days = 'mon-5'", "days", '"mon-5" is no day of the week; write mon, tue, wed, thu, fri, sat, sun or a span, "mon-fri"'),
+    ("days = 5", "days", '5 is not text; write it in "quotes"'),
+    ("hours = '8-17'", "hours", '"8-17" is no span of hours; write one such as "08:00-18:00"'),
+    ("hours = '08:00-25:00'", "hours", '"08:00-25:00" names a time that no clock shows; write times from 00:00 to 24:00'),
+    ("hours = '08:00-17:60'", "hours", '"08:00-17:60" names a time that no clock shows; write times from 00:00 to 24:00'),
+    ("hours = '08:00-08:00'", "hours", '"08:00-08:00" ends as it begins; write "00:00-24:00" for the whole day'),
+    ("tz = 'UTC'", "tz", "a time zone alone says nothing; add days or hours, or remove it"),
 ]  # fmt: skip
+
+
+def test_a_mistake_in_a_time_zone() -> None:
+    text = 'version = 1\n[[rule]]\nname = "a"\nthen.status = 404\nwhen.days = "mon"\nwhen.tz = '
+    for zone, problem in {
+        '"Europe/Berlim"': '"Europe/Berlim" is no time zone; did you mean "Europe/Berlin"?',
+        '"../../etc/passwd"': '"../../etc/passwd" is no time zone; write one such as "Europe/Berlin"',
+        '["UTC", "Asia/Tokyo"]': "there are several time zones; write one",
+    }.items():
+        assert mistakes(text + zone) == [f"rules.toml:6: rule[a].when.tz: {problem}"]
 
 
 @pytest.mark.parametrize(("line", "key", "sentence"), IN_WHEN)
@@ -71,7 +87,7 @@ def test_a_mistake_in_when(line: str, key: str, sentence: str) -> None:
 
 IN_THEN = [
     ("status = 302", "status", "302 is not possible; write a whole number from 400 to 699"),
-    ('status = "404"', "status", '"404" is not possible; write a whole number from 400 to 699'),
+    ('status = "404"', "status", '"404" is not possible; write a whole number from 400 to 699, or "from-q850"'),
     ("status = 487", "status", "487 steers the protocol; write another status from 400 to 699"),
     ("status = 608", "status", "608 is for machines alone (RFC 8688); write another status from 400 to 699"),
     ('phrase = "a\\r\\nVia: x"', "phrase", "the text holds a line end or another control character; write it on one line"),
