@@ -7,6 +7,10 @@ The transport layer makes one :class:`Local` for each socket it serves; the core
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
+from typing import Any
+
+from .uri import Uri
 
 UDP_ONLY = 300.0
 """Seconds for which a peer that refused TCP is not tried again with requests that are large for UDP."""
@@ -79,10 +83,12 @@ class Flows:
     """The flows in use, one object a peer, so that a datagram costs one dictionary look-up.
 
     Bounded: a peer that shows up from ever new ports makes the table start anew, never grow.
+    ``on_name`` is told of a dialog whose next hop, a URI over a transport, is no IP address that we reach.
     """
 
     def __init__(self, locals_: list[Local], limit: int = 20_000) -> None:
         self.locals = locals_
+        self.on_name: Callable[[Any, Uri, str], None] | None = None
         self._limit = limit
         self._known: dict[tuple[Local, tuple[str, int]], Flow] = {}
         self._towards: dict[tuple[str, int, str, str], Flow | None] = {}
