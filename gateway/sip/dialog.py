@@ -175,7 +175,7 @@ class Dialog:
     def aim(self, flows: Flows) -> None:
         """Point ``flow`` at the next hop: the topmost Route, else the remote target (RFC 3261 8.1.2).
 
-        An address that is no IP literal, or that no listening point of ours reaches, leaves the flow
+        An address that is no IP literal, or that no peer can be at or we can reach, leaves the flow
         where the peer's last message came from, until ``flows.on_name`` knows better; ``observed`` leaves it
         there for good.
         """
@@ -198,7 +198,7 @@ class Dialog:
         if transport != ours and ours == "tls":
             return  # what began in secret stays so
         port = uri.port or (5061 if transport == "tls" else 5060)
-        flow = flows.towards(uri.host.strip(b"[]").decode(), port, transport, self.flow.trunk)
+        flow = flows.named(uri.host.strip(b"[]").decode(), port, transport, self.flow)
         if flow is not None:
             self.flow = flow
         elif flows.on_name is not None:

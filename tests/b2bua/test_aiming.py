@@ -151,3 +151,37 @@ def test_addresses_are_not_asked_for_nor_are_peers_behind_a_nat_3581_4() -> None
     behind = Names(net)
     answered(net, NAME)
     assert (names.asked, behind.asked) == ([], [])
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "127.9.9.9", "0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "169.254.169.254"],
+)
+def test_a_peer_cannot_aim_requests_at_this_machine_or_at_groups_of_machines(
+    host: str, transport: str
+) -> None:
+    for header in (
+        f"Contact: <sip:x@{host}:6379;transport={transport}>",
+        f"Record-Route: <sip:{host}:11211;lr>",
+    ):
+        net = Net(streams=("tcp",))
+        aimed_at = [net.peer((host, port), "x", over) for port in (6379, 11211) for over in ("udp", "tcp")]
+        caller, _ = answered(net, header)
+        net.carrier.take("ACK")
+        bye_at(net, caller, net.carrier)
+        for service in aimed_at:
+            service.nothing()
+
+
+def test_peers_on_this_machine_name_its_addresses_rightly() -> None:
+    net = Net(CONFIG.replace("192.0.2.3", "127.0.0.1"))
+    here, other = net.peer(("127.0.0.1", 5060), "carrier"), net.peer(("127.0.0.1", 5070), "other")
+    invite = net.pbx.invite()
+    net.pbx.take(100)
+    offer = here.take_request("INVITE")
+    here.reply(offer, 200, contact=False, headers="Contact: <sip:other@127.0.0.1:5070>", body=SDP)
+    answer = net.pbx.take_response(200)
+    net.pbx.ack(invite, answer)
+    other.take("ACK")
+    bye_at(net, End.of_caller(net.pbx, invite, answer), other)
