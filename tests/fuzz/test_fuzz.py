@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-from .world import World, assert_serves_a_call
+from .world import StreamWorld, World, assert_serves_a_call
 
 MESSAGES = int(os.environ.get("FUZZ_MESSAGES", "200000"))
 FIRST_SEED = int(os.environ.get("FUZZ_SEED", "0"))
@@ -38,4 +38,25 @@ def test_whatever_comes_nothing_raises_nothing_grows_and_a_good_call_is_served(s
     world.rest(86_500)  # the longest that a subscription may stand
     world.net.assert_all_freed()
     assert_serves_a_call(world.net)
+    world.net.assert_all_freed()
+
+
+STREAM_CHUNKS = 2
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + STREAM_CHUNKS))
+def test_whatever_comes_on_connections_nothing_raises_and_nothing_grows_3261_18_3(seed: int) -> None:
+    world = StreamWorld(seed)
+    endpoint = world.net.endpoint
+    while world.sent < EACH:
+        for _ in range(min(1000, EACH - world.sent)):
+            world.step()
+        assert world.alive() < MOST_ALIVE
+    assert len(endpoint.malformed) < 60
+    assert len(endpoint.dropped) < 10
+    if EACH >= 20_000:
+        assert world.unframed > 100, "the mutations broke no frame"
+        ended = {record.end_reason for record in world.net.records}
+        assert ended >= {"bye", "cancelled", "rejected"}
+    world.rest(86_500)
     world.net.assert_all_freed()

@@ -9,11 +9,14 @@ between them, so that timers fire in every state that the peers leave the gatewa
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+from gateway.sip.flow import Flow
+from gateway.sip.framing import Framer
 from gateway.sip.message import MalformedMessageError, Message, Request, Response, parse
 from tests.helpers import CARRIER, CARRIER2, PBX, SDP, Address, End, Net, make_setup
 
@@ -119,14 +122,22 @@ then.status = 603
 """
 
 
+def _over_tcp(config: str) -> str:
+    """The configuration with every target on TCP."""
+    return re.sub(r'"(sip:[^"]+)"', r'"\1;transport=tcp"', config)
+
+
 class World:
     """The gateway, its peers and a clock. ``sent`` counts the datagrams it was given."""
 
+    config = CONFIG
+    streams: tuple[str, ...] = ()
+
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.net = Net(CONFIG, RULES)
+        self.net = Net(self.config, RULES, streams=self.streams)
         self.setup = self.net.core.setup
-        self.other_setup = make_setup(CONFIG.replace("hide", "# hide"), RULES.replace("404", "484"))
+        self.other_setup = make_setup(self.config.replace("hide", "# hide"), RULES.replace("404", "484"))
         self.now = self.net.now
         self.sent = 0
         self.requests: deque[tuple[Request, Address]] = deque(maxlen=24)  # the gateway's, and who got them
@@ -151,8 +162,7 @@ class World:
         data, source = move()
         self.sent += 1
         endpoint = self.net.endpoint
-        flow = self.net.flows.get(self.net.local, source)
-        endpoint.receive([(data, flow)], self.now)
+        flow = self.deliver(data, source)
         chance = random.random()
         if chance < 0.002:
             self.now += random.choice((0.5, 4.0, 33.0))
@@ -163,6 +173,12 @@ class World:
         self.now += random.random() * 0.02
         endpoint.tick(self.now)
         self.listen()
+
+    def deliver(self, data: bytes, source: Address) -> Flow:
+        """Give a datagram to the gateway; the flow that it came on."""
+        flow = self.net.flows.get(self.net.local, source)
+        self.net.endpoint.receive([(data, flow)], self.now)
+        return flow
 
     def listen(self) -> None:
         """Read what the gateway sends: whatever it is, it must be a sound message."""
@@ -357,6 +373,39 @@ class World:
         if kind == 1:
             return random.randbytes(random.randrange(200)), random.choice(SOURCES)
         return b"SIP/2.0 200 OK\r\n" + random.randbytes(random.randrange(200)), random.choice(SOURCES)
+
+
+class StreamWorld(World):
+    """The same over connections: what peers say is cut anywhere, and may lose its frame."""
+
+    config = _over_tcp(CONFIG)
+    streams = ("tcp",)
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.unframed = 0
+        self._local = self.net.flows.locals[1]
+        self._connections: dict[Address, tuple[Flow, Framer]] = {}
+
+    def deliver(self, data: bytes, source: Address) -> Flow:
+        """Write to the connection of a peer, in pieces; one that loses its frame is closed."""
+        endpoint = self.net.endpoint
+        flow, framer = self._connections.get(source) or (Flow(self._local, source), Framer())
+        self._connections[source] = flow, framer
+        while data:
+            at = self.random.choice((1, 2, 7, 100, 5000))
+            piece, data = data[:at], data[at:]
+            messages = framer.feed(piece)
+            if messages:
+                endpoint.receive([(message, flow) for message in messages], self.now)
+            if framer.error is not None:
+                endpoint.unframed(framer.error, flow)
+                data = b""
+        if framer.error is not None or self.random.random() < 0.02:
+            self.unframed += framer.error is not None
+            del self._connections[source]
+            endpoint.flow_lost(flow, self.now)
+        return flow
 
 
 _DIALOG_FORMING = (b"INVITE", b"SUBSCRIBE", b"REFER")
