@@ -46,8 +46,9 @@ EVIL = (
     "\x00Evil:1",
 )
 NAMES = (
-    "P-Asserted-Identity", "History-Info", "Refer-To", "Call-Info", "Warning", "Replaces", "X-Kept",
-    "Contact", "Diversion", "In-Reply-To", "Record-Route", "Reason", "Subject", "Session-Expires", "Max-Breadth",
+    "P-Asserted-Identity", "History-Info", "Refer-To", "Call-Info", "Warning", "Replaces",
+    "Contact", "Diversion", "In-Reply-To", "Record-Route", "Reason", "Subject",
+    "Session-Expires", "X-Kept", "Max-Breadth",
 )  # fmt: skip
 _FORGED = re.compile(rb"(?m)^evil", re.IGNORECASE)
 
