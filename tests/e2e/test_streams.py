@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.e2e.peers import Lab, Peer
+from tests.e2e.peers import Gateway, Lab, Peer
 
 pytestmark = pytest.mark.e2e
 
@@ -116,8 +116,10 @@ class Border:
         cert.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
         return cert, key
 
-    def start(self, identity: str) -> Peer:
-        """Start Kamailio with a certificate that names it, and the gateway in front of it."""
+    def start(self, identity: str, keys: str = "", scenario: str = "kamailio", **marks: str) -> Peer:
+        """Start Kamailio with a certificate that names it, and the gateway in front of it: with further keys
+        of the carrier, and what stands in Kamailio's scenario.
+        """
         lab = self.lab
         cert, key = self.sign("kamailio", identity)
         tls = "\n".join(
@@ -131,7 +133,7 @@ class Border:
                 'modparam("tls", "require_certificate", 1)',
             ]
         )
-        proxy = lab.kamailio(self.port, lab.carrier_port, self.tls_port, tls)
+        proxy = lab.kamailio(self.port, lab.carrier_port, self.tls_port, tls, scenario, **marks)
         lab.wait_bound(proxy, self.tls_port, "tcp")
         self.sign("gateway", "gw.example")
         lab.gateway_from(
@@ -140,7 +142,7 @@ class Border:
                 f"sip:{lab.at(self.tls_port)};transport=tls",
                 listen=f', "tls:{lab.at(self.gateway_tls_port)}"',
                 gateway='tls_cert = "gateway.pem"\ntls_key = "gateway.key"\ntls_ca = "ca.pem"',
-                carrier='tls_ca = "ca.pem"',
+                carrier=f'tls_ca = "ca.pem"\n{keys}',
             )
         )
         return proxy
@@ -175,6 +177,26 @@ def test_a_carrier_behind_tls_hangs_up(border: Border) -> None:
     border.start(lab.host)
     lab.caller("uac_hung_up").succeeds()
     carrier.succeeds()
+
+
+def test_an_account_behind_tls_is_registered_and_answers_its_challenges_3261_22(
+    border: Border, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = border.lab
+    monkeypatch.setenv("CARRIER_PASSWORD", "s3cret")
+    account = 'username = "gw"\npassword_env = "CARRIER_PASSWORD"\nregister = true\n'
+    carrier = lab.carrier("uas_answered", calls=3)
+    marks = {"ALGORITHM": "SHA-256", "USER": "gw", "CARRIER_PORT": str(lab.carrier_port)}
+    proxy = border.start(lab.host, account, "kamailio_account", **marks)
+    caller = lab.caller("uac_answered", calls=3).succeeds()
+    carrier.succeeds()
+
+    (gateway,) = [peer for peer in lab.peers if isinstance(peer, Gateway)]
+    assert "trunk carrier: registered at" in gateway.says("registered at")
+    heard = proxy.errors.read_text()
+    assert ";transport=tls>" in heard.partition("registered: gw at ")[2].partition("\n")[0]
+    assert (heard.count("accepted: INVITE of gw"), heard.count("accepted: BYE of gw")) == (3, 3)
+    assert not any(message.start.startswith(("SIP/2.0 401", "SIP/2.0 407")) for message in caller.received())
 
 
 def test_a_border_whose_certificate_names_another_gets_no_call(border: Border) -> None:
