@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.b2bua.policy import OWNED
 from gateway.sip.headers import without_tag
 from gateway.sip.message import _COMPACT, _NAMES, Message, Response, header_key
-from tests.helpers import End, Net, Peer, text
+from tests.helpers import End, Net, Peer, establish, text
 from tests.sip.strategies import bodies, phrases, tokens
 
 # What the gateway acts on, so that it cannot hold just anything.
@@ -169,6 +170,52 @@ def test_transactions_outside_of_dialogs_differ_in_owned_headers_only(
         net.carrier.reply(got, 200)
     assert_carried(net.pbx.take(200), told)
     net.assert_all_freed()
+
+
+ACTED_ON = """\
+Event: conference;id=7
+Expires: 300
+Max-Breadth: 30
+Min-SE: 120
+Session-Expires: 1800;refresher=uac;x=y
+s: what the gateway does not know
+Supported: timer,  100rel , replaces
+k: path, outbound
+Require: precondition, 100rel
+Timestamp: 54.21
+Content-Disposition: session;handling=required
+Target-Dialog: not-ours;local-tag=a;remote-tag=b
+Join: not-ours;to-tag=a;from-tag=b
+In-Reply-To: not-ours , nor-this
+Refer-To: <sip:a@b.example?Replaces=not-ours%3Bto-tag%3Da%3Bfrom-tag%3Db&Subject=x>
+Authorization: Digest username="u", realm="r"
+Proxy-Authorization: Digest username="u", realm="r"
+Reason: SIP;cause=200 ; text="x", Q.850 ;cause=16"""
+
+
+@pytest.mark.parametrize("method", ["INVITE", "MESSAGE", "UPDATE"])
+def test_headers_that_the_gateway_acts_on_pass_as_they_came_too(method: str) -> None:
+    """What the loads leave out, because it cannot hold just anything."""
+    load = Load(ACTED_ON.encode().splitlines(), b"")
+    net = Net()
+    if method == "UPDATE":
+        caller, _ = establish(net)
+        with Carrying(net.pbx, load):
+            caller.request(method)
+    else:
+        with Carrying(net.pbx, load):
+            net.pbx.request(method)
+    if method == "INVITE":
+        net.pbx.take(100)
+    got = net.carrier.take_request(method)
+    assert_carried(got, load)
+    back = Load([line for line in load.lines if not line.startswith(b"Timestamp")], b"")
+    with Carrying(net.carrier, back):
+        net.carrier.reply(got, 500)
+    refused = net.pbx.take_response(500)
+    stamp = b"Timestamp: 54.21"  # is the asker's own, copied from its request (RFC 3261 8.2.6.1)
+    passed = [line for key, line in refused.rows if key not in OWNED and line != stamp]
+    assert passed == back.lines
 
 
 def test_the_loads_have_every_header_that_passes() -> None:
