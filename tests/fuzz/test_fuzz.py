@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-from .world import StreamWorld, World, assert_serves_a_call
+from .world import FullWorld, StreamWorld, World, assert_serves_a_call
 
 MESSAGES = int(os.environ.get("FUZZ_MESSAGES", "200000"))
 FIRST_SEED = int(os.environ.get("FUZZ_SEED", "0"))
@@ -58,5 +58,18 @@ def test_whatever_comes_on_connections_nothing_raises_and_nothing_grows_3261_18_
         assert world.unframed > 100, "the mutations broke no frame"
         ended = {record.end_reason for record in world.net.records}
         assert ended >= {"bye", "cancelled", "rejected"}
+    world.rest(86_500)
+    world.net.assert_all_freed()
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + STREAM_CHUNKS))
+def test_whatever_comes_with_every_ability_on_nothing_raises_and_nothing_grows(seed: int) -> None:
+    world = FullWorld(seed)
+    while world.sent < EACH:
+        for _ in range(min(1000, EACH - world.sent)):
+            world.step()
+        assert world.alive() < 2 * MOST_ALIVE  # each call has two legs here
+    assert len(world.net.endpoint.malformed) < 60
+    world.quieten()
     world.rest(86_500)
     world.net.assert_all_freed()

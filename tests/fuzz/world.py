@@ -122,6 +122,25 @@ then.status = 603
 """
 
 
+EVERYTHING = (
+    CONFIG.replace(
+        "dialog_ping = 10\n",
+        'dialog_ping = 10\nhide_topology = true\nnumbers = {region = "DE"}\nnat = true\n',
+    )
+    .replace(
+        'hide = ["User-Agent"]\n',
+        'hide = ["User-Agent"]\nhide_topology = true\nkeep = ["Server"]\nredirect = "follow"\n'
+        "max_calls = 500\n"
+        'username = "gw"\npassword_env = "X"\nregister = true\nregister_expires = "60s"\noptions_ping = 30\n'
+        'weights = [1, 1]\nnumbers = {region = "DE", send = "national", caller_out = [["^", "8"]]}\n'
+        'session_timer = "90s"\nadvance_on = ["4xx"]\nhunt_after_early_media = true\n',
+    )
+    .replace('to = ["carrier", "backup"]', 'to = ["carrier", "backup"]\nstrategy = "parallel"')
+    .replace('name = "backup"\n', 'name = "backup"\nredirect = "follow"\n')
+)
+"""The same with every ability switched on somewhere."""
+
+
 def _over_tcp(config: str) -> str:
     """The configuration with every target on TCP."""
     return re.sub(r'"(sip:[^"]+)"', r'"\1;transport=tcp"', config)
@@ -137,7 +156,7 @@ class World:
         self.random = Random(seed)
         self.net = Net(self.config, RULES, streams=self.streams)
         self.setup = self.net.core.setup
-        self.other_setup = make_setup(self.config.replace("hide", "# hide"), RULES.replace("404", "484"))
+        self.other_setup = make_setup(self.config.replace("hide =", "# hide ="), RULES.replace("404", "484"))
         self.now = self.net.now
         self.sent = 0
         self.requests: deque[tuple[Request, Address]] = deque(maxlen=24)  # the gateway's, and who got them
@@ -373,6 +392,24 @@ class World:
         if kind == 1:
             return random.randbytes(random.randrange(200)), random.choice(SOURCES)
         return b"SIP/2.0 200 OK\r\n" + random.randbytes(random.randrange(200)), random.choice(SOURCES)
+
+
+class FullWorld(World):
+    """The same with every ability switched on."""
+
+    config = EVERYTHING
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.net.core.begin(self.now)
+
+    def quieten(self) -> None:
+        """End what the gateway does by itself."""
+        core = self.net.core
+        core.registrations.stop(self.now)
+        core.draining = True
+        core.reload(make_setup(CONFIG))
+        core.begin(self.now)
 
 
 class StreamWorld(World):
