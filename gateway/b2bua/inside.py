@@ -138,7 +138,7 @@ def _pass_reinvite(
     if has_own(leg, other):
         rows, added = refresh_rows(leg, other, request, rows, forth)
     relay.send(twin, request, forth.lines(rows) + added, now)
-    call.endpoint.timers.at(now + other.trunk.ring_timeout, relay)
+    relay.watch(now + other.trunk.ring_timeout, now)
 
 
 def _map_rack(leg: Leg, other: Leg, request: Request) -> list[Row]:

@@ -7,6 +7,7 @@ re-INVITE alike.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from gateway.sip.dialog import Dialog
@@ -21,6 +22,8 @@ from gateway.sip.transaction import (
 
 from .credentials import ask
 from .policy import Policy
+
+_TIMER_STEP = 2.0  # seconds
 
 OnFinal = Callable[[Response | None, float], bytes | None]
 
@@ -144,7 +147,16 @@ class Answer:
 class ReinviteRelay(Relay):
     """A re-INVITE on its way, with what only INVITE has: CANCEL, a 2xx that is acknowledged, and its loss."""
 
-    __slots__ = ("_answered", "_is_over", "_on_no_ack", "_on_sent", "_wait_for_ack", "answer", "client")
+    __slots__ = (
+        "_answered",
+        "_deadline",
+        "_is_over",
+        "_on_no_ack",
+        "_on_sent",
+        "_wait_for_ack",
+        "answer",
+        "client",
+    )
     tag: bytes = b""  # inside a dialog the To has its tag already
 
     def __init__(
@@ -162,6 +174,7 @@ class ReinviteRelay(Relay):
         self.answer: Answer | None = None
         self.client: InviteClient | None = None
         self._answered: Dialog | None = None
+        self._deadline = math.inf  # of the final response
         self._is_over = False  # the call has ended before the final response came
         self._on_sent = on_sent
         self._wait_for_ack = wait_for_ack
@@ -184,6 +197,8 @@ class ReinviteRelay(Relay):
         """Pass a response back; a 2xx that comes again only gets its ACK again."""
         if self._is_over:
             return
+        if response.status >= 200:
+            self._deadline = math.inf
         if 200 <= response.status < 300:
             if self.answer is not None:
                 self.answer.again(self.endpoint)
@@ -203,17 +218,32 @@ class ReinviteRelay(Relay):
 
     def on_no_response(self, client: ClientTransaction, status: int, now: float) -> None:
         """Nobody answered: say so to the side that asked, unless the call is over."""
+        self._deadline = math.inf
         if not self._is_over:
             super().on_no_response(client, status, now)
 
+    def watch(self, deadline: float, now: float) -> None:
+        """Cancel the re-INVITE when it has no final response at ``deadline`` (RFC 3261 16.8, timer C's twin).
+
+        A timer keeps its target alive, so it is set in steps: what is answered is soon forgotten.
+        """
+        self._deadline = deadline
+        self.endpoint.timers.at(min(deadline, now + _TIMER_STEP), self)
+
     def on_timer(self, now: float) -> None:
-        """Cancel a re-INVITE that rings for ever (RFC 3261 16.8, timer C's twin)."""
+        """Look whether it has rung long enough."""
+        if self._deadline > now:
+            if self._deadline < math.inf:
+                self.watch(self._deadline, now)
+            return
+        self._deadline = math.inf
         if self.client is not None:
             self.client.cancel(b"", now)
 
     def give_up(self, now: float) -> None:
         """The call is over: 487 to the side that asked (RFC 3261 15.1.2), CANCEL to the other."""
         self._is_over = True
+        self._deadline = math.inf
         self.server.reject(487, b"", now)
         if self.client is not None:
             self.client.cancel(b"", now)

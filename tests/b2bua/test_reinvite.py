@@ -412,3 +412,19 @@ def test_an_update_that_nobody_answers_blocks_no_later_one(asking: str) -> None:
     one.peer.take(200)
     hang_up(one, other)
     net.assert_all_freed()
+
+
+def test_re_invites_that_were_answered_are_forgotten_long_before_they_would_have_rung_out() -> None:
+    net = Net()
+    caller, callee = pair(net, "caller")
+    for _ in range(20):
+        reinvite = caller.request("INVITE", body=SDP)
+        net.pbx.take(100)
+        net.carrier.reply(net.carrier.take_request("INVITE"), 488)
+        net.carrier.take("ACK")
+        net.pbx.take(488)
+        caller.ack_refusal(reinvite)
+    net.run(40)  # what transactions keep is gone
+    assert len(net.endpoint.timers) == 0
+    hang_up(caller, callee)
+    net.assert_all_freed()
