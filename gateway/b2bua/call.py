@@ -80,10 +80,11 @@ class Call:
 
     def start(self, hops: tuple[Hop, ...], together: bool, now: float) -> None:
         """Call the targets, one after the other or all ``together``."""
-        too_small = admit(self.caller, self._searching.request)
+        search = self._searching
+        too_small = admit(self.caller, search.request) if self.caller.trunk.has_own else b""
         if too_small:
             self.refuse(422, "session interval too small", now, too_small)
-        elif not self._searching.begin(hops, together, now):
+        elif not search.begin(hops, together, now):
             self.refuse(503, "no room on the trunk", now, b"Retry-After: 5\r\n")
 
     def refuse(
@@ -237,7 +238,7 @@ class Call:
     def _give_up(self, _detail: object, now: float) -> None:
         """Tell the caller the best rejection, as the rules want it told, and cancel what still rings."""
         search = self._searching
-        if search.decisive is not None:
+        if search.decisive is not None and search.legs:
             search.abandon(search.legs, cancel_reason(search.decisive), now)
         verdict = search.best
         assert verdict is not None, "giving up follows a rejection"

@@ -133,11 +133,9 @@ class Own:
 
 
 def admit(leg: CallerLeg, request: Request) -> bytes:
-    """Decide what we speak by ourselves on the caller's leg. Return b"", or header lines for the 422 that
-    the INVITE deserves.
+    """Decide what we speak by ourselves on the leg of a caller whose trunk asks for it. Return b"", or header
+    lines for the 422 that the INVITE deserves.
     """
-    if not leg.trunk.has_own:
-        return b""
     own = leg.own = Own(leg)
     if leg.trunk.prack_local and request.body and offers(request, RELIABLE):
         own.reliable = Reliable(leg)

@@ -294,12 +294,13 @@ class CalleeLeg(Leg):
         elif status < 300:
             assert isinstance(transaction, InviteClient)
             self._on_success(transaction, response, now)
-        elif self.call is not None and not self._invites_again(response, now):
+        elif self.call is not None and (self.own is None or not self._invites_again(response, now)):
             self.call.feed(Event.REJECTED, Rejected(self, response, False), now)
 
     def _invites_again(self, response: Response, now: float) -> bool:
         """Send the INVITE again where the rejection asks for a longer session (RFC 4028 7.3)."""
-        again = None if self.own is None else self.own.second_invite(response)
+        assert self.own is not None, "asked only where there is one"
+        again = self.own.second_invite(response)
         if again is None:
             return False
         lines, body, hops = again
