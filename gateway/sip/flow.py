@@ -7,6 +7,10 @@ The transport layer makes one :class:`Local` for each socket it serves; the core
 from __future__ import annotations
 
 import ipaddress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .traffic import Tally
 
 UDP_ONLY = 300.0
 """Seconds for which a peer that refused TCP is not tried again with requests that are large for UDP."""
@@ -58,14 +62,19 @@ class Flow:
     proved, over TLS; "" elsewhere. On a connection that the peer opened, ``reply_port`` is the port it takes
     connections at, by its Via (0: not known), and ``alias`` says that it wants requests to there to come on
     this connection (RFC 5923).
+
+    ``sought`` is the name of the trunk that requests of ours were sent to here for, "" when none was, and
+    ``tally`` is where its messages are counted, once that is known.
     """
 
-    __slots__ = ("alias", "host", "local", "peer", "reply_port", "trunk")
+    __slots__ = ("alias", "host", "local", "peer", "reply_port", "sought", "tally", "trunk")
 
     def __init__(self, local: Local, peer: tuple[str, int], trunk: str = "") -> None:
         self.local = local
         self.peer = peer
         self.trunk = trunk
+        self.sought = ""
+        self.tally: Tally | None = None
         self.reply_port = 0
         self.alias = False
         host = peer[0]
@@ -111,7 +120,16 @@ class Flows:
         if len(self._towards) >= self._limit:
             self._towards.clear()
         flow = self._towards[key] = self._search(host, port, transport, trunk)
+        if flow is not None and trunk:
+            flow.sought = trunk
+            flow.tally = None
         return flow
+
+    def forget_trunks(self) -> None:
+        """Have each flow's trunk looked up anew for counting."""
+        for flow in (*self._known.values(), *self._towards.values()):
+            if flow is not None:
+                flow.tally = None
 
     def for_large(self, flow: Flow, now: float) -> Flow | None:
         """Return the TCP flow that a request too large for this UDP flow goes over (RFC 3261 18.1.1); None
