@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from gateway.b2bua.record import CallRecord
-
-from .histogram import CALL_SECONDS, Histogram
+from gateway.histogram import CALL_SECONDS, Histogram
 
 
 class CallTimes:

@@ -12,6 +12,7 @@ from itertools import chain
 
 from gateway import __version__
 from gateway.b2bua.core import B2bua
+from gateway.histogram import Histogram
 from gateway.ledger.writer import Ledger
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.traffic import Counts
@@ -19,7 +20,6 @@ from gateway.transport.ports import Ports
 from gateway.transport.resolver import Resolver
 
 from .call_times import CallTimes
-from .histogram import Histogram
 from .metric import Metric, counter, gauge, histogram
 
 
@@ -97,7 +97,7 @@ def _decisions(b2bua: B2bua) -> Iterator[Metric]:
 def _calls(b2bua: B2bua) -> Iterator[Metric]:
     endpoint = b2bua.endpoint
     yield counter("sip_gateway_calls_total", "Calls since the start", (), {(): b2bua.begun})
-    yield gauge("sip_gateway_calls_active", "Calls that are up, by the caller's trunk", ("trunk",), b2bua.active)
+    yield gauge("sip_gateway_calls_active", "Calls that are up, by who called", ("trunk",), b2bua.active)
     yield counter(
         "sip_gateway_refused_total", "Requests that the gateway itself refused", ("why",), b2bua.refused
     )
@@ -108,9 +108,7 @@ def _calls(b2bua: B2bua) -> Iterator[Metric]:
         {"server": len(endpoint.servers), "client": len(endpoint.clients)},
     )
     yield gauge("sip_gateway_dialogs", "Dialogs in memory", (), {(): len(endpoint.dialogs)})
-    yield gauge(
-        "sip_gateway_subscriptions", "Subscriptions in memory", (), {(): len(b2bua.subscriptions)}
-    )
+    yield gauge("sip_gateway_subscriptions", "Subscriptions in memory", (), {(): len(b2bua.subscriptions)})
     yield gauge("sip_gateway_draining", "1 while new calls are refused", (), {(): int(b2bua.draining)})
 
 
@@ -144,11 +142,12 @@ def _transport(sources: Sources) -> Iterator[Metric]:
     dropped = chain(sources.b2bua.endpoint.dropped.items(), sources.ports.udp.dropped.items())
     yield counter("sip_gateway_dropped_total", "Messages that were dropped", ("why",), list(dropped))
     yield gauge("sip_gateway_connections", "TCP and TLS connections", (), {(): len(streams.connections)})
+    yield counter("sip_gateway_connections_closed_total", "Connections that ended", ("why",), streams.closed)
     yield counter(
-        "sip_gateway_connections_closed_total", "Connections that ended", ("why",), streams.closed
-    )
-    yield counter(
-        "sip_gateway_connections_refused_total", "Connections that were not accepted", ("why",), streams.refused
+        "sip_gateway_connections_refused_total",
+        "Connections not accepted",
+        ("why",),
+        streams.refused,
     )
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias, TypeVar
 
-from .histogram import Histogram
+from gateway.histogram import Histogram
 
 MAX_SERIES = 2_000
 """Label sets of one metric; what goes beyond is counted together, under "other"."""
+
+K = TypeVar("K")
+Counts: TypeAlias = Mapping[K, int] | Iterable[tuple[K, int]]
+Sample: TypeAlias = tuple[tuple[str, ...], float | Histogram]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,38 +24,30 @@ class Metric:
     help: str
     kind: Literal["counter", "gauge", "histogram"]
     labels: tuple[str, ...]
-    samples: list[tuple[tuple[str, ...], float | Histogram]]
+    samples: list[Sample]
 
 
-def counter(
-    name: str, help_: str, labels: tuple[str, ...], counts: Mapping[object, int] | Iterable[tuple[object, int]]
-) -> Metric:
+def counter(name: str, help_: str, labels: tuple[str, ...], counts: Counts[K]) -> Metric:
     """Make a metric of counts by label value, or by tuples of them."""
     return Metric(name, help_, "counter", labels, _bounded(labels, counts))
 
 
-def gauge(
-    name: str, help_: str, labels: tuple[str, ...], values: Mapping[object, int] | Iterable[tuple[object, int]]
-) -> Metric:
+def gauge(name: str, help_: str, labels: tuple[str, ...], values: Counts[K]) -> Metric:
     """Make a metric of values that go up and down."""
     return Metric(name, help_, "gauge", labels, _bounded(labels, values))
 
 
 def histogram(name: str, help_: str, label: str, by_label: Mapping[str, Histogram]) -> Metric:
     """Make a metric of histograms by the value of one label."""
-    samples: list[tuple[tuple[str, ...], float | Histogram]] = [
-        ((value,), found.copy()) for value, found in by_label.items()
-    ]
+    samples: list[Sample] = [((value,), found.copy()) for value, found in by_label.items()]
     return Metric(name, help_, "histogram", (label,), samples)
 
 
-def _bounded(
-    labels: tuple[str, ...], counts: Mapping[object, int] | Iterable[tuple[object, int]]
-) -> list[tuple[tuple[str, ...], float | Histogram]]:
+def _bounded(labels: tuple[str, ...], counts: Counts[K]) -> list[Sample]:
     items = counts.items() if isinstance(counts, Mapping) else counts
     found: dict[tuple[str, ...], float] = {}
     for key, count in items:
-        values = tuple(map(str, key)) if isinstance(key, tuple) else (str(key),)[: len(labels)]
+        values = tuple(map(str, key)) if isinstance(key, tuple) else (str(key),)
         if values not in found and len(found) >= MAX_SERIES:
             values = ("other",) * len(labels)
         found[values] = found.get(values, 0) + count

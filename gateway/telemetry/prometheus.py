@@ -14,9 +14,9 @@ from prometheus_client.core import (
 )
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
-from .histogram import Histogram
+from gateway.histogram import Histogram
+
 from .metric import Metric
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -62,4 +62,4 @@ def _family(metric: Metric) -> Family:
 
 def _buckets(found: Histogram) -> Iterator[tuple[str, float]]:
     for bound, count in zip((*found.bounds, math.inf), accumulate(found.counts), strict=True):
-        yield floatToGoString(bound), count
+        yield "+Inf" if bound == math.inf else str(bound), count

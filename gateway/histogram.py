@@ -11,8 +11,8 @@ LOOP_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05
 
 
 class Histogram:
-    """Counts of values by ``bounds``, the upper ends of the buckets (their own value included); ``counts`` has
-    one more, for what is above all of them.
+    """Counts of values by ``bounds``, the upper ends of the buckets (inclusive); ``counts`` has one
+    more, for what is above all of them.
     """
 
     __slots__ = ("bounds", "counts", "total")
