@@ -13,6 +13,7 @@ from zlib import crc32
 from gateway.b2bua.record import CallRecord
 
 _LOTS = 1 << 32
+_ONE = 1.0 - 1e-9  # ten tenths are a little less than one
 
 
 class Sampler:
@@ -49,8 +50,8 @@ class Sampler:
             self._share = min(1.0, self._limit / drawn) if drawn else 1.0
             self._second, self._drawn, self._kept = second, 0, 0
         self._drawn += 1
-        self._credit = min(self._credit + self._share, 2.0)
-        if self._credit < 1.0 or self._kept >= self._limit:
+        self._credit = min(self._credit + self._share, 1.0)
+        if self._credit < _ONE or self._kept >= self._limit:
             return False
         self._credit -= 1.0
         self._kept += 1
