@@ -26,6 +26,7 @@ from gateway.rules.configured import configured_rules
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flows, Local
 from gateway.sip.transaction import Timing
+from gateway.telemetry import logs
 from gateway.telemetry.collect import Sources, collect
 from gateway.telemetry.prometheus import CONTENT_TYPE
 from gateway.telemetry.service import Telemetry
@@ -38,6 +39,7 @@ from gateway.watching import changes
 log = logging.getLogger("gateway")
 
 TICK = 0.05  # seconds between two looks at the timers
+_SWITCH = 0.0005  # seconds that a thread may keep the interpreter, where there is one with much to do
 
 
 def make_clock() -> Callable[[], float]:
@@ -95,7 +97,7 @@ class Gateway:
             timeout=dns.timeout,
         )
         self.resolver.configure(setup.trunks.targets())
-        self.telemetry = Telemetry(config, clock)
+        self.telemetry = Telemetry(config, clock, log.warning)
         sinks = (self.telemetry,) if self.ledger is None else (self.telemetry, self.ledger)
         self.b2bua = B2bua(self.endpoint, setup, sinks, locator=self.resolver)
         self.b2bua.notes_branches = self.telemetry.exporter is not None
@@ -256,6 +258,7 @@ def serve(path: Path | None) -> int:
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     try:
         config = load(path)
+        logs.configure(config.telemetry.logs, config.gateway.name)
         for sentence in unserved(config):
             log.warning("%s", sentence)
         gateway = Gateway(config, path)
@@ -264,6 +267,9 @@ def serve(path: Path | None) -> int:
             print(error, file=sys.stderr)
         return 2
     _tame_garbage_collector()
+    if config.telemetry.otlp:
+        # Encoding traces is a thread's work; the loop must not wait long for the interpreter.
+        sys.setswitchinterval(_SWITCH)
     trio.run(gateway.run)
     return 0
 

@@ -37,6 +37,7 @@ class Console:
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._socket.bind((address.host, address.port))
+            self._socket.listen()
         except OSError as error:
             self._socket.close()
             why = (error.strerror or str(error)).lower()

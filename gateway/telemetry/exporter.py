@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -28,15 +29,18 @@ _TIMEOUT = 10.0  # seconds that a request may take, tries in all
 
 
 class Exporter:
-    """``endpoint`` is the collector's base URL. ``exported``, ``dropped`` (the queue was full, or the gateway
+    """``endpoint`` is the collector's base URL; ``log`` is told when it fails, and when it is back. ``exported``, ``dropped`` (the queue was full, or the gateway
     stopped) and ``failed`` (the collector did not take them) count calls.
     """
 
-    def __init__(self, endpoint: str, maker: SpanMaker) -> None:
+    def __init__(self, endpoint: str, maker: SpanMaker, log: Callable[[str], None]) -> None:
         self.exported = 0
         self.dropped = 0
         self.failed = 0
         base = endpoint.rstrip("/")
+        self._shown = endpoint.rpartition("@")[2]  # without a password
+        self._log = log
+        self._fails = False
         self._maker = maker
         self._spans = OTLPSpanExporter(f"{base}/v1/traces", timeout=_TIMEOUT)
         self._metrics = OTLPMetricExporter(f"{base}/v1/metrics", timeout=_TIMEOUT)
@@ -83,7 +87,7 @@ class Exporter:
             self._send_batch()
         reading, self._reading = self._reading, None
         if reading is not None:
-            self._attempt_metrics(reading)
+            self._send_metrics(reading)
 
     def _send_batch(self) -> None:
         spans: list[ReadableSpan] = []
@@ -103,9 +107,18 @@ class Exporter:
             self.exported += calls
         else:
             self.failed += calls
+        self._note(taken)
 
-    def _attempt_metrics(self, reading: MetricsData) -> MetricExportResult:
+    def _send_metrics(self, reading: MetricsData) -> None:
         try:
-            return self._metrics.export(reading)
+            taken = self._metrics.export(reading) is MetricExportResult.SUCCESS
         except Exception:
-            return MetricExportResult.FAILURE
+            taken = False
+        self._note(taken)
+
+    def _note(self, taken: bool) -> None:
+        """Say when the collector begins to fail, and when it is back."""
+        if taken is self._fails:
+            self._fails = not taken
+            state = "takes telemetry again" if taken else "does not take telemetry; calls go on"
+            self._log(f"collector {self._shown} {state}")

@@ -25,9 +25,11 @@ _LATE = 1.0  # seconds of loop lag at which no more calls should come
 
 
 class Telemetry:
-    """A RecordSink. ``collect`` must be set before :meth:`run`; it reads every metric."""
+    """A RecordSink. ``collect`` must be set before :meth:`run`; it reads every metric. ``log`` is told when
+    the collector fails, and when it is back.
+    """
 
-    def __init__(self, config: Config, clock: Callable[[], float]) -> None:
+    def __init__(self, config: Config, clock: Callable[[], float], log: Callable[[str], None]) -> None:
         settings = config.telemetry
         self.times = CallTimes()
         self.loop_lag = Histogram(LOOP_SECONDS)
@@ -39,7 +41,8 @@ class Telemetry:
         self._last_lag = 0.0
         self._sampler = Sampler(settings.sample, settings.sample_rewritten, settings.max_traces_per_second)
         if settings.otlp:
-            self.exporter = Exporter(settings.otlp, SpanMaker(self._name, mask_for(settings.numbers)))
+            maker = SpanMaker(self._name, mask_for(settings.numbers))
+            self.exporter = Exporter(settings.otlp, maker, log)
         self._prometheus = Prometheus(lambda: self.collect())
 
     def record(self, record: CallRecord) -> None:

@@ -37,12 +37,12 @@ def hunted_record() -> CallRecord:
     return net.only_record
 
 
-def export(records: list[CallRecord], collector: Collector, seconds: float = 5.0) -> Exporter:
-    exporter = Exporter(collector.url, MAKER)
+def export(records: list[CallRecord], collector: Collector, lines: list[str] | None = None) -> Exporter:
+    exporter = Exporter(collector.url, MAKER, (lines if lines is not None else []).append)
     exporter.start()
     for record in records:
         exporter.trace(record)
-    exporter.close(seconds)
+    exporter.close(5.0)
     return exporter
 
 
@@ -177,7 +177,7 @@ def test_the_hash_is_the_same_for_the_same_number_and_made_anew_each_time() -> N
 
 
 def test_a_queue_that_is_full_drops_and_counts() -> None:
-    exporter = Exporter("http://127.0.0.1:9", MAKER)
+    exporter = Exporter("http://127.0.0.1:9", MAKER, [].append)
     record = hunted_record()
     for _ in range(QUEUE + 7):
         exporter.trace(record)
@@ -186,13 +186,15 @@ def test_a_queue_that_is_full_drops_and_counts() -> None:
 
 def test_a_collector_that_refuses_costs_traces_only() -> None:
     with Collector(status=400) as collector:
-        exporter = export([hunted_record()], collector)
+        lines: list[str] = []
+        exporter = export([hunted_record()], collector, lines)
     assert (exporter.exported, exporter.failed) == (0, 1)
+    assert lines == [f"collector {collector.url} does not take telemetry; calls go on"]
 
 
 def test_a_collector_that_hangs_holds_a_stop_up_no_longer_than_it_may() -> None:
     with Collector(hangs=True) as collector:
-        exporter = Exporter(collector.url, MAKER)
+        exporter = Exporter(collector.url, MAKER, [].append)
         exporter.start()
         exporter.trace(hunted_record())
         assert collector.asked.wait(10)
