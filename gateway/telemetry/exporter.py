@@ -29,8 +29,10 @@ _TIMEOUT = 10.0  # seconds that a request may take, tries in all
 
 
 class Exporter:
-    """``endpoint`` is the collector's base URL; ``log`` is told when it fails, and when it is back. ``exported``, ``dropped`` (the queue was full, or the gateway
-    stopped) and ``failed`` (the collector did not take them) count calls.
+    """``endpoint`` is the collector's base URL; ``log`` is told when it fails, and when it is back.
+
+    ``exported``, ``dropped`` (the queue was full, or the gateway stopped) and ``failed`` (the collector did
+    not take them) count calls.
     """
 
     def __init__(self, endpoint: str, maker: SpanMaker, log: Callable[[str], None]) -> None:

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.app import Gateway
 from gateway.config import parse as parse_config
 from gateway.histogram import Histogram
+from gateway.ledger.writer import Ledger
 from gateway.sip.traffic import METHODS, Counts
 from gateway.telemetry.collect import Sources, collect
 from gateway.telemetry.metric import MAX_SERIES, counter
@@ -46,15 +47,16 @@ class Samples(dict[tuple[str, tuple[str, ...]], float]):
 class Watched:
     """A gateway's telemetry over a network in a box."""
 
-    def __init__(self, url: str = "") -> None:
+    def __init__(self, url: str = "", ledger: bool = False) -> None:
         self.net = Net()
         self.gateway = Gateway(parse_config(CONFIG.replace("{url}", url)), None)
         self.telemetry = self.gateway.telemetry
         self.net.core._sinks = (self.telemetry,)
         ports, resolver = self.gateway.ports, self.gateway.resolver
         times = self.telemetry.times
+        records = Ledger("sqlite://", 60.0, log=print) if ledger else None
         self.sources = Sources(
-            self.net.core, ports, resolver, None, times, self.telemetry.loop_lag, self.telemetry.traces
+            self.net.core, ports, resolver, records, times, self.telemetry.loop_lag, self.telemetry.traces
         )
         self.telemetry.collect = lambda: collect(self.sources)
 
