@@ -72,7 +72,9 @@ class Gateway:
             self.flows, Tokens(), Timing(timers.t1, timers.t2, timers.t4), on_bug=_log_bug
         )
         ledger = config.ledger
-        self.ledger = Ledger(ledger.url, ledger.keep, log=log.warning) if ledger.url else None
+        self.ledger = None
+        if ledger.url:
+            self.ledger = Ledger(ledger.url, ledger.keep, spool_path=ledger.spool, log=log.warning)
         try:
             setup = make_setup(config)
         except SettingsErrors:

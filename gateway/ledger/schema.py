@@ -89,10 +89,17 @@ calls = sa.Table(
     sa.Index("calls_rewritten", "ended_at", sqlite_where=REWRITTEN, postgresql_where=REWRITTEN),
 )
 
-FIELDS: tuple[str, ...] = tuple(column.name for column in calls.columns if column.name != "seq")
+FIELDS: tuple[str, ...] = tuple(str(column.name) for column in calls.columns if column.name != "seq")
 """The fields of a CallRecord, in the order of the columns."""
 
 
 def to_record(row: sa.Row[tuple[object, ...]]) -> CallRecord:
     """Return the record in a row that holds the columns of `FIELDS`."""
     return CallRecord(**row._mapping)
+
+
+def empty_value(column: sa.Column[object]) -> object:
+    """Return what stands in a column for a record that was made before there was such a column."""
+    if column.nullable:
+        return None
+    return "" if isinstance(column.type, sa.Text) else 0
