@@ -42,10 +42,9 @@ def _time(name: str) -> sa.Column[float]:
     return sa.Column(name, sa.Double, nullable=False)
 
 
-REWRITTEN: sa.ColumnElement[bool] = sa.literal_column(
+REWRITTEN = sa.text(
     "original_status > 0 AND emitted_status > 0 AND (original_status <> emitted_status"
-    " OR original_phrase <> emitted_phrase OR original_q850 <> emitted_q850)",
-    sa.Boolean,
+    " OR original_phrase <> emitted_phrase OR original_q850 <> emitted_q850)"
 )
 """Whether the caller got another status, phrase or cause than the far end said. An index is made of such
 calls, which databases use only for a condition that has these very words.
