@@ -99,6 +99,7 @@ class B2bua:
         self.refused: defaultdict[str, int] = defaultdict(int)
         self._sinks = sinks
         self._serial = 0
+        self._mark = endpoint.new_token()[:5].decode()  # of this process, in the ids of its records
         self._max_calls = max_calls
         self._descent = Descent(endpoint)
         self.contacts: ContactTable = {}
@@ -153,8 +154,8 @@ class B2bua:
             request, uri = trunk.numbers.read(request, uri)
         self._serial += 1
         record = CallRecord(
-            # Rising ids, so that a database's index of them grows at its end.
-            id=f"{int(now * 1000):011x}{self._serial & 0xFFFFF:05x}",
+            # Rising ids, so that a database's index of them grows at its end; several gateways may share it.
+            id=f"{int(now * 1000):011x}{self._serial & 0xFFFFF:05x}{self._mark}",
             caller_call_id=request.call_id.decode("utf-8", "replace"),
             callee_call_id="",
             caller_trunk=trunk.name,

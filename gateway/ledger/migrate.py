@@ -57,11 +57,11 @@ def _needs_upgrade(connection: sa.Connection) -> bool:
 
 
 def _run(connection: sa.Connection) -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of its plugins as it is imported
     # Imported here: it takes longer than all else that a command needs, and is needed once a version.
     from alembic import command
     from alembic.config import Config
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection

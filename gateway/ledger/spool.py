@@ -112,8 +112,12 @@ class Spool:
     def first(self) -> list[Row]:
         """Return the batch that has waited longest; nothing when there is none. Damaged ones are counted."""
         while self._at < self._end:
-            header = os.pread(self._file, _HEADER.size, self._at)
-            _, length, count, checksum, self.oldest = _HEADER.unpack(header)
+            header = self._header(self._at, self._end)
+            if header is None:  # nothing tells where the next one begins
+                self.damaged += self.records
+                self._empty()
+                break
+            length, count, checksum, self.oldest = header
             body = os.pread(self._file, length, self._at + _HEADER.size)
             self._first_size = _HEADER.size + length
             try:
@@ -130,8 +134,7 @@ class Spool:
         self._at += self._first_size
         self.records -= count
         if self._at >= self._end:
-            self._at = self._end = self.records = 0
-            os.ftruncate(self._file, 0)
+            self._empty()
 
     def close(self) -> None:
         """Close the files; what waits in them waits on."""
@@ -143,21 +146,27 @@ class Spool:
     def _survey(self) -> None:
         """Count what an earlier process left, and cut off what it did not finish."""
         size = os.fstat(self._file).st_size
-        while self._end < size:
-            header = os.pread(self._file, _HEADER.size, self._end)
-            if len(header) < _HEADER.size or header[:4] != _MAGIC:
-                break
-            _, length, count, _, oldest = _HEADER.unpack(header)
-            end = self._end + _HEADER.size + length
-            if end > size:
-                break
+        while (header := self._header(self._end, size)) is not None:
+            length, count, _, oldest = header
             if not self.records:
                 self.oldest = oldest
             self.records += count
-            self._end = end
+            self._end += _HEADER.size + length
         # The records of a frame that was not finished were still unsettled, and have been counted as such.
         if self._end < size:
             os.ftruncate(self._file, self._end)
+
+    def _header(self, at: int, end: int) -> tuple[int, int, int, float] | None:
+        """Return length, records, checksum and time of the frame at a place; None where no whole one is."""
+        header = os.pread(self._file, _HEADER.size, at)
+        if len(header) < _HEADER.size or header[:4] != _MAGIC:
+            return None
+        _, length, count, checksum, oldest = _HEADER.unpack(header)
+        return None if at + _HEADER.size + length > end else (length, count, checksum, oldest)
+
+    def _empty(self) -> None:
+        self._at = self._end = self.records = 0
+        os.ftruncate(self._file, 0)
 
     def _cut_back(self) -> None:
         """Remove what was written of a frame, so that the next one stands where a reader looks for it."""

@@ -212,9 +212,9 @@ class Ledger:
     async def _catch_up(self, abandon_on_cancel: bool) -> bool:
         """Write some of what is in the spool. Returns whether the spool is empty and the database at work."""
         for _ in range(_CATCH_UP):
-            before = self.spooled
-            if not before:
+            if not self.spooled:
                 break
+            before = self.spooled
             refused = await self._attempt(self._store_spooled, abandon_on_cancel)
             if refused is None:
                 return False
@@ -272,8 +272,9 @@ class Ledger:
         """Write the batch that has waited longest in the spool, as `_store` does."""
         assert self._spool is not None
         engine = self._ready()
+        damaged = self._spool.damaged
         rows = self._spool.first()
-        refused = self._insert(engine, rows)
+        refused = ["damaged in the spool"] * (self._spool.damaged - damaged) + self._insert(engine, rows)
         if rows:
             self._spool.forget_first(len(rows))
         return refused

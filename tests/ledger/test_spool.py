@@ -130,6 +130,23 @@ def test_a_batch_that_the_disk_spoilt_is_counted_and_the_next_one_read(path: Pat
     waiting.close()
 
 
+def test_a_header_that_the_disk_spoilt_costs_what_comes_after_it(path: Path) -> None:
+    """Nothing tells where the next batch begins. The spool serves on."""
+    for place in (0, 5):  # the magic; the length
+        waiting = Spool(path)
+        waiting.append(rows(1, 2))
+        waiting.append(rows(3))
+        content = bytearray(path.read_bytes())
+        content[place] ^= 0x80
+        path.write_bytes(content)
+        assert waiting.first() == []
+        assert (waiting.records, waiting.damaged) == (0, 3)
+        assert waiting.append(rows(4))
+        assert [row[0] for row in waiting.first()] == ids(4)
+        waiting.forget_first(1)
+        waiting.close()
+
+
 def test_records_of_an_earlier_gateway_get_todays_columns(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +211,21 @@ def test_records_of_an_outage_wait_for_the_next_process(outage: Outage) -> None:
     ledger = outage.start()
     play(ledger.open, ledger.flush, ledger.close)
     assert (outage.stored(), ledger.missing, ledger.waiting) == (ids(1), 0, 0)
+
+
+def test_records_damaged_in_the_spool_are_counted_as_failed(outage: Outage) -> None:
+    ledger = outage.ledger
+    play(ledger.open)
+    for number in (1, 2):
+        ledger.record(rewritten(number))
+        play(ledger.flush)
+    content = bytearray(outage.spool.read_bytes())
+    content[100] ^= 1
+    outage.spool.write_bytes(content)
+    outage.end()
+    play(ledger.flush, ledger.close)
+    assert (outage.stored(), ledger.written, ledger.failed) == (ids(2), 1, 1)
+    assert outage.log[-1].startswith("ledger: a record was refused (damaged in the spool)")
 
 
 def test_a_batch_that_was_written_and_is_read_again_is_kept_once(outage: Outage) -> None:
