@@ -91,7 +91,9 @@ class Gateway:
             timeout=dns.timeout,
         )
         self.resolver.configure(setup.trunks.targets())
-        self.b2bua = B2bua(self.endpoint, setup, (self.ledger,) if self.ledger else (), locator=self.resolver)
+        sinks = (self.ledger,) if self.ledger else ()
+        mark = os.urandom(3).hex()
+        self.b2bua = B2bua(self.endpoint, setup, sinks, locator=self.resolver, mark=mark)
         self.b2bua.health.log = log.warning
         self.b2bua.registrations.log = log.info
 

@@ -69,7 +69,7 @@ class Setup:
 
 class B2bua:
     """Serves an :class:`Endpoint`. ``sinks`` get the record of each call as it ends; ``locator`` finds
-    targets that are names.
+    targets that are names; ``mark`` ends the ids of records, where gateways share a ledger.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class B2bua:
         max_calls: int = 200_000,
         locator: Locator | None = None,
         max_subscriptions: int = 200_000,
+        mark: str = "",
     ) -> None:
         self.endpoint = endpoint
         self.setup = setup
@@ -99,7 +100,7 @@ class B2bua:
         self.refused: defaultdict[str, int] = defaultdict(int)
         self._sinks = sinks
         self._serial = 0
-        self._mark = endpoint.new_token()[:5].decode()  # of this process, in the ids of its records
+        self._mark = mark
         self._max_calls = max_calls
         self._descent = Descent(endpoint)
         self.contacts: ContactTable = {}
