@@ -16,6 +16,8 @@ import trio
 
 from gateway.b2bua.core import B2bua, Setup
 from gateway.config import Config, SettingsErrors, load, passwords
+from gateway.console.pages import make_app
+from gateway.console.server import Console
 from gateway.ledger.writer import Ledger
 from gateway.routing.locate import Reach
 from gateway.routing.route import Routes
@@ -24,6 +26,10 @@ from gateway.rules.configured import configured_rules
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flows, Local
 from gateway.sip.transaction import Timing
+from gateway.telemetry import logs
+from gateway.telemetry.collect import Sources, collect
+from gateway.telemetry.prometheus import CONTENT_TYPE
+from gateway.telemetry.service import Telemetry
 from gateway.transport.nameserver import NameServers, read_hosts
 from gateway.transport.ports import Ports
 from gateway.transport.resolver import Resolver
@@ -33,6 +39,7 @@ from gateway.watching import changes
 log = logging.getLogger("gateway")
 
 TICK = 0.05  # seconds between two looks at the timers
+_SWITCH = 0.0005  # seconds that a thread may keep the interpreter, where there is one with much to do
 
 
 def make_clock() -> Callable[[], float]:
@@ -77,6 +84,7 @@ class Gateway:
             self.ledger = Ledger(ledger.url, ledger.keep, spool_path=ledger.spool, log=log.warning)
         try:
             setup = make_setup(config)
+            self.console = Console.of(config, os.environ)
         except SettingsErrors:
             self.ports.close()
             raise
@@ -91,9 +99,23 @@ class Gateway:
             timeout=dns.timeout,
         )
         self.resolver.configure(setup.trunks.targets())
-        sinks = (self.ledger,) if self.ledger else ()
+        self.telemetry = Telemetry(config, clock, log.warning)
+        sinks = (self.telemetry,) if self.ledger is None else (self.telemetry, self.ledger)
         mark = os.urandom(3).hex()
         self.b2bua = B2bua(self.endpoint, setup, sinks, locator=self.resolver, mark=mark)
+        self.b2bua.notes_branches = self.telemetry.exporter is not None
+        sources = Sources(
+            self.b2bua,
+            self.ports,
+            self.resolver,
+            self.ledger,
+            self.telemetry.times,
+            self.telemetry.loop_lag,
+            self.telemetry.traces,
+        )
+        self.telemetry.collect = lambda: collect(sources)
+        if self.console is not None:
+            self.console.app = make_app(self.telemetry.render, CONTENT_TYPE, self._unready, self.console)
         self.b2bua.health.log = log.warning
         self.b2bua.registrations.log = log.info
 
@@ -106,15 +128,20 @@ class Gateway:
                 await nursery.start(self.resolver.run)
                 await nursery.start(self.ports.serve, self.endpoint, self.flows, self.b2bua.trunks)
                 self.b2bua.begin(self._clock())
+                nursery.start_soon(self.telemetry.run)
+                if self.console is not None:
+                    await nursery.start(self.console.serve)
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self._watch_files)
                 await nursery.start(self._heed_signals)
-                print(f"ready sip={','.join(map(_shown, self.ports.locals))} console=off", flush=True)
+                console = "off" if self.console is None else self.console.url
+                print(f"ready sip={','.join(map(_shown, self.ports.locals))} console={console}", flush=True)
                 await self._stopping.wait()
                 await self._drain()
                 nursery.cancel_scope.cancel()
         finally:
             self.ports.close()
+            await self.telemetry.close()
             if self.ledger is not None:
                 await self.ledger.close()
         log.info("stopped: %d calls, %d rewritten", self.b2bua.begun, sum(self.b2bua.rewrites.values()))
@@ -165,11 +192,19 @@ class Gateway:
         self.b2bua.begin(self._clock())
         log.info("configuration and rules %s are in force", setup.rules.version_hash)
 
+    def _unready(self) -> str:
+        """Tell why no calls should be sent here, "" when they may."""
+        if self.b2bua.draining:
+            return "draining"
+        return "overloaded" if self.telemetry.is_late else ""
+
     # -- in private -------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
         while True:
-            await trio.sleep(TICK)
+            due = trio.current_time() + TICK
+            await trio.sleep_until(due)
+            self.telemetry.note_lag(trio.current_time() - due)
             self.ports.tick(self.endpoint, self.flows)
 
     async def _watch_files(self) -> None:
@@ -232,6 +267,7 @@ def serve(path: Path | None) -> int:
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     try:
         config = load(path)
+        logs.configure(config.telemetry.logs, config.gateway.name)
         for sentence in unserved(config):
             log.warning("%s", sentence)
         gateway = Gateway(config, path)
@@ -240,6 +276,9 @@ def serve(path: Path | None) -> int:
             print(error, file=sys.stderr)
         return 2
     _tame_garbage_collector()
+    if config.telemetry.otlp:
+        # Encoding traces is a thread's work; the loop must not wait long for the interpreter.
+        sys.setswitchinterval(_SWITCH)
     trio.run(gateway.run)
     return 0
 
