@@ -341,7 +341,7 @@ def kill(path: Path, first: int, after: float) -> tuple[int, list[int]]:
     with said.open("w") as file:
         victim = subprocess.Popen([sys.executable, "-c", VICTIM, str(path), str(first)], stdout=file)
     deadline = time.monotonic() + STARTED
-    while said.read_text().count("\n") < 2 and time.monotonic() < deadline:
+    while said.read_text().count("\n") < 120 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(after)
     victim.kill()
@@ -379,6 +379,6 @@ def test_a_killed_process_leaves_a_ledger_that_opens_and_counts_what_it_cost(tmp
     with sqlite3.connect(path) as connection:
         stored = [int(id_[5:]) for (id_,) in connection.execute("SELECT id FROM calls")]
     connection.close()
-    assert len(set(stored)) == len(stored) > 1000
+    assert len(set(stored)) == len(stored) >= 10 * 120 - sum(counts)
     assert len(taken - set(stored)) <= sum(counts)
     assert max(counts) <= 100
