@@ -79,7 +79,9 @@ class Gateway:
             self.flows, Tokens(), Timing(timers.t1, timers.t2, timers.t4), on_bug=_log_bug
         )
         ledger = config.ledger
-        self.ledger = Ledger(ledger.url, ledger.keep, log=log.warning) if ledger.url else None
+        self.ledger = None
+        if ledger.url:
+            self.ledger = Ledger(ledger.url, ledger.keep, spool_path=ledger.spool, log=log.warning)
         try:
             setup = make_setup(config)
             self.console = Console.of(config, os.environ)
@@ -99,7 +101,8 @@ class Gateway:
         self.resolver.configure(setup.trunks.targets())
         self.telemetry = Telemetry(config, clock, log.warning)
         sinks = (self.telemetry,) if self.ledger is None else (self.telemetry, self.ledger)
-        self.b2bua = B2bua(self.endpoint, setup, sinks, locator=self.resolver)
+        mark = os.urandom(3).hex()
+        self.b2bua = B2bua(self.endpoint, setup, sinks, locator=self.resolver, mark=mark)
         self.b2bua.notes_branches = self.telemetry.exporter is not None
         sources = Sources(
             self.b2bua,

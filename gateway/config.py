@@ -114,6 +114,8 @@ class LedgerSettings:
     """As SQLAlchemy reads it, an SQLite path already resolved; "" means off."""
     keep: float
     """Seconds that records are kept."""
+    spool: Path | None
+    """Where records wait while the database is down; None: in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,9 +302,19 @@ def _console(table: Table) -> ConsoleSettings:
 def _ledger(table: Table, directory: Path) -> LedgerSettings:
     url = table.parsed("url", "sqlite:///var/gateway.db", _database)
     url = _SQLITE_FILE.sub(lambda match: f"{match[1]}{directory / match[2]}", url)
-    settings = LedgerSettings(url, table.duration("keep", 30 * 86400.0, "1m", "36500d"))
+    keep = table.duration("keep", 30 * 86400.0, "1m", "36500d")
+    spool = table.text("spool", "")
+    settings = LedgerSettings(url, keep, directory / spool if spool else _spool_for(url, directory))
     table.done()
     return settings
+
+
+def _spool_for(url: str, directory: Path) -> Path | None:
+    """Return where records wait unless the file says: beside an SQLite file, or in var/ for a server's."""
+    if url.startswith("postgresql"):
+        return directory / "var" / "gateway.spool"
+    path = re.fullmatch(r"sqlite(?:\+\w+)?:///(?!:memory:|file:)([^?]+)(?:\?.*)?", url)
+    return Path(f"{path[1]}.spool") if path else None
 
 
 def _telemetry(table: Table) -> TelemetrySettings:

@@ -69,7 +69,7 @@ class Setup:
 
 class B2bua:
     """Serves an :class:`Endpoint`. ``sinks`` get the record of each call as it ends; ``locator`` finds
-    targets that are names.
+    targets that are names; ``mark`` ends the ids of records, where gateways share a ledger.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class B2bua:
         max_calls: int = 200_000,
         locator: Locator | None = None,
         max_subscriptions: int = 200_000,
+        mark: str = "",
     ) -> None:
         self.endpoint = endpoint
         self.setup = setup
@@ -101,6 +102,7 @@ class B2bua:
         self.refused: defaultdict[str, int] = defaultdict(int)
         self._sinks = sinks
         self._serial = 0
+        self._mark = mark
         self._max_calls = max_calls
         self._descent = Descent(endpoint)
         self.contacts: ContactTable = {}
@@ -161,8 +163,8 @@ class B2bua:
             request, uri = trunk.numbers.read(request, uri)
         self._serial += 1
         record = CallRecord(
-            # Rising ids, so that a database's index of them grows at its end.
-            id=f"{int(now * 1000):011x}{self._serial & 0xFFFFF:05x}",
+            # Rising ids, so that a database's index of them grows at its end; several gateways may share it.
+            id=f"{int(now * 1000):011x}{self._serial & 0xFFFFF:05x}{self._mark}",
             caller_call_id=request.call_id.decode("utf-8", "replace"),
             callee_call_id="",
             caller_trunk=trunk.name,

@@ -164,11 +164,18 @@ def _parts(sources: Sources) -> Iterator[Metric]:
         "sip_gateway_dns_searches_total", "Searches for a target", ("outcome",), sources.resolver.searches
     )
     if ledger is not None:
-        outcomes = {"written": ledger.written, "dropped": ledger.dropped, "failed": ledger.failed}
+        outcomes = {
+            "written": ledger.written,
+            "dropped": ledger.dropped,
+            "failed": ledger.failed,
+            "missing": ledger.missing,
+        }
         yield counter(
             "sip_gateway_ledger_records_total", "Call records, by what became of them", ("outcome",), outcomes
         )
         yield gauge("sip_gateway_ledger_waiting", "Call records not yet written", (), {(): ledger.waiting})
+        help_text = "Seconds since the call ended whose record has waited longest"
+        yield gauge("sip_gateway_ledger_lag_seconds", help_text, (), {(): round(ledger.lag)})
     yield counter(
         "sip_gateway_traces_total", "Traces, by what became of them", ("outcome",), sources.traces()
     )

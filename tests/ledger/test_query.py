@@ -12,6 +12,7 @@ import trio
 from gateway.b2bua.record import CallRecord
 from gateway.ledger import database
 from gateway.ledger.query import Selection, by_call_id, by_id, count, recent
+from gateway.ledger.schema import REVISION
 from gateway.ledger.writer import Ledger
 from tests.ledger.records import NOON, answered, rewritten
 
@@ -97,6 +98,31 @@ def test_a_call_is_found_by_the_call_id_of_either_leg(ledger: sa.Connection, cal
     assert numbers(by_call_id(ledger, call_id)) == [3]
 
 
+@pytest.mark.parametrize(
+    ("selection", "walks"),
+    [
+        (Selection(), ["SCAN calls USING COVERING INDEX calls_numbers"]),
+        (Selection(since=NOON), ["SEARCH calls USING COVERING INDEX calls_numbers (ended_at>?)"]),
+        (Selection(number="5551212"), ["SCAN calls USING COVERING INDEX calls_numbers"]),
+        (Selection(rewritten=True), ["SCAN calls USING INDEX calls_rewritten"]),
+        (
+            Selection(trunk="west", since=NOON),
+            [
+                "SEARCH calls USING COVERING INDEX calls_caller_trunk (caller_trunk=? AND ended_at>?)",
+                "SEARCH calls USING COVERING INDEX calls_callee_trunk (callee_trunk=? AND ended_at>?)",
+            ],
+        ),
+    ],
+)
+def test_each_question_of_the_console_walks_along_an_index(
+    ledger: sa.Connection, selection: Selection, walks: list[str]
+) -> None:
+    """None of them reads the table but for the calls that it shows."""
+    query = selection.newest(20).compile(ledger.engine, compile_kwargs={"literal_binds": True})
+    plan = [str(row[3]) for row in ledger.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
+    assert [step for step in plan if " calls" in step] == walks
+
+
 def test_a_reader_cannot_write(ledger: sa.Connection) -> None:
     with pytest.raises(sa.exc.OperationalError, match="readonly"):
         ledger.execute(sa.text("DELETE FROM calls"))
@@ -111,7 +137,7 @@ def test_a_reader_cannot_write(ledger: sa.Connection) -> None:
             b"not a database, surely",
             "the ledger sqlite:///{path} cannot be read (file is not a database); ",
         ),
-        ("empty.db", b"", "the ledger sqlite:///{path} cannot be read (no such table: ledger_version); "),
+        ("empty.db", b"", "sqlite:///{path} holds no ledger; it is made by the first `gateway run`"),
     ],
 )
 def test_what_is_no_ledger_is_refused_in_one_sentence(
@@ -133,7 +159,7 @@ def test_a_probe_tells_what_a_writer_would_meet_and_makes_nothing(tmp_path: Path
     writer = Ledger(f"sqlite:///{path}", keep=60.0, log=print)
     writer.record(rewritten())
     trio.run(writer.close)
-    assert database.probe(f"sqlite:///{path}") == "writable"
+    assert database.probe(f"sqlite:///{path}").endswith(f", writable, tables of version {REVISION}")
 
     (tmp_path / "file").write_text("")
     with pytest.raises(database.LedgerError, match="cannot be made"):
