@@ -33,6 +33,8 @@ class Step:
     condition: str = ""
     wanted: str = ""
     seen: str = ""
+    saw: str = ""
+    """The counts of earlier calls that a rule that matched went by."""
 
 
 class Triple(NamedTuple):
@@ -134,7 +136,7 @@ def _walk(rules: Iterable[Rule], source: TomlSource, facts: Facts) -> Iterable[S
         if failed is not None:
             yield Step(rule.name, line, "failed", failed.key, failed.wanted, failed.seen(facts))
             continue
-        yield Step(rule.name, line, "matched" if rule.mode == "enforce" else "shadow")
+        yield Step(rule.name, line, "matched" if rule.mode == "enforce" else "shadow", saw=rule.saw(facts))
         if rule.mode == "enforce":
             return
 
@@ -144,4 +146,4 @@ def _told(step: Step, file: str) -> str:
     if step.outcome == "failed":
         return f"{where}: no, {step.condition} is {step.seen}, wanted {step.wanted}"
     said = {"matched": "yes", "shadow": "would match, but is in shadow mode", "off": "off"}
-    return f"{where}: {said[step.outcome]}"
+    return f"{where}: {said[step.outcome]}" + (f", {step.saw}" if step.saw else "")
