@@ -259,11 +259,11 @@ class Call:
     def _cancelled(self, request: Request, now: float) -> None:
         """The caller gave up: 487 to it, CANCEL to every target with the caller's Reason."""
         search = self._searching
+        if self.core.feedback is not None:
+            note_reason(self.core.feedback, self, request, BEFORE_ANSWER, now)
         self.caller.reject(487, phrase_for(487), b"", b"", now)
         self.record.emitted_status = 487
         self.record.emitted_phrase = "Request Terminated"
-        if self.core.feedback is not None:
-            note_reason(self.core.feedback, self, request, BEFORE_ANSWER, now)
         for leg in list(search.legs):
             search.abandon((leg,), self.policy(self.caller, leg).cancel_lines(request.rows), now)
         self._finish("caller", "cancelled", now)
