@@ -26,6 +26,7 @@ from gateway.sip.remember import remembered
 from gateway.sip.transaction import InviteServer, ServerTransaction
 from gateway.sip.uri import Uri, parse_uri
 
+from .aiming import Aiming
 from .bindings import Bindings
 from .call import Call
 from .contacts import ContactTable
@@ -109,6 +110,7 @@ class B2bua:
         self.registrations = Registrations(self)
         self.bindings = Bindings(endpoint, self.contacts)
         endpoint.core = self
+        endpoint.flows.on_name = Aiming(self).aim
 
     def reload(self, setup: Setup) -> None:
         """Put new trunks, routes and rules to work from the next message on."""
