@@ -40,7 +40,7 @@ WHEN = (
     'when.from = "kind:carrier"\nwhen.after = "<{ms}ms"\nwhen.called.prefix = "+{n}"\n',
     'when.to = "pbx-{n}"\nwhen.reason_text = "reason {n}"\n',
     'when.q850 = {cause}\nwhen.hours = "22:00-06:00"\n',
-    'when.number.declined_before_ringing = ">={n} in 7d"\n',
+    'when.q850 = {cause}\nwhen.number.declined_before_ringing = ">={n} in 7d"\n',
 )
 STATUSES = [status for status in range(400, 700) if status not in (401, 407, 422, 423, 428, 436, 437, 438)
             and status not in (487, 491, 603, 608)]  # fmt: skip

@@ -78,6 +78,16 @@ def on_history(watch: Watch, span: Span, wanted: str, within: str) -> Condition:
             return False
         return not bounded or _is_complete(facts, watch)
 
+    def test_number(facts: Facts) -> bool:
+        """The same for the most frequent question, without a step too many."""
+        history, now = facts.history, facts.now
+        if history is None or now is None:
+            return False
+        series = history.series.get(watch)
+        if series is None or not low <= series.count(facts.called, now) <= high:
+            return False
+        return not bounded or series.is_complete(now)
+
     def seen(facts: Facts) -> str:
         value = read(facts)
         if facts.history is None or facts.now is None:
@@ -90,7 +100,8 @@ def on_history(watch: Watch, span: Span, wanted: str, within: str) -> Condition:
             return f"{shown}, of which only the last {_duration(known)} are known in full"
         return shown
 
-    return Condition(f"{watch.subject}.{watch.what}", wanted, NUMBER, test, seen, watches=(watch,))
+    asked = test_number if watch.subject == "number" else test
+    return Condition(f"{watch.subject}.{watch.what}", wanted, NUMBER, asked, seen, watches=(watch,))
 
 
 def _is_complete(facts: Facts, watch: Watch) -> bool:
@@ -108,9 +119,7 @@ def _reader(watch: Watch) -> Callable[[Facts], float | None]:
             return facts.history.share(watch, facts.source.name, facts.now)
 
         return share
-    if subject == "number":
-        return _reader_of_number(watch)
-    keys = _keys(what)
+    keys = _keys(subject, what)
 
     def count(facts: Facts) -> float | None:
         history, now = facts.history, facts.now
@@ -124,20 +133,9 @@ def _reader(watch: Watch) -> Callable[[Facts], float | None]:
     return count
 
 
-def _reader_of_number(watch: Watch) -> Callable[[Facts], float | None]:
-    """Return what reads the count of a called number: the most frequent question, without a step too many."""
-
-    def count(facts: Facts) -> float | None:
-        history, now = facts.history, facts.now
-        if history is None or now is None:
-            return None
-        series = history.series.get(watch)
-        return 0 if series is None else series.count(facts.called, now)
-
-    return count
-
-
-def _keys(what: str) -> Callable[[Facts], Iterable[str]]:
+def _keys(subject: str, what: str) -> Callable[[Facts], Iterable[str]]:
+    if subject == "number":
+        return lambda facts: (facts.called,)
     if what == "calls":
         return lambda facts: (facts.caller,)
     if what == "unwanted_by_called":
