@@ -134,7 +134,7 @@ class Historian:
         try:
             await self._write()
             await self._read()
-        except (sa.exc.SQLAlchemyError, database.LedgerError, OSError) as error:
+        except Exception as error:  # whatever a driver raises costs counts, never calls
             self._disconnect()
             if not self._is_failing:
                 self._is_failing = True
