@@ -18,6 +18,7 @@ from gateway.b2bua.core import B2bua, Setup
 from gateway.config import Config, SettingsErrors, load, passwords
 from gateway.console.pages import make_app
 from gateway.console.server import Console
+from gateway.ledger.past import Historian
 from gateway.ledger.writer import Ledger
 from gateway.routing.locate import Reach
 from gateway.routing.route import Routes
@@ -116,6 +117,10 @@ class Gateway:
         self.telemetry.collect = lambda: collect(sources)
         if self.console is not None:
             self.console.app = make_app(self.telemetry.render, CONTENT_TYPE, self._unready, self.console)
+        kept = config.unwanted
+        self.historian = Historian(ledger.url, kept.keep, kept.lists, clock=clock, log=log.warning)
+        self.b2bua.feedback = self.historian
+        self.b2bua.history = self.historian.configure(setup.rules.watches)
         self.b2bua.health.log = log.warning
         self.b2bua.registrations.log = log.info
 
@@ -125,6 +130,7 @@ class Gateway:
             async with trio.open_nursery() as nursery:
                 if self.ledger is not None:
                     await nursery.start(self.ledger.run)
+                nursery.start_soon(self.historian.run)
                 await nursery.start(self.resolver.run)
                 await nursery.start(self.ports.serve, self.endpoint, self.flows, self.b2bua.trunks)
                 self.b2bua.begin(self._clock())
@@ -141,6 +147,7 @@ class Gateway:
                 nursery.cancel_scope.cancel()
         finally:
             self.ports.close()
+            await self.historian.close()
             await self.telemetry.close()
             if self.ledger is not None:
                 await self.ledger.close()
@@ -161,7 +168,7 @@ class Gateway:
         except SettingsErrors as errors:
             _log_errors(errors, "the rules in force stay as they are")
             return
-        self.b2bua.reload(replace(setup, rules=rules))
+        self._put_to_work(replace(setup, rules=rules))
         log.info("rules %s are in force", rules.version_hash)
 
     async def reload_certificates(self) -> None:
@@ -188,7 +195,7 @@ class Gateway:
         self.config = config
         self.name_servers.hosts = hosts
         self.resolver.configure(setup.trunks.targets())
-        self.b2bua.reload(setup)
+        self._put_to_work(setup)
         self.b2bua.begin(self._clock())
         log.info("configuration and rules %s are in force", setup.rules.version_hash)
 
@@ -199,6 +206,10 @@ class Gateway:
         return "overloaded" if self.telemetry.is_late else ""
 
     # -- in private -------------------------------------------------------------------------------------
+
+    def _put_to_work(self, setup: Setup) -> None:
+        self.b2bua.reload(setup)
+        self.b2bua.history = self.historian.configure(setup.rules.watches)
 
     async def _tick(self) -> None:
         while True:

@@ -14,6 +14,7 @@ from gateway.commands.demo import demo
 from gateway.commands.doctor import doctor
 from gateway.commands.explain import explain
 from gateway.commands.run import run
+from gateway.commands.unwanted import app as unwanted
 
 app = App(
     name="gateway",
@@ -22,6 +23,7 @@ app = App(
 )
 for command in (run, check, explain, calls, demo, doctor):
     app.command(command)
+app.command(unwanted)
 
 
 def main() -> None:
