@@ -15,7 +15,8 @@ from pathlib import Path
 import trio
 
 from gateway.b2bua.core import B2bua, Setup
-from gateway.config import Config, SettingsErrors, load, passwords
+from gateway.config import Config, SettingsErrors, load, numbers_key, passwords
+from gateway.ledger.evidence import RowMaker
 from gateway.ledger.writer import Ledger
 from gateway.routing.locate import Reach
 from gateway.routing.route import Routes
@@ -72,12 +73,13 @@ class Gateway:
             self.flows, Tokens(), Timing(timers.t1, timers.t2, timers.t4), on_bug=_log_bug
         )
         ledger = config.ledger
-        self.ledger = Ledger(ledger.url, ledger.keep, log=log.warning) if ledger.url else None
         try:
+            rows = RowMaker(ledger.numbers == "hash", numbers_key(config, os.environ))
             setup = make_setup(config)
         except SettingsErrors:
             self.ports.close()
             raise
+        self.ledger = Ledger(ledger.url, ledger.keep, rows=rows, log=log.warning) if ledger.url else None
         dns = config.dns
         self.name_servers = NameServers(dns.servers, dns.timeout)
         self.resolver = Resolver(

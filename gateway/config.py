@@ -58,6 +58,8 @@ __all__ = [
 ]
 
 EMBEDDED = "default.toml"
+NUMBERS_KEY = "GATEWAY_NUMBERS_KEY"
+"""The environment variable with the secret by which numbers are hashed."""
 """The name that the embedded default has in messages."""
 _NUMBER_FORMS = ("hash", "last4", "clear")
 _GATEWAY_NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -114,6 +116,8 @@ class LedgerSettings:
     """As SQLAlchemy reads it, an SQLite path already resolved; "" means off."""
     keep: float
     """Seconds that records are kept."""
+    numbers: str
+    """"clear", or "hash" where the ledger must not hold the numbers of callers and called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +229,22 @@ def _read(source: TomlSource, directory: Path) -> Config:
     return Config(source, directory, gateway, console, ledger, telemetry, timers, dns, trunks, routes)
 
 
+def numbers_key(config: Config, environment: Mapping[str, str]) -> bytes:
+    """Return the secret by which the ledger's numbers are hashed; b"" where they are not.
+
+    There are so few numbers that without a secret all can be tried out; raises SettingsErrors when the
+    environment lacks it.
+    """
+    if config.ledger.numbers == "clear":
+        return b""
+    key = environment.get(NUMBERS_KEY, "")
+    if not key:
+        problem = f'the environment has no variable "{NUMBERS_KEY}", or an empty one'
+        remedy = 'set it to a secret that stays the same, or write numbers = "clear"'
+        raise SettingsErrors([config.source.error(("ledger", "numbers"), problem, remedy)])
+    return key.encode()
+
+
 def passwords(config: Config, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the password of each trunk with an account, by trunk name. Raises SettingsErrors where the
     environment lacks one.
@@ -298,7 +318,8 @@ def _console(table: Table) -> ConsoleSettings:
 def _ledger(table: Table, directory: Path) -> LedgerSettings:
     url = table.parsed("url", "sqlite:///var/gateway.db", _database)
     url = _SQLITE_FILE.sub(lambda match: f"{match[1]}{directory / match[2]}", url)
-    settings = LedgerSettings(url, table.duration("keep", 30 * 86400.0, "1m", "36500d"))
+    keep = table.duration("keep", 30 * 86400.0, "1m", "36500d")
+    settings = LedgerSettings(url, keep, table.choice("numbers", "clear", ("clear", "hash")))
     table.done()
     return settings
 

@@ -35,6 +35,7 @@ from .output import (
     print_json,
     printable,
 )
+from .sources import configured_ledger
 
 _SIDE_BY_SIDE = 150  # columns from which pairs fit on one line
 
@@ -90,7 +91,7 @@ def calls(
         complain(f"--since: {error}; {error.remedy}")
         return FAILED
     try:
-        engine = open_for_reading(ledger or _configured_ledger(config))
+        engine = open_for_reading(ledger or configured_ledger(settings.load(config)))
         with engine.connect() as connection:
             if call is not None:
                 return _one(connection, call, json)
@@ -100,14 +101,6 @@ def calls(
     except sa.exc.SQLAlchemyError as error:
         complain(f"the ledger cannot be read ({reason(error)}); try again, or run `gateway doctor`")
     return FAILED
-
-
-def _configured_ledger(config: ConfigOption) -> str:
-    found = settings.load(config)
-    if not found.ledger.url:
-        place = f"{found.source.file}:{found.source.line('ledger', 'url')}"
-        raise LedgerError(f'{place}: ledger.url: the ledger is off; write url = "sqlite:///var/gateway.db"')
-    return found.ledger.url
 
 
 def _list(connection: sa.Connection, selection: Selection, limit: int, json: bool) -> int:

@@ -6,6 +6,7 @@ when it has enough; so what is recent is found quickly, and a search far back ta
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -82,3 +83,24 @@ def by_call_id(connection: sa.Connection, call_id: str, limit: int = 10) -> list
     either_leg = sa.or_(calls.c.caller_call_id == call_id, calls.c.callee_call_id == call_id)
     query = sa.select(*_COLUMNS).where(either_leg).order_by(*_NEWEST_FIRST).limit(limit)
     return [to_record(row) for row in connection.execute(query)]
+
+
+def evidence(connection: sa.Connection, selection: Selection) -> Iterator[tuple[CallRecord, bytes]]:
+    """Yield each call that rules were asked about, as it arrived, with the blob of `evidence.py`."""
+    names = (
+        "id", "caller", "called", "ended_at", "original_status", "emitted_status", "emitted_phrase",
+        "emitted_q850", "origin", "rule", "guard", "shadow_rule", "shadow_status", "evidence",
+    )  # fmt: skip
+    query = sa.select(*(calls.c[name] for name in names)).where(
+        *selection.conditions(), calls.c.evidence.is_not(None)
+    )
+    rows = connection.execution_options(yield_per=2000).execute(query.order_by(calls.c.seq))
+    for (
+        id_, caller, called, ended, original, status, phrase, q850, origin, rule, guard, shadow, said, blob
+    ) in rows:  # fmt: skip
+        record = CallRecord(
+            id_, "", "", "", "", caller, called, 0.0, ended_at=ended, original_status=original,
+            emitted_status=status, emitted_phrase=phrase, emitted_q850=q850, origin=origin, rule=rule,
+            guard=guard, shadow_rule=shadow, shadow_status=said,
+        )  # fmt: skip
+        yield record, blob

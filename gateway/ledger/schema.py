@@ -1,7 +1,8 @@
 """The ledger's tables.
 
 `calls` has one column for each field of :class:`~gateway.b2bua.record.CallRecord`, under the same name, and
-`seq`, the order of arrival. Two things about it want a reason:
+`seq`, the order of arrival. `rule_versions` holds each rule file that was applied. Two things about `calls`
+want a reason:
 
 - An index on values that arrive in no order (numbers, random ids) costs SQLite about 18 microseconds a record
   once it holds half a million, because each row dirties a page of its own; an index on values that rise costs
@@ -20,7 +21,7 @@ from sqlalchemy.dialects import postgresql
 
 from gateway.b2bua.record import CallRecord
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = sa.MetaData()
 
@@ -72,14 +73,30 @@ calls = sa.Table(
     _whole("attempts"),
     _text("ended_by"),
     _text("end_reason"),
+    _text("rules_hash"),
+    sa.Column("evidence", sa.LargeBinary),  # what the decision was made by (`evidence.py`); NULL without one
     sa.Index("calls_ended_at", "ended_at"),
     sa.Index("calls_id", "id"),
 )
 
+rule_versions = sa.Table(
+    "rule_versions",
+    metadata,
+    sa.Column("seq", _Seq, primary_key=True),
+    _time("applied_at"),
+    _text("hash"),
+    _text("author"),
+    _text("comment"),
+    _text("text"),
+)
+
 version = sa.Table("ledger_version", metadata, sa.Column("version", sa.Integer, nullable=False))
 
-FIELDS: tuple[str, ...] = tuple(column.name for column in calls.columns if column.name != "seq")
-"""The fields of a CallRecord, in the order of the columns."""
+COLUMNS: tuple[str, ...] = tuple(column.name for column in calls.columns if column.name != "seq")
+"""What the writer fills, in order."""
+
+FIELDS: tuple[str, ...] = COLUMNS[:-1]
+"""The fields of a CallRecord that stand in columns of their own; all but the evidence."""
 
 
 def to_record(row: sa.Row[tuple[object, ...]]) -> CallRecord:

@@ -19,7 +19,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from itertools import chain
-from operator import attrgetter
 
 import sqlalchemy as sa
 import trio
@@ -27,26 +26,25 @@ import trio
 from gateway.b2bua.record import CallRecord
 
 from . import database
-from .schema import FIELDS, calls
+from .evidence import RowMaker
+from .schema import COLUMNS, calls
 
 _PAUSE = 0.5  # seconds between two looks at the list
 _BATCH = 2000  # records a transaction
-_ROWS = (100, 10, 1)  # rows a statement, largest first; 100 rows are 2,700 of SQLite's 32,766 variables
+_ROWS = (100, 10, 1)  # rows a statement, largest first; 100 rows are 3,000 of SQLite's 32,766 variables
 _EXPIRY_PAUSE = 60.0  # seconds between two looks for records that are too old
 _CLOSE = 5.0  # seconds that close may take
 
 # What a driver raises when one value cannot be stored, as opposed to a database that cannot be used.
 _BAD_DATA = (sa.exc.DataError, sa.exc.IntegrityError, ValueError, OverflowError, TypeError)
 
-_values: Callable[[CallRecord], tuple[object, ...]] = attrgetter(*FIELDS)
-
 
 class Ledger:
     """A RecordSink that writes to a database.
 
     `url` is an SQLAlchemy URL; `keep` is how long a record is kept after its call ended, in seconds; `limit`
-    is how many records may wait; `log` gets one line when the database fails and one when it is back; `clock`
-    tells the time in seconds since the epoch. Raises LedgerError when `url` is no URL; a database that cannot
+    is how many records may wait; `rows` makes the values of each record's row; `log` gets one line when the
+    database fails and one when it is back; `clock` tells the time in seconds since the epoch. Raises LedgerError when `url` is no URL; a database that cannot
     be opened raises nothing.
     """
 
@@ -60,6 +58,7 @@ class Ledger:
         keep: float,
         *,
         limit: int = 100_000,
+        rows: RowMaker | None = None,
         log: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -69,6 +68,7 @@ class Ledger:
         self._url = database.parse_url(url)
         self._keep = keep
         self._limit = limit
+        self._values = rows or RowMaker()
         self._log = log
         self._clock = clock
         self._queue: list[CallRecord] = []
@@ -112,6 +112,8 @@ class Ledger:
                 return False
             self.written += len(batch) - len(refused)
             self.failed += len(refused)
+            for record in batch:
+                record.evidence = None  # others may keep the record, but not the messages of a call
             del self._queue[: len(batch)]
             if refused and not self._refusal_told:
                 self._refusal_told = True
@@ -177,7 +179,7 @@ class Ledger:
                 at = 0
                 for rows in _ROWS:
                     while len(batch) - at >= rows:
-                        values = map(_values, batch[at : at + rows])
+                        values = map(self._values, batch[at : at + rows])
                         connection.exec_driver_sql(self._statements[rows], tuple(chain.from_iterable(values)))
                         at += rows
         except _BAD_DATA as error:
@@ -224,6 +226,6 @@ def _statements(dialect: sa.Dialect) -> dict[int, str]:
     """Return the INSERT statements by the number of their rows, in the driver's own parameter style."""
     quote = dialect.identifier_preparer.quote
     mark = "?" if dialect.paramstyle == "qmark" else "%s"
-    row = f"({', '.join([mark] * len(FIELDS))})"
-    head = f"INSERT INTO {quote(calls.name)} ({', '.join(map(quote, FIELDS))}) VALUES "
+    row = f"({', '.join([mark] * len(COLUMNS))})"
+    head = f"INSERT INTO {quote(calls.name)} ({', '.join(map(quote, COLUMNS))}) VALUES "
     return {rows: head + ", ".join([row] * rows) for rows in _ROWS}
