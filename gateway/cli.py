@@ -15,13 +15,14 @@ from gateway.commands.doctor import doctor
 from gateway.commands.explain import explain
 from gateway.commands.replay import replay
 from gateway.commands.run import run
+from gateway.commands.scorecard import scorecard
 
 app = App(
     name="gateway",
     help="A SIP back-to-back user agent that makes call rejections tell the truth, by rule and on evidence.",
     version=__version__,
 )
-for command in (run, check, explain, replay, calls, demo, doctor):
+for command in (run, check, explain, replay, calls, scorecard, demo, doctor):
     app.command(command)
 
 

@@ -104,3 +104,27 @@ def evidence(connection: sa.Connection, selection: Selection) -> Iterator[tuple[
             guard=guard, shadow_rule=shadow, shadow_status=said,
         )  # fmt: skip
         yield record, blob
+
+
+def ended_between(
+    connection: sa.Connection, start: float, end: float, trunk: str
+) -> Iterator[tuple[CallRecord, bytes | None]]:
+    """Yield the calls that ended from `start` to before `end`, in order, each with its evidence or None.
+
+    With `trunk`, only those to this trunk. Reading costs about 15 microseconds a call.
+    """
+    column = calls.c
+    names = ("id", "callee_trunk", "caller", "called", "invited_at", "ringing_at", "answered_at", "ended_at",
+             "original_status", "original_phrase", "original_q850", "origin", "evidence")  # fmt: skip
+    query = sa.select(*(column[name] for name in names))
+    query = query.where(column.ended_at >= start, column.ended_at < end).order_by(column.ended_at, column.seq)
+    if trunk:
+        query = query.where(column.callee_trunk == trunk)
+    for row in connection.execution_options(yield_per=2000).execute(query):
+        (id_, callee, caller, called, invited, ringing, answered, ended, status, phrase, q850, origin,
+         blob) = row  # fmt: skip
+        record = CallRecord(
+            id_, "", "", "", callee, caller, called, invited, ringing, answered, ended, status, phrase, q850,
+            origin=origin,
+        )  # fmt: skip
+        yield record, blob

@@ -44,8 +44,8 @@ class Ledger:
 
     `url` is an SQLAlchemy URL; `keep` is how long a record is kept after its call ended, in seconds; `limit`
     is how many records may wait; `rows` makes the values of each record's row; `log` gets one line when the
-    database fails and one when it is back; `clock` tells the time in seconds since the epoch. Raises LedgerError when `url` is no URL; a database that cannot
-    be opened raises nothing.
+    database fails and one when it is back; `clock` tells the time in seconds since the epoch. Raises
+    LedgerError when `url` is no URL; a database that cannot be opened raises nothing.
     """
 
     written: int  # records in the database
