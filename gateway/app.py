@@ -17,10 +17,12 @@ import trio
 from gateway.b2bua.core import B2bua, Setup
 from gateway.config import Config, SettingsErrors, load, numbers_key, passwords
 from gateway.ledger.evidence import RowMaker
+from gateway.ledger.versions import VersionKeeper, version_of
 from gateway.ledger.writer import Ledger
 from gateway.routing.locate import Reach
 from gateway.routing.route import Routes
 from gateway.routing.trunk import Trunk, TrunkTable
+from gateway.rules import RuleSet
 from gateway.rules.configured import configured_rules
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flows, Local
@@ -80,6 +82,8 @@ class Gateway:
             self.ports.close()
             raise
         self.ledger = Ledger(ledger.url, ledger.keep, rows=rows, log=log.warning) if ledger.url else None
+        self._versions = VersionKeeper(ledger.url, log.warning) if ledger.url else None
+        self._keep_version(setup.rules)
         dns = config.dns
         self.name_servers = NameServers(dns.servers, dns.timeout)
         self.resolver = Resolver(
@@ -104,6 +108,8 @@ class Gateway:
                 await nursery.start(self.resolver.run)
                 await nursery.start(self.ports.serve, self.endpoint, self.flows, self.b2bua.trunks)
                 self.b2bua.begin(self._clock())
+                if self._versions is not None:
+                    nursery.start_soon(self._versions.run)
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self._watch_files)
                 await nursery.start(self._heed_signals)
@@ -133,6 +139,7 @@ class Gateway:
             _log_errors(errors, "the rules in force stay as they are")
             return
         self.b2bua.reload(replace(setup, rules=rules))
+        self._keep_version(rules)
         log.info("rules %s are in force", rules.version_hash)
 
     async def reload_certificates(self) -> None:
@@ -161,9 +168,14 @@ class Gateway:
         self.resolver.configure(setup.trunks.targets())
         self.b2bua.reload(setup)
         self.b2bua.begin(self._clock())
+        self._keep_version(setup.rules)
         log.info("configuration and rules %s are in force", setup.rules.version_hash)
 
     # -- in private -------------------------------------------------------------------------------------
+
+    def _keep_version(self, rules: RuleSet) -> None:
+        if self._versions is not None:
+            self._versions.note(version_of(rules, self._clock()))
 
     async def _tick(self) -> None:
         while True:
