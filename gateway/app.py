@@ -183,13 +183,19 @@ class Gateway:
             self.ports.tick(self.endpoint, self.flows)
 
     async def _watch_files(self) -> None:
-        """Put the rules file and the certificates to work whenever they change."""
-        rules = self.config.gateway.rules
-        async for changed in changes({rules, *self.ports.certificates.files}, self._stopping):
-            if rules in changed:
-                await self.reload_rules()
-            if changed != {rules}:
-                await self.reload_certificates()
+        """Put the rules file, its number lists and the certificates to work whenever they change."""
+        while not self._stopping.is_set():
+            certificates = set(self.ports.certificates.files)
+            rules = {self.config.gateway.rules, *self.b2bua.setup.rules.files}
+            async for changed in changes(rules | certificates, self._stopping):
+                if changed & rules:
+                    await self.reload_rules()
+                if changed & certificates:
+                    await self.reload_certificates()
+                if not rules.issuperset(self.b2bua.setup.rules.files):
+                    break  # to watch the lists that have come with the new rules
+            else:
+                return
 
     async def _heed_signals(self, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:

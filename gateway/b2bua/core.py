@@ -22,6 +22,7 @@ from gateway.sip.message import Request, Response
 from gateway.sip.transaction import InviteServer, ServerTransaction
 from gateway.sip.uri import Uri, number_of
 
+from .aiming import Aiming
 from .bindings import Bindings
 from .call import Call
 from .contacts import ContactTable
@@ -103,6 +104,7 @@ class B2bua:
         self.registrations = Registrations(self)
         self.bindings = Bindings(endpoint, self.contacts)
         endpoint.core = self
+        endpoint.flows.on_name = Aiming(self).aim
 
     def reload(self, setup: Setup) -> None:
         """Put new trunks, routes and rules to work from the next message on."""

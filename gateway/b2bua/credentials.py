@@ -52,6 +52,12 @@ def ask(
     return _Asked(endpoint, account, method, dialog, lines, body, user, hops, follow).send(now)
 
 
+def user_of(transaction: ClientTransaction) -> ClientUser | None:
+    """Return whoever a transaction works for, though an account may stand between."""
+    user = transaction.user
+    return user.user if isinstance(user, _Asked) else user
+
+
 class _Asked:
     """One request that may be challenged. Stands between its transactions and its user."""
 
@@ -67,7 +73,7 @@ class _Asked:
         "_method",
         "_repeats",
         "_sessions",
-        "_user",
+        "user",
     )
 
     def __init__(
@@ -88,7 +94,7 @@ class _Asked:
         self._dialog = dialog
         self._lines = lines
         self._body = body
-        self._user = user
+        self.user = user
         self._hops = hops
         self._follow = follow
         self._sessions: dict[Key, Session] = dict(account.sessions)
@@ -122,13 +128,13 @@ class _Asked:
             else:
                 self._account.refused += 1
                 _refuse(response)
-        if self._user is not None:
-            self._user.on_response(transaction, response, now)
+        if self.user is not None:
+            self.user.on_response(transaction, response, now)
 
     def on_no_response(self, transaction: ClientTransaction, status: int, now: float) -> None:
         """Hand it up."""
-        if self._user is not None:
-            self._user.on_no_response(transaction, status, now)
+        if self.user is not None:
+            self.user.on_no_response(transaction, status, now)
 
     def _meets(self, response: Response) -> bool:
         """Prepare the answer to a challenge; False when there is none that has not failed already.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.message import Request
 
+from .credentials import user_of
 from .leg import CalleeLeg
 from .record import CallRecord
 
@@ -39,8 +40,9 @@ class Descent:
         for value in request.values(b"Via"):
             for branch in _BRANCH.findall(value):
                 client = self._endpoint.clients.get(branch)
-                if client is not None and isinstance(client.user, CalleeLeg):
-                    return client.user.call
+                leg = None if client is None else user_of(client)
+                if isinstance(leg, CalleeLeg):
+                    return leg.call
         return None
 
     def is_loop(self, parent: Call, record: CallRecord) -> bool:

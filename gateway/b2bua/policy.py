@@ -22,9 +22,9 @@ OWNED = frozenset(
         b"Max-Forwards", b"Content-Length", b"X-CID",
     )
 )  # fmt: skip
-# The network's own word about the caller stays among trunks that trust each other (RFC 3325 5, 7). Privacy
-# passes everywhere: it is the caller's wish, and whoever shows the number last must know it (RFC 3323 4.2).
-_TRUSTED_ONLY = frozenset((b"P-Asserted-Identity",))
+# The network's own word about the caller, and what may be done with it, stay among trunks that trust each
+# other (RFC 3325 5, 6, 7).
+_TRUSTED_ONLY = frozenset((b"P-Asserted-Identity", b"Privacy"))
 # Where the gateway has an account on a trunk, credentials and challenges are that leg's own (RFC 3261 22.3).
 _CREDENTIALS = frozenset((b"Authorization", b"Proxy-Authorization"))
 _CHALLENGES = frozenset(

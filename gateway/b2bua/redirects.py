@@ -12,7 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from gateway.routing.locate import target_of_uri
-from gateway.routing.route import Hop, hop_to
+from gateway.routing.route import Hop, hop_to, over_tls
 from gateway.routing.trunk import Trunk
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import NameAddr, parse_addresses
@@ -28,12 +28,15 @@ MAX_REDIRECTIONS = 10  # URIs followed in one call
 
 
 class Redirects:
-    """What has been followed in one call to ``uri``, made by ``number`` on the trunk ``caller``."""
+    """What has been followed in one call to ``uri``, made by ``number`` on the trunk ``caller``. The numbers
+    of a ``signed`` call stay as they are on trunks that change no others.
+    """
 
-    __slots__ = ("_caller", "_core", "_number", "_seen")
+    __slots__ = ("_caller", "_core", "_number", "_seen", "_signed")
 
-    def __init__(self, core: B2bua, caller: Trunk, number: str, uri: Uri) -> None:
+    def __init__(self, core: B2bua, caller: Trunk, number: str, uri: Uri, signed: bool) -> None:
         self._core = core
+        self._signed = signed
         self._caller = caller
         self._number = number
         self._seen = {uri.raw.removesuffix(uri.headers)}
@@ -64,15 +67,26 @@ class Redirects:
     def _hops_to(self, uri: Uri, wanted: bytes, trunk: Trunk) -> tuple[Hop, ...]:
         core = self._core
         if uri.scheme == b"tel" or core.endpoint.itself.is_named_by(uri):
+            if trunk.numbers is not None:
+                uri = trunk.numbers.read_called(uri, self._signed)
             called = uri.number.decode("utf-8", "replace")
             plan = core.setup.routes.plan(self._caller, called, self._number) if called else None
             hops = () if plan is None else plan.hops
-            return tuple(replace(hop, uri=target_uri(uri, hop.target)) for hop in hops)
-        if uri.scheme != b"sip":
+            if uri.scheme == b"sips":
+                hops = over_tls(hops)
+            return tuple(replace(hop, uri=self._said_to(hop, uri)) for hop in hops)
+        if uri.scheme not in (b"sip", b"sips"):
             return ()
         target = target_of_uri(uri)
         owner = _owner(core, target.host.lower(), target.port, trunk)
         return (hop_to(owner, target, wanted),) if owner is not None else ()
+
+    def _said_to(self, hop: Hop, uri: Uri) -> bytes:
+        """Return the URI that a target is called by, its number as the trunk wants it."""
+        numbers = hop.trunk.numbers
+        if numbers is not None:
+            uri = numbers.write_called(uri, self._signed)
+        return target_uri(uri, hop.target)
 
 
 def _owner(core: B2bua, host: str, port: int, trunk: Trunk) -> Trunk | None:

@@ -175,7 +175,8 @@ class Search:
         """Return where a redirection leads, in the order that it prefers (RFC 3261 8.1.3.4)."""
         if self._redirects is None:
             call = self._call
-            self._redirects = Redirects(self._core, call.caller.trunk, call.record.caller, self.uri)
+            signed = b"Identity" in self.request.index
+            self._redirects = Redirects(self._core, call.caller.trunk, call.record.caller, self.uri, signed)
         return self._redirects.hops(rejected.response, rejected.leg.trunk)
 
     def _judge(self, rejected: Rejected, now: float) -> Verdict:

@@ -61,6 +61,22 @@ class Numbers:
         """Return a request for the trunk, and its URI, with the numbers as the trunk wants them."""
         return self._renumbered(request, uri, self._called_out, self._caller_out)
 
+    def read_called(self, uri: Uri, signed: bool) -> Uri:
+        """Return a URI that the trunk says a call is to go to with its number in E.164. Those of ``signed``
+        calls may have to stay as they are.
+        """
+        return self._called(uri, self._called_in, signed)
+
+    def write_called(self, uri: Uri, signed: bool) -> Uri:
+        """Return a URI to call with the number as the trunk wants it."""
+        return self._called(uri, self._called_out, signed)
+
+    def _called(self, uri: Uri, change: _Change, signed: bool) -> Uri:
+        if signed and not self._with_identity:
+            return uri
+        raw = _uri(uri, change, tel_takes_any=True)
+        return uri if raw == uri.raw else parse_uri(raw)
+
     def _renumbered(
         self, request: Request, uri: Uri, called: _Change, caller: _Change
     ) -> tuple[Request, Uri]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import inf, nextafter
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from gateway.number_lists import NumberPattern
@@ -162,9 +163,7 @@ def on_origin(origins: Sequence[str]) -> Condition:
 
 def on_seconds(key: str, spans: Sequence[Span], wanted: str) -> Condition:
     """The time since the INVITE (`after`) or since the first 18x (`ringing`) is in one of these spans."""
-    read: Callable[[Facts], float | None] = (
-        (lambda facts: facts.after) if key == "after" else (lambda facts: facts.ringing)
-    )
+    read: Callable[[Facts], float | None] = attrgetter(key)
 
     def test(facts: Facts) -> bool:
         value = read(facts)
@@ -311,9 +310,7 @@ def on_number(
     key: str, patterns: Sequence[NumberPattern], wanted: str, prefixes: Sequence[str] = ()
 ) -> Condition:
     """The called or calling number is one of these; `prefixes` where nothing else is asked of it."""
-    read: Callable[[Facts], str] = (
-        (lambda facts: facts.called) if key == "called" else (lambda facts: facts.caller)
-    )
+    read: Callable[[Facts], str] = attrgetter(key)
 
     def test(facts: Facts) -> bool:
         number = read(facts)[:TEXT_LIMIT]
@@ -359,7 +356,7 @@ def on_header_presence(key: str, read: Callable[[Facts], Sequence[str]], wanted:
 
 def phrase_text(facts: Facts) -> Sequence[str]:
     """The reason phrase."""
-    return (shown(facts.response.phrase),)
+    return (facts.phrase,)
 
 
 def reason_texts(facts: Facts) -> Sequence[str]:

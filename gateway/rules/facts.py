@@ -141,6 +141,7 @@ class Facts:
     attested: str | None = None
     """The `attestation`, where it is known already."""
     _reasons: Reasons | None = field(default=None, init=False, repr=False, compare=False)
+    _phrase: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def reasons(self) -> Reasons:
@@ -149,6 +150,14 @@ class Facts:
         if reasons is None:
             reasons = self._reasons = reasons_of(self.response)
         return reasons
+
+    @property
+    def phrase(self) -> str:
+        """The reason phrase as text, read once."""
+        phrase = self._phrase
+        if phrase is None:
+            phrase = self._phrase = shown(self.response.phrase)
+        return phrase
 
     @property
     def status_of_cause(self) -> int:

@@ -122,13 +122,19 @@ class RuleSet:
                 return _Case(with_reason_rows(by_guard(ruling, facts), facts), (), False)
             near_miss = is_near_miss(facts)
         left = []
+        needs_more = False
         for rule in self._by_status[status]:
-            if all(test(facts) for test in rule.on_words):
+            for test in rule.on_words:
+                if not test(facts):
+                    break
+            else:
                 left.append(rule)
-                if rule.mode == "enforce" and not rule.on_more:
+                if rule.on_more:
+                    needs_more = True
+                elif rule.mode == "enforce":
                     break
         case = _Case(None, tuple(left), near_miss)
-        if all(not rule.on_more for rule in left):
+        if not needs_more:
             case.decision = case.decide(facts)
         return case
 

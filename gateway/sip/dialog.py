@@ -175,13 +175,14 @@ class Dialog:
     def aim(self, flows: Flows) -> None:
         """Point ``flow`` at the next hop: the topmost Route, else the remote target (RFC 3261 8.1.2).
 
-        An address that is no IP literal, or that no listening point of ours reaches, leaves the flow
-        where the peer's last message came from, and so does ``observed``.
+        An address that is no IP literal, or that no peer can be at or we can reach, leaves the flow
+        where the peer's last message came from, until ``flows.on_name`` knows better; ``observed`` leaves it
+        there for good.
         """
         if self.observed:
             return
         try:
-            uri = _parsed(self._first_hop())
+            uri = _parsed(self.first_hop())
         except MalformedError:
             return
         ours = self.flow.local.transport
@@ -197,9 +198,11 @@ class Dialog:
         if transport != ours and ours == "tls":
             return  # what began in secret stays so
         port = uri.port or (5061 if transport == "tls" else 5060)
-        flow = flows.towards(uri.host.strip(b"[]").decode(), port, transport, self.flow.trunk)
+        flow = flows.named(uri.host.strip(b"[]").decode(), port, transport, self.flow)
         if flow is not None:
             self.flow = flow
+        elif flows.on_name is not None:
+            flows.on_name(self, uri, transport)
 
     @property
     def contact(self) -> bytes:
@@ -212,10 +215,10 @@ class Dialog:
     @property
     def keeps_to_udp(self) -> bool:
         """Whether the next hop asks for UDP by name, so that size does not matter (RFC 3263 4.1)."""
-        return (_parsed(self._first_hop()).param(b"transport") or b"").lower() == b"udp"
+        return (_parsed(self.first_hop()).param(b"transport") or b"").lower() == b"udp"
 
-    def _first_hop(self) -> bytes:
-        """The URI that the next request goes to: the first loose router's, else the Request-URI's."""
+    def first_hop(self) -> bytes:
+        """Return the URI that the next request goes to: the first loose router's, else the Request-URI's."""
         if self.route and self._strict is None:
             first = parse_name_addr(split_list(self.route[6:].strip())[0]).uri
             if _parsed(first).param(b"lr") is not None:

@@ -85,6 +85,7 @@ class Endpoint:
         self.timing = timing or Timing()
         self.timers = Timers()
         self.core: Core | None = None
+        self.now = 0.0  # of the messages that are being handled
         self.servers: dict[bytes, ServerTransaction] = {}
         self.clients: dict[bytes, ClientTransaction] = {}
         self.dialogs: dict[tuple[bytes, bytes], Dialog] = {}
@@ -101,6 +102,7 @@ class Endpoint:
 
     def receive(self, batch: Iterable[tuple[bytes, Flow]], now: float) -> None:
         """Take datagrams, each with the flow it came on, and do everything that follows from them."""
+        self.now = now
         for data, flow in batch:
             try:
                 self._receive_one(data, flow, now)

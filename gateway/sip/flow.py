@@ -7,6 +7,11 @@ The transport layer makes one :class:`Local` for each socket it serves; the core
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from .uri import Uri
 
 UDP_ONLY = 300.0
 """Seconds for which a peer that refused TCP is not tried again with requests that are large for UDP."""
@@ -79,10 +84,12 @@ class Flows:
     """The flows in use, one object a peer, so that a datagram costs one dictionary look-up.
 
     Bounded: a peer that shows up from ever new ports makes the table start anew, never grow.
+    ``on_name`` is told of a dialog whose next hop, a URI over a transport, is no IP address that we reach.
     """
 
     def __init__(self, locals_: list[Local], limit: int = 20_000) -> None:
         self.locals = locals_
+        self.on_name: Callable[[Any, Uri, str], None] | None = None
         self._limit = limit
         self._known: dict[tuple[Local, tuple[str, int]], Flow] = {}
         self._towards: dict[tuple[str, int, str, str], Flow | None] = {}
@@ -113,6 +120,21 @@ class Flows:
         flow = self._towards[key] = self._search(host, port, transport, trunk)
         return flow
 
+    def named(self, host: str, port: int, transport: str, near: Flow) -> Flow | None:
+        """Return a flow to an address that the peer at ``near`` named, like :meth:`towards`; None when no
+        peer can be there.
+
+        A peer must not send us to the services of this machine or of this link, so loopback and link-local
+        addresses count only for one that is there itself, or where we serve them.
+        """
+        kind = _kind(host)
+        if kind and (kind == "nobody" or not (_kind(near.peer[0]) == kind or self._serves(kind))):
+            return None
+        return self.towards(host, port, transport, near.trunk)
+
+    def _serves(self, kind: str) -> bool:
+        return any(_kind(local.host) == kind for local in self.locals)
+
     def for_large(self, flow: Flow, now: float) -> Flow | None:
         """Return the TCP flow that a request too large for this UDP flow goes over (RFC 3261 18.1.1); None
         when we have no TCP, or the peer is known to have none.
@@ -138,6 +160,24 @@ class Flows:
                     return Flow(local, (host, port), trunk)
                 return self.get(local, (host, port))
         return None
+
+
+@lru_cache(maxsize=4096)
+def _kind(host: str) -> str:
+    """Return "loopback", "link-local" or "nobody" for addresses that are not just anybody's; else, and for
+    names, "".
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ""
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback:
+        return "loopback"
+    if address.is_link_local:
+        return "link-local"
+    is_reserved = address.version == 4 and (address.is_reserved or str(address).startswith("0."))
+    return "nobody" if address.is_unspecified or address.is_multicast or is_reserved else ""
 
 
 def is_address(host: str) -> bool:

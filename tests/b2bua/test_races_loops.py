@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.sip.message import Request, parse
+from tests.b2bua.account import ACCOUNT, challenge
 from tests.helpers import CARRIER, CONFIG, GATEWAY, SDP, End, Net, Peer, rebuild, text
 
 # Whoever calls is routed to the carrier: the carrier's own calls, too.
@@ -59,6 +60,27 @@ def test_a_call_that_the_carrier_sends_back_again_and_again_is_482_3261_16_3(via
     assert [record.emitted_status for record in net.records] == [482, 482]
     net.assert_all_freed()
     assert net.core._descent._parents == {}
+
+
+def test_a_loop_through_a_trunk_with_an_account_is_482_too_3261_16_3() -> None:
+    net = Net(BACK.replace('name = "carrier"\n', f'name = "carrier"\n{ACCOUNT}'))
+    invite = net.pbx.invite()
+    net.pbx.take(100)
+    challenge(net, net.carrier.take_request("INVITE"))
+    first = net.carrier.take_request("INVITE")
+    again = sent_on(net.carrier, first)
+    net.carrier.take(100)
+    second = net.carrier.take_request("INVITE")
+    looped = sent_on(net.carrier, second)
+    passed_back(net.carrier, looped, 482)
+    assert net.core.refused == {"loop": 1}
+    net.carrier.reply(second, 482)
+    net.carrier.take("ACK")
+    passed_back(net.carrier, again, 482)
+    net.carrier.reply(first, 482)
+    net.carrier.take("ACK")
+    net.pbx.ack(invite, net.pbx.take_response(482))
+    net.assert_all_freed()
 
 
 def test_a_loop_of_both_trunks_is_found_when_it_comes_round_3261_16_3() -> None:

@@ -111,3 +111,62 @@ def test_an_endless_chain_is_followed_only_so_far() -> None:
     net.carrier.nothing()
     net.pbx.take(302)
     net.assert_all_freed()
+
+
+def test_a_sips_contact_is_followed_over_tls_only_3261_26_2_2() -> None:
+    config = FOLLOWING.replace("sip:192.0.2.4:5060", "sips:192.0.2.4:5061")
+    for contact in ("<sips:2002@192.0.2.4>", "<sips:2002@192.0.2.4:5061;transport=tcp>"):
+        net = Net(config, streams=("tls",))
+        secure = net.peer(("192.0.2.4", 5061), "secure", "tls")
+        redirect(net, f"Contact: {contact}")
+        offer = refuse(secure, 486)
+        assert offer.uri == contact[1:-1].encode()
+        assert text(offer, b"Contact").startswith("<sips:")
+        net.pbx.take(486)
+        net.assert_all_freed()
+
+
+def test_a_sips_contact_at_us_takes_only_targets_with_tls_3261_26_2_2() -> None:
+    net = Net(FOLLOWING)
+    redirect(net, "Contact: <sips:2002@192.0.2.1>")  # no target of the route has TLS
+    net.pbx.take(302)
+    net.carrier.nothing()
+    tls = FOLLOWING.replace("sip:192.0.2.4:5060", "sips:192.0.2.4:5061")
+    net = Net(tls.replace('to = ["carrier"]', 'to = ["carrier", "backup"]'), streams=("tls",))
+    secure = net.peer(("192.0.2.4", 5061), "secure", "tls")
+    redirect(net, "Contact: <sips:2002@192.0.2.1>")
+    assert refuse(secure, 600).uri == b"sips:2002@192.0.2.4:5061"
+    net.pbx.take(600)
+    net.assert_all_freed()
+
+
+GERMAN = FOLLOWING.replace(
+    'redirect = "follow"\n', 'redirect = "follow"\nnumbers = {region = "DE", send = "national"}\n'
+)
+GERMAN_CALLS = '[[route]]\nfrom = ["pbx"]\ncalled.prefix = "+49"\nto = ["backup"]\n'
+
+
+@pytest.mark.parametrize("contact", ["<tel:030123456>", "<sip:030123456@192.0.2.1>"])
+def test_a_number_that_is_followed_is_read_and_written_as_the_trunks_say_it(contact: str) -> None:
+    net = Net(GERMAN.replace("[[route]]", GERMAN_CALLS + "[[route]]", 1))
+    redirect(net, f"Contact: {contact}")
+    assert refuse(net.backup, 486).uri.startswith(b"sip:+4930123456@192.0.2.4:5060")
+    net.pbx.take(486)
+    net.assert_all_freed()
+    net = Net(GERMAN)
+    redirect(net, f"Contact: {contact}")
+    assert refuse(net.carrier, 486).uri.startswith(b"sip:030123456@192.0.2.3:5060")
+    net.pbx.take(486)
+    net.assert_all_freed()
+
+
+def test_the_number_of_a_signed_call_is_followed_as_it_is_8224_8_3() -> None:
+    net = Net(GERMAN.replace("[[route]]", GERMAN_CALLS + "[[route]]", 1))
+    net.pbx.invite(headers="Identity: x.y.z;info=<https://c.example/c>")
+    net.pbx.take(100)
+    offer = net.carrier.take_request("INVITE")
+    net.carrier.reply(offer, 302, headers="Contact: <tel:030123456>")
+    net.carrier.take("ACK")
+    assert refuse(net.carrier, 486).uri.startswith(b"sip:030123456@")
+    net.pbx.take(486)
+    net.assert_all_freed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -61,6 +62,27 @@ def test_a_rule_added_by_sighup_decides_the_next_call(lab: Lab) -> None:
     refused(lab, "603 Decline", UNALLOCATED, "603", "-before")
 
     gateway.new_rules(DEAD_NUMBER_RULE)
+
+    refused(lab, "603 Decline", UNALLOCATED, "404", "-after")
+
+
+def test_a_number_list_decides_as_soon_as_it_is_written(lab: Lab) -> None:
+    lists = lab.folder / "lists"
+    lists.mkdir()
+    (lists / "dead.txt").write_text("nobody\n")
+    rule = 'version = 1\n[[rule]]\nname = "list"\nwhen.called.list = "lists/dead.txt"\nthen.status = 404\n'
+    gateway = lab.gateway(rules=NO_RULES)
+    gateway.rules.write_text(rule)
+    gateway.says("in force")
+    refused(lab, "603 Decline", UNALLOCATED, "603", "-before")
+
+    heard = gateway.errors.stat().st_size
+    for attempt in range(100):  # the list that has come with the new rules is watched a moment later
+        (lists / "dead.txt").write_text(f"*\n# {attempt}\n")
+        time.sleep(0.1)
+        if gateway.errors.stat().st_size > heard:
+            break
+    gateway.says("in force", heard)
 
     refused(lab, "603 Decline", UNALLOCATED, "404", "-after")
 

@@ -1,0 +1,187 @@
+"""Contacts and Record-Routes that are host names: where requests inside the dialog go (RFC 3263 4)."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.routing.locate import Address, Waiter
+from gateway.routing.trunk import Target
+from tests.helpers import CARRIER, CARRIER2, CONFIG, SDP, End, Net, Peer, begin, establish, text
+
+OTHER = ("192.0.2.9", 5070)
+NAME = "Contact: <sip:carrier@callee.example>"
+
+
+class Names:
+    """A locator: what is asked for waits until it is told, or is known already."""
+
+    def __init__(self, net: Net, *known: Address) -> None:
+        self.net = net
+        self.known = known
+        self.asked: list[tuple[str, int, str, bool]] = []
+        self.waiting: list[Waiter] = []
+        net.core.locator = self
+
+    def locate(self, target: Target, waiter: Waiter, _now: float) -> tuple[Address, ...] | None:
+        self.asked.append((target.host, target.port, target.transport, target.srv))
+        if self.known:
+            return self.known
+        self.waiting.append(waiter)
+        return None
+
+    def tell(self, *addresses: Address) -> None:
+        self.waiting.pop(0).on_located(addresses, self.net.now)
+
+
+def answered(net: Net, headers: str) -> tuple[End, End]:
+    """A call that the carrier answers with this Contact, or these headers more, up to the ACK."""
+    invite, offer = begin(net)
+    net.carrier.reply(offer, 200, headers=headers, contact="Contact" not in headers, body=SDP)
+    answer = net.pbx.take_response(200)
+    net.pbx.ack(invite, answer)
+    return End.of_caller(net.pbx, invite, answer), End.of_callee(net.carrier, offer)
+
+
+def bye_at(net: Net, caller: End, peer: Peer) -> None:
+    caller.request("BYE", contact=False)
+    peer.reply(peer.take_request("BYE"), 200)
+    net.pbx.take(200)
+    net.assert_all_freed()
+
+
+def test_a_name_in_a_contact_is_looked_up_and_followed_3261_12_2_1_1() -> None:
+    net = Net()
+    other = net.peer(OTHER, "other")
+    names = Names(net, Address(*OTHER, "udp"))
+    caller, _ = answered(net, NAME)
+    ack = other.take_request("ACK")
+    assert ack.uri == b"sip:carrier@callee.example"
+    assert names.asked == [("callee.example", 5060, "udp", True)]
+    bye_at(net, caller, other)
+    net.carrier.nothing()
+
+
+def test_until_the_name_is_known_requests_go_to_where_the_peer_was_heard_from() -> None:
+    net = Net()
+    other = net.peer(OTHER, "other")
+    names = Names(net)
+    caller, _ = answered(net, NAME)
+    net.carrier.take("ACK")
+    names.tell(Address(*OTHER, "udp"))
+    bye_at(net, caller, other)
+
+
+def test_a_caller_that_names_itself_is_found_too() -> None:
+    net = Net()
+    other = net.peer(OTHER, "other")
+    names = Names(net, Address(*OTHER, "udp"))
+    invite = net.pbx.invite(contact=False, headers="Contact: <sip:pbx@caller.example:5070>")
+    net.pbx.take(100)
+    offer = net.carrier.take_request("INVITE")
+    net.carrier.reply(offer, 200, body=SDP)
+    net.pbx.ack(invite, net.pbx.take_response(200))
+    net.carrier.take("ACK")
+    assert names.asked == [("caller.example", 5070, "udp", False)]
+    End.of_callee(net.carrier, offer).request("BYE", contact=False)
+    other.reply(other.take_request("BYE"), 200)
+    net.carrier.take(200)
+    net.assert_all_freed()
+
+
+def test_the_first_of_the_record_routes_is_what_is_looked_up() -> None:
+    net = Net()
+    other = net.peer(OTHER, "other")
+    names = Names(net, Address(*OTHER, "udp"))
+    caller, _ = answered(net, "Record-Route: <sip:192.0.2.77;lr>\nRecord-Route: <sip:edge.example;lr>")
+    assert text(other.take_request("ACK"), b"Route").startswith("<sip:edge.example;lr>")
+    assert [asked[0] for asked in names.asked] == ["edge.example"]
+    bye_at(net, caller, other)
+
+
+def test_a_dialog_stays_with_the_server_it_talks_to_when_the_name_has_several() -> None:
+    net = Net()
+    Names(net, Address(*CARRIER2, "udp"), Address(*CARRIER, "udp"))
+    caller, _ = answered(net, NAME)
+    net.carrier.take("ACK")
+    bye_at(net, caller, net.carrier)
+    net.backup.nothing()
+
+
+def test_an_answer_for_a_target_that_was_given_up_changes_nothing() -> None:
+    net = Net()
+    other = net.peer(OTHER, "other")
+    names = Names(net)
+    caller, callee = answered(net, NAME)
+    net.carrier.take("ACK")
+    callee.request("UPDATE")
+    net.pbx.reply(net.pbx.take_request("UPDATE"), 200)
+    net.carrier.take(200)
+    names.tell(Address(*OTHER, "udp"))
+    other.nothing()
+    bye_at(net, caller, net.carrier)
+
+
+@pytest.mark.parametrize("addresses", [(), (Address("2001:db8::1", 5060, "udp"),)])
+def test_a_name_that_leads_nowhere_leaves_the_dialog_where_it_was(addresses: tuple[Address, ...]) -> None:
+    net = Net()
+    names = Names(net)
+    caller, _ = answered(net, NAME)
+    net.carrier.take("ACK")
+    names.tell(*addresses)
+    bye_at(net, caller, net.carrier)
+
+
+def test_a_name_that_becomes_known_after_the_call_harms_nothing() -> None:
+    net = Net()
+    names = Names(net)
+    caller, _ = answered(net, NAME)
+    net.carrier.take("ACK")
+    bye_at(net, caller, net.carrier)
+    names.tell(Address(*OTHER, "udp"))
+    net.run(1)
+    net.assert_all_freed()
+
+
+def test_addresses_are_not_asked_for_nor_are_peers_behind_a_nat_3581_4() -> None:
+    net = Net()
+    names = Names(net)
+    establish(net)
+    answered(net, "Contact: <sip:c@[2001:db8::1]>")
+    net = Net(CONFIG.replace('name = "carrier"\n', 'name = "carrier"\nnat = true\n'))
+    behind = Names(net)
+    answered(net, NAME)
+    assert (names.asked, behind.asked) == ([], [])
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "127.9.9.9", "0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "169.254.169.254"],
+)
+def test_a_peer_cannot_aim_requests_at_this_machine_or_at_groups_of_machines(
+    host: str, transport: str
+) -> None:
+    for header in (
+        f"Contact: <sip:x@{host}:6379;transport={transport}>",
+        f"Record-Route: <sip:{host}:11211;lr>",
+    ):
+        net = Net(streams=("tcp",))
+        aimed_at = [net.peer((host, port), "x", over) for port in (6379, 11211) for over in ("udp", "tcp")]
+        caller, _ = answered(net, header)
+        net.carrier.take("ACK")
+        bye_at(net, caller, net.carrier)
+        for service in aimed_at:
+            service.nothing()
+
+
+def test_peers_on_this_machine_name_its_addresses_rightly() -> None:
+    net = Net(CONFIG.replace("192.0.2.3", "127.0.0.1"))
+    here, other = net.peer(("127.0.0.1", 5060), "carrier"), net.peer(("127.0.0.1", 5070), "other")
+    invite = net.pbx.invite()
+    net.pbx.take(100)
+    offer = here.take_request("INVITE")
+    here.reply(offer, 200, contact=False, headers="Contact: <sip:other@127.0.0.1:5070>", body=SDP)
+    answer = net.pbx.take_response(200)
+    net.pbx.ack(invite, answer)
+    other.take("ACK")
+    bye_at(net, End.of_caller(net.pbx, invite, answer), other)
