@@ -14,10 +14,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import StaticPool
 
-from .schema import SCHEMA_VERSION, metadata, version
+from .migrate import UnknownRevisionError, revision, upgrade
+from .schema import REVISION, calls
 
 BUSY = 1.0
 """Seconds that a statement waits for a lock that somebody else holds."""
+_SERVER_OPTIONS = {
+    "connect_timeout": 3,
+    "tcp_user_timeout": 10_000,  # ms without an acknowledgement, after which a server is gone
+    "options": "-c statement_timeout=10000",
+}
+"""What psycopg is told, so that a server that hangs costs seconds. A URL's own parameters go before these."""
 
 
 class LedgerError(Exception):
@@ -67,15 +74,23 @@ def connect(url: URL, *, writing: bool) -> sa.Engine:
         options["connect_args"] = {"timeout": BUSY, "check_same_thread": False}
         if sqlite_path(url) is None:
             options["poolclass"] = StaticPool
+    elif url.get_driver_name() == "psycopg":
+        options["connect_args"] = {
+            name: value for name, value in _SERVER_OPTIONS.items() if name not in url.query
+        }
     try:
         engine = sa.create_engine(url, **options)
     except ModuleNotFoundError as error:
-        raise LedgerError(f"{shown(url)} needs the package {error.name}; install it") from None
+        raise LedgerError(f"{shown(url)} needs the package {error.name}; {_install(error.name)}") from None
     except sa.exc.ArgumentError as error:
         raise LedgerError(f"{shown(url)} cannot be used ({reason(error)}); correct the URL") from None
     if sqlite:
         sa.event.listen(engine, "connect", _prepare_writing if writing else _prepare_reading)
     return engine
+
+
+def _install(package: str | None) -> str:
+    return 'pip install "sip-truth-gateway[postgresql]"' if package == "psycopg" else "install it"
 
 
 def _prepare_writing(connection: sqlite3.Connection, _record: object) -> None:
@@ -88,7 +103,7 @@ def _prepare_reading(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def open_for_writing(url: URL) -> sa.Engine:
-    """Return an engine whose database has the ledger's tables, made now where they are missing.
+    """Return an engine whose database has the ledger's tables, made or brought up to date now.
 
     Raises LedgerError, or what SQLAlchemy, the driver or the operating system raise.
     """
@@ -97,11 +112,10 @@ def open_for_writing(url: URL) -> sa.Engine:
         path.parent.mkdir(parents=True, exist_ok=True)
     engine = connect(url, writing=True)
     try:
-        with engine.begin() as connection:
-            metadata.create_all(connection)
-            if connection.execute(sa.select(version.c.version)).first() is None:
-                connection.execute(sa.insert(version).values(version=SCHEMA_VERSION))
-            _check_version(connection, url)
+        upgrade(engine)
+    except UnknownRevisionError as error:
+        engine.dispose()
+        raise _too_new(url, str(error)) from None
     except BaseException:
         engine.dispose()
         raise
@@ -130,10 +144,19 @@ def open_for_reading(url: str) -> sa.Engine:
 
 
 def _check_version(connection: sa.Connection, url: URL) -> None:
-    found = connection.execute(sa.select(version.c.version)).scalar()
-    if found != SCHEMA_VERSION:
-        problem = f"the ledger {shown(url)} has version {found}, not {SCHEMA_VERSION}"
-        raise LedgerError(f"{problem}; name another ledger, or use the gateway that wrote it")
+    found = revision(connection)
+    if found is None:
+        raise LedgerError(f"{shown(url)} holds no ledger; it is made by the first `gateway run`")
+    if found < REVISION:
+        problem = f"the ledger {shown(url)} has the tables of version {found}, not yet {REVISION}"
+        raise LedgerError(f"{problem}; `gateway run` brings it up to date as it starts")
+    if found > REVISION:
+        raise _too_new(url, found)
+
+
+def _too_new(url: URL, found: str) -> LedgerError:
+    problem = f"the ledger {shown(url)} has the tables of version {found}, and this gateway knows {REVISION}"
+    return LedgerError(f"{problem}; name another ledger, or use the gateway that wrote it")
 
 
 def probe(url: str) -> str:
@@ -148,19 +171,45 @@ def probe(url: str) -> str:
     engine = connect(parsed, writing=False)
     try:
         with engine.connect() as connection:
+            version = str(connection.exec_driver_sql(_VERSIONS[engine.dialect.name]).scalar()).split()[0]
             if path is not None:
                 connection.exec_driver_sql("PRAGMA query_only=OFF")
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-            there = sa.inspect(connection).has_table(version.name)
-            if there:
-                _check_version(connection, parsed)
+            found = revision(connection)
+            if found is not None and found > REVISION:
+                raise _too_new(parsed, found)
+            if path is None and engine.dialect.name == "postgresql":
+                _check_privileges(connection, parsed, found)
             connection.rollback()
     except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
         problem = f"the ledger {shown(parsed)} cannot be written ({reason(error)})"
         raise LedgerError(f"{problem}; calls go on, but leave no record") from None
     finally:
         engine.dispose()
-    return "writable" if there else "writable, and still empty"
+    state = "and still empty" if found is None else f"tables of version {found}"
+    if found is not None and found < REVISION:
+        state += f", which the next start brings to {REVISION}"
+    return f"{_PRODUCTS[engine.dialect.name]} {version}, writable, {state}"
+
+
+_PRODUCTS = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+_VERSIONS = {"sqlite": "SELECT sqlite_version()", "postgresql": "SHOW server_version"}
+
+
+def _check_privileges(connection: sa.Connection, url: URL, found: str | None) -> None:
+    """Raise LedgerError unless the user may do what writing takes."""
+    if connection.execute(sa.select(sa.func.pg_is_in_recovery())).scalar():
+        raise LedgerError(f"the ledger {shown(url)} is a standby, which cannot be written; name the primary")
+    may_make = sa.func.has_schema_privilege(sa.func.current_schema(), "CREATE")
+    if found != REVISION and not connection.execute(sa.select(may_make)).scalar():
+        problem = f"the user of {shown(url)} may not make or change tables"
+        raise LedgerError(f"{problem}; grant CREATE on the schema, at least for the first start")
+    if found is None:
+        return
+    for privilege in ("SELECT", "INSERT", "DELETE"):
+        if not connection.execute(sa.select(sa.func.has_table_privilege(calls.name, privilege))).scalar():
+            problem = f"the user of {shown(url)} has no {privilege} privilege on the table {calls.name}"
+            raise LedgerError(f"{problem}; grant it")
 
 
 def _probe_directory(path: Path) -> str:

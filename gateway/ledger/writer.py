@@ -228,4 +228,5 @@ def _statements(dialect: sa.Dialect) -> dict[int, str]:
     mark = "?" if dialect.paramstyle == "qmark" else "%s"
     row = f"({', '.join([mark] * len(COLUMNS))})"
     head = f"INSERT INTO {quote(calls.name)} ({', '.join(map(quote, COLUMNS))}) VALUES "
-    return {rows: head + ", ".join([row] * rows) for rows in _ROWS}
+    tail = " ON CONFLICT DO NOTHING"  # a batch whose commit was not heard of comes again
+    return {rows: head + ", ".join([row] * rows) + tail for rows in _ROWS}

@@ -20,7 +20,7 @@ from tests.rules.support import facts
 CANDIDATE = RULES.replace("then.status = 404", "then.status = 410")
 
 
-def ledger_of(place: Place, hide: bool = False) -> str:
+def ledger_of(place: Place) -> str:
     """Make a ledger of a dead number's call, a busy one and a 603+, decided on by RULES."""
     place.write("gateway.toml", CONFIG)
     place.write("rules.toml", RULES)
@@ -35,8 +35,10 @@ def ledger_of(place: Place, hide: bool = False) -> str:
     url = f"sqlite:///{place.path / 'gateway.db'}"
     engine = open_for_writing(parse_url(url))
     with engine.begin() as connection:
-        for known in finals:
-            values = dict(zip(COLUMNS, RowMaker(hide)(decided(ruleset, known)), strict=True))
+        for number, known in enumerate(finals):
+            record = decided(ruleset, known)
+            record.id = f"call-{number}"
+            values = dict(zip(COLUMNS, RowMaker()(record), strict=True))
             connection.execute(sa.insert(calls).values(values))
     engine.dispose()
     return url

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 from gateway.b2bua.record import CallRecord
 from gateway.ledger import database, writer
 from gateway.ledger.query import Selection, count, recent
-from gateway.ledger.schema import COLUMNS, SCHEMA_VERSION, calls
+from gateway.ledger.schema import COLUMNS, REVISION, calls
 from gateway.ledger.writer import Ledger
 from tests.ledger.records import NOON, answered, rewritten
 
@@ -91,7 +91,7 @@ def test_the_database_is_in_write_ahead_mode_and_says_its_version(bench: Bench) 
     bench.do(bench.ledger.flush)
     with sqlite3.connect(bench.path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert connection.execute("SELECT version FROM ledger_version").fetchall() == [(SCHEMA_VERSION,)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(REVISION,)]
     connection.close()
     bench.do(bench.ledger.close)
 
@@ -189,14 +189,14 @@ def test_close_gives_up_in_time_and_says_what_was_lost(tmp_path: Path) -> None:
 def test_a_ledger_of_another_version_is_left_alone(bench: Bench) -> None:
     bench.do(lambda: bench.ledger._attempt([]), bench.ledger.close)
     with sqlite3.connect(bench.path) as connection:
-        connection.execute("UPDATE ledger_version SET version = 99")
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     bench.ledger.record(rewritten())
     bench.do(bench.ledger.flush)
     assert bench.ledger.waiting == 1
     assert bench.log == [
-        f"ledger: the ledger {bench.url} has version 99, not {SCHEMA_VERSION}; name another ledger, "
-        "or use the gateway that wrote it; calls go on, and up to 100000 records wait"
+        f"ledger: the ledger {bench.url} has the tables of version 9999, and this gateway knows {REVISION}; "
+        "name another ledger, or use the gateway that wrote it; calls go on, and up to 100000 records wait"
     ]
 
 
