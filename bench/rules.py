@@ -48,6 +48,7 @@ class BenchTrunk:
     name: str
     kind: str
     supports: frozenset[int] = frozenset()
+    trusted: bool = False
     rewrite_network_blocked: bool = False
     q850: dict[int, int] = field(default_factory=dict)
 

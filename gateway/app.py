@@ -17,6 +17,7 @@ import trio
 from gateway.b2bua.core import B2bua, Setup
 from gateway.config import Config, SettingsErrors, load, numbers_key, passwords
 from gateway.ledger.evidence import RowMaker
+from gateway.ledger.past import Historian
 from gateway.ledger.versions import VersionKeeper, version_of
 from gateway.ledger.writer import Ledger
 from gateway.routing.locate import Reach
@@ -96,6 +97,10 @@ class Gateway:
         )
         self.resolver.configure(setup.trunks.targets())
         self.b2bua = B2bua(self.endpoint, setup, (self.ledger,) if self.ledger else (), locator=self.resolver)
+        kept = config.unwanted
+        self.historian = Historian(ledger.url, kept.keep, kept.lists, clock=clock, log=log.warning)
+        self.b2bua.feedback = self.historian
+        self.b2bua.history = self.historian.configure(setup.rules.watches)
         self.b2bua.health.log = log.warning
         self.b2bua.registrations.log = log.info
 
@@ -105,6 +110,7 @@ class Gateway:
             async with trio.open_nursery() as nursery:
                 if self.ledger is not None:
                     await nursery.start(self.ledger.run)
+                nursery.start_soon(self.historian.run)
                 await nursery.start(self.resolver.run)
                 await nursery.start(self.ports.serve, self.endpoint, self.flows, self.b2bua.trunks)
                 self.b2bua.begin(self._clock())
@@ -119,6 +125,7 @@ class Gateway:
                 nursery.cancel_scope.cancel()
         finally:
             self.ports.close()
+            await self.historian.close()
             if self.ledger is not None:
                 await self.ledger.close()
         log.info("stopped: %d calls, %d rewritten", self.b2bua.begun, sum(self.b2bua.rewrites.values()))
@@ -138,8 +145,7 @@ class Gateway:
         except SettingsErrors as errors:
             _log_errors(errors, "the rules in force stay as they are")
             return
-        self.b2bua.reload(replace(setup, rules=rules))
-        self._keep_version(rules)
+        self._put_to_work(replace(setup, rules=rules))
         log.info("rules %s are in force", rules.version_hash)
 
     async def reload_certificates(self) -> None:
@@ -166,12 +172,16 @@ class Gateway:
         self.config = config
         self.name_servers.hosts = hosts
         self.resolver.configure(setup.trunks.targets())
-        self.b2bua.reload(setup)
+        self._put_to_work(setup)
         self.b2bua.begin(self._clock())
-        self._keep_version(setup.rules)
         log.info("configuration and rules %s are in force", setup.rules.version_hash)
 
     # -- in private -------------------------------------------------------------------------------------
+
+    def _put_to_work(self, setup: Setup) -> None:
+        self.b2bua.reload(setup)
+        self.b2bua.history = self.historian.configure(setup.rules.watches)
+        self._keep_version(setup.rules)
 
     def _keep_version(self, rules: RuleSet) -> None:
         if self._versions is not None:

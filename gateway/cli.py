@@ -17,6 +17,7 @@ from gateway.commands.replay import replay
 from gateway.commands.rules import rules
 from gateway.commands.run import run
 from gateway.commands.scorecard import scorecard
+from gateway.commands.unwanted import app as unwanted
 
 app = App(
     name="gateway",
@@ -25,6 +26,7 @@ app = App(
 )
 for command in (run, check, explain, replay, calls, scorecard, rules, demo, doctor):
     app.command(command)
+app.command(unwanted)
 
 
 def main() -> None:

@@ -52,6 +52,7 @@ __all__ = [
     "TelemetrySettings",
     "TimerSettings",
     "TrunkSettings",
+    "UnwantedSettings",
     "load",
     "parse",
     "passwords",
@@ -121,6 +122,18 @@ class LedgerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class UnwantedSettings:
+    """[unwanted]."""
+
+    keep: float
+    """Seconds that what callees say by 607 is kept."""
+    half_life: float
+    """Seconds after which it weighs half."""
+    lists: bool
+    """Whether it is kept for each callee."""
+
+
+@dataclass(frozen=True, slots=True)
 class TelemetrySettings:
     """[telemetry]."""
 
@@ -169,6 +182,7 @@ class Config:
     telemetry: TelemetrySettings
     timers: TimerSettings
     dns: DnsSettings
+    unwanted: UnwantedSettings
     trunks: tuple[TrunkSettings, ...]
     routes: tuple[RouteSettings, ...]
 
@@ -217,6 +231,7 @@ def _read(source: TomlSource, directory: Path) -> Config:
     telemetry = _telemetry(top.table("telemetry"))
     timers = _timers(top.table("timers"))
     dns = _dns(top.table("dns"))
+    unwanted = _unwanted(top.table("unwanted"))
     trunk_tables = top.tables("trunk")
     trunks = read_trunks(trunk_tables, directory)
     _check_certificate(gateway_table, gateway, trunks)
@@ -226,7 +241,9 @@ def _read(source: TomlSource, directory: Path) -> Config:
     top.done()
     if errors:
         raise SettingsErrors(errors)
-    return Config(source, directory, gateway, console, ledger, telemetry, timers, dns, trunks, routes)
+    return Config(
+        source, directory, gateway, console, ledger, telemetry, timers, dns, unwanted, trunks, routes
+    )
 
 
 def numbers_key(config: Config, environment: Mapping[str, str]) -> bytes:
@@ -320,6 +337,16 @@ def _ledger(table: Table, directory: Path) -> LedgerSettings:
     url = _SQLITE_FILE.sub(lambda match: f"{match[1]}{directory / match[2]}", url)
     keep = table.duration("keep", 30 * 86400.0, "1m", "36500d")
     settings = LedgerSettings(url, keep, table.choice("numbers", "clear", ("clear", "hash")))
+    table.done()
+    return settings
+
+
+def _unwanted(table: Table) -> UnwantedSettings:
+    settings = UnwantedSettings(
+        keep=table.duration("keep", 90 * 86400.0, "1h", "3660d"),
+        half_life=table.duration("half_life", 14 * 86400.0, "1h", "3660d"),
+        lists=table.flag("lists", False),
+    )
     table.done()
     return settings
 

@@ -16,6 +16,8 @@ from gateway.routing.locate import Locator, NoLocator
 from gateway.routing.route import Hop, Plan, Routes, over_tls
 from gateway.routing.trunk import Trunk, TrunkTable
 from gateway.rules import Facts, RuleSet, TrunkView, emit, emitted_q850, q850_of
+from gateway.rules.history import History
+from gateway.rules.unwanted import FeedbackSink
 from gateway.sip.endpoint import NAMING_DIALOGS, Endpoint
 from gateway.sip.flow import Flow
 from gateway.sip.message import Request, Response
@@ -26,6 +28,7 @@ from .aiming import Aiming
 from .bindings import Bindings
 from .call import Call
 from .contacts import ContactTable
+from .feedback import note_final
 from .hunting import Verdict
 from .loops import Descent
 from .naming import Names
@@ -95,6 +98,8 @@ class B2bua:
         self.near_misses: defaultdict[str, int] = defaultdict(int)  # of 603+, by trunk
         self.defects: defaultdict[tuple[str, str], int] = defaultdict(int)  # of 603+, by trunk and kind
         self.refused: defaultdict[str, int] = defaultdict(int)
+        self.history: History | None = None  # where rules ask for earlier calls
+        self.feedback: FeedbackSink | None = None  # who wants to know of unwanted calls
         self._sinks = sinks
         self._serial = 0
         self._max_calls = max_calls
@@ -174,12 +179,16 @@ class B2bua:
         self, record: CallRecord, response: Response, source: Trunk, target: Trunk, request: Request
     ) -> Facts:
         """Gather what the rules may look at: ``source`` answered, ``target`` will get the answer."""
-        return Facts(response, request, source, target, request.method, record.called, record.caller)
+        facts = Facts(response, request, source, target, request.method, record.called, record.caller)
+        facts.history = self.history
+        return facts
 
     def judge(self, facts: Facts, trunk: Trunk) -> Verdict:
         """Ask guards and rules about a final response that ``trunk`` gave."""
         rules = self.setup.rules
         decision = rules.decide(facts)
+        if self.feedback is not None and facts.response.status in (603, 607):
+            note_final(self.feedback, facts)
         return Verdict(
             facts.response,
             decision,
@@ -207,7 +216,7 @@ class B2bua:
         record.mode = decision.mode
         record.shadow_rule = decision.shadow_rule
         record.shadow_status = decision.shadow_status
-        record.label = decision.label
+        record.label = decision.note
         record.rules_hash = verdict.rules_hash
         record.evidence = self._evidence(verdict)
         self._count(record.caller_trunk, verdict)
@@ -218,6 +227,8 @@ class B2bua:
         if not call.record.answered_at:
             self.names.note(call.record)
         self._descent.forget(call)
+        if self.history is not None:
+            self.history.record(call.record)
         for sink in self._sinks:
             sink.record(call.record)
 

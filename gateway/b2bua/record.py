@@ -22,12 +22,15 @@ class TrunkNote(msgspec.Struct, array_like=True, eq=False):
     supports: frozenset[int] = frozenset()
     rewrite_network_blocked: bool = False
     q850: dict[int, int] = {}
+    trusted: bool = False
 
     @classmethod
     def of(cls, trunk: TrunkView) -> TrunkNote:
         """Note what rules see of a trunk."""
         causes = dict(trunk.q850)
-        return cls(trunk.name, trunk.kind, trunk.supports, trunk.rewrite_network_blocked, causes)
+        return cls(
+            trunk.name, trunk.kind, trunk.supports, trunk.rewrite_network_blocked, causes, trunk.trusted
+        )
 
 
 class Evidence(msgspec.Struct, array_like=True, gc=False):

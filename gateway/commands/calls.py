@@ -35,7 +35,7 @@ from .output import (
     print_json,
     printable,
 )
-from .sources import configured_ledger
+from .sources import ledger_url
 
 _SIDE_BY_SIDE = 150  # columns from which pairs fit on one line
 
@@ -91,7 +91,7 @@ def calls(
         complain(f"--since: {error}; {error.remedy}")
         return FAILED
     try:
-        engine = open_for_reading(ledger or configured_ledger(settings.load(config)))
+        engine = open_for_reading(ledger or ledger_url(settings.load(config)))
         with engine.connect() as connection:
             if call is not None:
                 return _one(connection, call, json)

@@ -26,15 +26,17 @@ from gateway.captures.pcap import CaptureError, datagrams
 from gateway.ledger import query
 from gateway.ledger.database import LedgerError, open_for_reading, reason
 from gateway.ledger.evidence import NOT_KEPT, Unpacker, emitted_checksum
+from gateway.ledger.past import read_history
 from gateway.patterns import BadValue, parse_duration
 from gateway.routing.trunk import Trunk, TrunkTable
 from gateway.rules import Facts, RuleSet, TrunkView
+from gateway.rules.history import Watch
 from gateway.rules.replay import Call, Group, Outcome, Replay, largest
 from gateway.sip.message import header_key
 from gateway.sip.uri import number_of
 
 from .output import FAILED, ConfigOption, JsonOption, RulesOption, complain, print_json, printable
-from .sources import configured_ledger, read_rules
+from .sources import ledger_url, read_rules
 
 UNCHANGED, CHANGED = 0, 1
 """Exit codes."""
@@ -85,7 +87,7 @@ def replay(
         if pcap is not None:
             _run(found, from_capture(pcap, loaded), None)
         else:
-            _replay_ledger(found, ledger or configured_ledger(loaded), selection)
+            _replay_ledger(found, ledger or ledger_url(loaded), selection)
     except (LedgerError, CaptureError, settings.SettingsErrors) as error:
         complain(error)
         return FAILED
@@ -107,16 +109,26 @@ def _replay_ledger(found: Replay, url: str, selection: query.Selection) -> None:
     engine = open_for_reading(url)
     with engine.connect() as connection:
         total = query.count(connection, selection) if sys.stderr.isatty() else None
-        _run(found, from_ledger(connection, selection), total)
+        _run(found, from_ledger(connection, selection, found.rules.watches), total)
     engine.dispose()
 
 
-def from_ledger(connection: sa.Connection, selection: query.Selection) -> Judged:
-    """Yield what was known of each decision in the ledger, and what was made of it."""
+def from_ledger(
+    connection: sa.Connection, selection: query.Selection, watches: frozenset[Watch] = frozenset()
+) -> Judged:
+    """Yield what was known of each decision in the ledger, and what was made of it.
+
+    `watches` are what the rules count of earlier calls; it is counted anew, call by call.
+    """
     unpack = Unpacker().unpack
-    for record, blob in query.evidence(connection, selection):
-        facts, outcome = unpack(blob, record)
-        yield facts, outcome, Call(record.id, record.ended_at, record.caller, record.called)
+    history = read_history(connection, watches, selection.since) if watches else None
+    for record, blob in query.evidence(connection, selection, others=history is not None):
+        if blob is not None:
+            facts, outcome = unpack(blob, record)
+            facts.history = history
+            yield facts, outcome, Call(record.id, record.ended_at, record.caller, record.called)
+        if history is not None:
+            history.record(record)
 
 
 def from_capture(path: Path, config: settings.Config) -> Judged:

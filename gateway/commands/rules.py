@@ -37,7 +37,7 @@ from .output import (
     print_json,
     printable,
 )
-from .sources import configured_ledger, read_rules
+from .sources import ledger_url, read_rules
 
 rules = App(name="rules", help="The versions of the rules: what was applied, by whom, and the way back.")
 
@@ -155,7 +155,7 @@ def _with_ledger(ledger: str, config: Path | None, work: Callable[[sa.Connection
     """Do some work with the ledger open; say what stands in the way in one sentence."""
     try:
         loaded = settings.load(config)
-        engine = open_for_reading(ledger or configured_ledger(loaded))
+        engine = open_for_reading(ledger or ledger_url(loaded))
         try:
             with engine.connect() as connection:
                 return work(connection, loaded)

@@ -16,7 +16,7 @@ from gateway.ledger.scorecard import Final, Score, Shift, scores, shifts
 from gateway.patterns import BadValue, parse_duration
 
 from .output import CLEAN, FAILED, ConfigOption, JsonOption, cell, columns, complain, console, print_json
-from .sources import configured_ledger
+from .sources import ledger_url
 
 
 def scorecard(
@@ -49,7 +49,7 @@ def scorecard(
         return FAILED
     now = time.time()
     try:
-        engine = open_for_reading(ledger or configured_ledger(settings.load(config)))
+        engine = open_for_reading(ledger or ledger_url(settings.load(config)))
         with engine.connect() as connection:
             present = scores(ended_between(connection, now - seconds, now, trunk))
             past = scores(ended_between(connection, now - 2 * seconds, now - seconds, trunk))

@@ -20,8 +20,8 @@ def read_rules(path: Path | None, config: Config) -> RuleSet:
     return load_rules(path, None if config.is_embedded else config.trunk_kinds)
 
 
-def configured_ledger(config: Config) -> str:
-    """Return the URL of the ledger that `config` means. Raises LedgerError when it is off."""
+def ledger_url(config: Config) -> str:
+    """Return the URL of the configured ledger. Raises LedgerError when there is none."""
     if not config.ledger.url:
         place = f"{config.source.file}:{config.source.line('ledger', 'url')}"
         raise LedgerError(f'{place}: ledger.url: the ledger is off; write url = "sqlite:///var/gateway.db"')

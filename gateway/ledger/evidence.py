@@ -192,7 +192,7 @@ class Unpacker:
 
     def _one(self, trunk: TrunkNote) -> TrunkNote:
         causes = tuple(sorted(trunk.q850.items()))
-        key = (trunk.name, trunk.kind, trunk.supports, trunk.rewrite_network_blocked, causes)
+        key = (trunk.name, trunk.kind, trunk.supports, trunk.rewrite_network_blocked, causes, trunk.trusted)
         return self._trunks.setdefault(key, trunk)
 
 

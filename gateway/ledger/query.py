@@ -103,23 +103,32 @@ def by_call_id(connection: sa.Connection, call_id: str, limit: int = 10) -> list
     return [to_record(row) for row in connection.execute(query)]
 
 
-def evidence(connection: sa.Connection, selection: Selection) -> Iterator[tuple[CallRecord, bytes]]:
-    """Yield each call that rules were asked about, as it arrived, with the blob of `evidence.py`."""
-    names = (
-        "id", "caller", "called", "ended_at", "original_status", "emitted_status", "emitted_phrase",
-        "emitted_q850", "origin", "rule", "guard", "shadow_rule", "shadow_status", "evidence",
-    )  # fmt: skip
-    query = sa.select(*(calls.c[name] for name in names)).where(
-        *selection.conditions(), calls.c.evidence.is_not(None)
-    )
+_DECIDED = (
+    "id", "callee_trunk", "caller", "called", "ringing_at", "answered_at", "ended_at", "original_status",
+    "emitted_status", "emitted_phrase", "emitted_q850", "origin", "rule", "guard", "shadow_rule",
+    "shadow_status", "attempts", "evidence",
+)  # fmt: skip
+
+
+def evidence(
+    connection: sa.Connection, selection: Selection, *, others: bool = False
+) -> Iterator[tuple[CallRecord, bytes | None]]:
+    """Yield each call that rules were asked about, as it arrived, with the blob of `evidence.py`.
+
+    With `others`, all other calls, too, with None instead; rules that count earlier calls need them.
+    """
+    query = sa.select(*(calls.c[name] for name in _DECIDED)).where(*selection.conditions())
+    if not others:
+        query = query.where(calls.c.evidence.is_not(None))
     rows = connection.execution_options(yield_per=2000).execute(query.order_by(calls.c.seq))
     for (
-        id_, caller, called, ended, original, status, phrase, q850, origin, rule, guard, shadow, said, blob
+        id_, callee, caller, called, ringing, answered, ended, original, status, phrase, q850, origin, rule,
+        guard, shadow, said, attempts, blob,
     ) in rows:  # fmt: skip
         record = CallRecord(
-            id_, "", "", "", "", caller, called, 0.0, ended_at=ended, original_status=original,
+            id_, "", "", "", callee, caller, called, 0.0, ringing, answered, ended, original_status=original,
             emitted_status=status, emitted_phrase=phrase, emitted_q850=q850, origin=origin, rule=rule,
-            guard=guard, shadow_rule=shadow, shadow_status=said,
+            guard=guard, shadow_rule=shadow, shadow_status=said, attempts=attempts,
         )  # fmt: skip
         yield record, blob
 

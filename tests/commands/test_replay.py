@@ -110,3 +110,30 @@ def test_what_cannot_be_read_is_said_in_a_sentence(place: Place) -> None:
     assert place.run(replay, rules="rules.toml", pcap=place.path / "x", ledger=url) == 2
     assert place.run(replay, rules="rules.toml", ledger=url, since="yesterday") == 2
     assert place.err.startswith("--since: ")
+
+
+def test_rules_that_count_earlier_calls_are_replayed_call_by_call(place: Place) -> None:
+    """The third call to a number that was declined twice is told otherwise, and only that one."""
+    counting = """\
+version = 1
+[[rule]]
+name = "keeps-declining"
+when.status = 603
+when.number.declined = ">=2 in 7d"
+then.status = 486
+"""
+    place.write("rules.toml", counting)
+    plain = compile_rules(TomlSource.parse("version = 1", "rules.toml"), None)
+    url = f"sqlite:///{place.path / 'gateway.db'}"
+    engine = open_for_writing(parse_url(url))
+    with engine.begin() as connection:
+        for number in range(3):
+            record = decided(plain, facts("603 Decline", called="+12155551212", now=1e9 + number))
+            record.id, record.ended_at, record.attempts = f"call-{number}", 1e9 + number, 1
+            record.callee_trunk = "carrier"
+            values = dict(zip(COLUMNS, RowMaker()(record), strict=True))
+            connection.execute(sa.insert(calls).values(values))
+    engine.dispose()
+    assert place.run(replay, rules="rules.toml", ledger=url, json=True) == 1
+    ((example,),) = (change["examples"] for change in place.json["changes"])
+    assert (place.json["changed"], example["id"]) == (1, "call-2")
