@@ -81,14 +81,19 @@ CALLER_COUNTS = ("calls", "unwanted", "unwanted_attested", "unwanted_by_called")
 FINALS = "finals"
 """Counted of a trunk, besides each status: all final responses that it gave."""
 
-_REJECTIONS = {
-    603: "declined",
-    607: "declined",
-    404: "not_found",
-    410: "not_found",
-    604: "not_found",
-    486: "busy",
-    600: "busy",
+_Outcome = tuple[str, ...]
+_ANSWERED, _OTHER = ("calls", "answered"), ("calls",)
+_DECLINED, _AT_ONCE = ("calls", "declined"), ("calls", "declined", "declined_before_ringing")
+_NOT_FOUND, _BUSY = ("calls", "not_found"), ("calls", "busy")
+_OUTCOMES: tuple[_Outcome, ...] = (_ANSWERED, _OTHER, _DECLINED, _AT_ONCE, _NOT_FOUND, _BUSY)
+_REJECTIONS: dict[int, _Outcome] = {
+    603: _DECLINED,
+    607: _DECLINED,
+    404: _NOT_FOUND,
+    410: _NOT_FOUND,
+    604: _NOT_FOUND,
+    486: _BUSY,
+    600: _BUSY,
 }
 
 
@@ -97,13 +102,14 @@ class Series:
     many keys there may be. Times rise, but for small steps back.
     """
 
-    __slots__ = ("_entries", "_limit", "_width", "complete_since", "window")
+    __slots__ = ("_entries", "_limit", "_newest", "_width", "complete_since", "window")
 
     def __init__(self, window: float, complete_since: float, limit: int = _MOST_KEYS) -> None:
         self.window = window
         self.complete_since = complete_since
         self._width = window / BUCKETS
         self._limit = limit
+        self._newest = 0
         # The sum, then the number of a bucket and its count, and so on, the oldest first.
         self._entries: OrderedDict[str, list[int]] = OrderedDict()
 
@@ -113,6 +119,10 @@ class Series:
     def add(self, key: str, at: float, count: int = 1) -> None:
         """Count calls of `key` that ended at `at`."""
         bucket = int(at / self._width)
+        if bucket == self._newest:
+            bucket = self._newest  # one number in memory for all keys
+        else:
+            self._newest = bucket
         entries = self._entries
         entry = entries.get(key)
         if entry is None:
@@ -205,9 +215,8 @@ class History:
             return
         at, status = call.ended_at, call.original_status
         if self._numbers and 0 < len(call.called) <= LONGEST:
-            for what in _outcomes(call):
-                for series in self._numbers.get(what, ()):
-                    series.add(call.called, at)
+            for series in self._numbers[_outcome(call)]:
+                series.add(call.called, at)
         if self._callers and 0 < len(call.caller) <= LONGEST:
             for series in self._callers:
                 series.add(call.caller, at)
@@ -247,7 +256,11 @@ class History:
         return all(each in self.series and self.series[each].is_complete(now) for each in _counted(watch))
 
     def _index(self) -> None:
-        self._numbers = self._of("number")
+        numbers = self._of("number")
+        self._numbers: dict[_Outcome, list[Series]] = {}
+        if numbers:
+            for outcome in _OUTCOMES:
+                self._numbers[outcome] = [each for what in outcome for each in numbers.get(what, ())]
         self._trunks = self._of("trunk")
         self._callers = self._of("caller").get("calls", [])
         self._feedback = [
@@ -276,13 +289,9 @@ def _counted(watch: Watch) -> tuple[Watch, ...]:
     return (watch,)
 
 
-def _outcomes(call: FinishedCall) -> tuple[str, ...]:
+def _outcome(call: FinishedCall) -> _Outcome:
     """Return what became of a call, in the words of `NUMBER_COUNTS`."""
     if call.answered_at:
-        return "calls", "answered"
-    outcome = _REJECTIONS.get(call.original_status) if call.origin == "peer" else None
-    if outcome is None:
-        return ("calls",)
-    if outcome == "declined" and not call.ringing_at:
-        return "calls", "declined", "declined_before_ringing"
-    return "calls", outcome
+        return _ANSWERED
+    outcome = _REJECTIONS.get(call.original_status, _OTHER) if call.origin == "peer" else _OTHER
+    return _AT_ONCE if outcome is _DECLINED and not call.ringing_at else outcome
