@@ -82,7 +82,9 @@ class Gateway:
         except SettingsErrors:
             self.ports.close()
             raise
-        self.ledger = Ledger(ledger.url, ledger.keep, rows=rows, log=log.warning) if ledger.url else None
+        self.ledger = None
+        if ledger.url:
+            self.ledger = Ledger(ledger.url, ledger.keep, spool_path=ledger.spool, rows=rows, log=log.warning)
         self._versions = VersionKeeper(ledger.url, log.warning) if ledger.url else None
         self._keep_version(setup.rules)
         dns = config.dns

@@ -117,6 +117,8 @@ class LedgerSettings:
     """As SQLAlchemy reads it, an SQLite path already resolved; "" means off."""
     keep: float
     """Seconds that records are kept."""
+    spool: Path | None
+    """Where records wait while the database is down; None: in memory."""
     numbers: str
     """"clear", or "hash" where the ledger must not hold the numbers of callers and called."""
 
@@ -336,7 +338,13 @@ def _ledger(table: Table, directory: Path) -> LedgerSettings:
     url = table.parsed("url", "sqlite:///var/gateway.db", _database)
     url = _SQLITE_FILE.sub(lambda match: f"{match[1]}{directory / match[2]}", url)
     keep = table.duration("keep", 30 * 86400.0, "1m", "36500d")
-    settings = LedgerSettings(url, keep, table.choice("numbers", "clear", ("clear", "hash")))
+    spool = table.text("spool", "")
+    settings = LedgerSettings(
+        url,
+        keep,
+        directory / spool if spool else _spool_for(url, directory),
+        table.choice("numbers", "clear", ("clear", "hash")),
+    )
     table.done()
     return settings
 
@@ -349,6 +357,14 @@ def _unwanted(table: Table) -> UnwantedSettings:
     )
     table.done()
     return settings
+
+
+def _spool_for(url: str, directory: Path) -> Path | None:
+    """Return where records wait unless the file says: beside an SQLite file, or in var/ for a server's."""
+    if url.startswith("postgresql"):
+        return directory / "var" / "gateway.spool"
+    path = re.fullmatch(r"sqlite(?:\+\w+)?:///(?!:memory:|file:)([^?]+)(?:\?.*)?", url)
+    return Path(f"{path[1]}.spool") if path else None
 
 
 def _telemetry(table: Table) -> TelemetrySettings:

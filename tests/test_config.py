@@ -243,16 +243,25 @@ def test_relative_paths_start_where_the_file_is(tmp_path: Path) -> None:
     assert read.directory == tmp_path
     assert read.gateway.rules == tmp_path / "rules.toml"
     assert read.ledger.url == f"sqlite:///{tmp_path}/var/gateway.db"
+    assert read.ledger.spool == tmp_path / "var" / "gateway.db.spool"
     path.write_text(
-        f'[gateway]\nrules = "/etc/rules.toml"\n[ledger]\nurl = "sqlite:////var/gw.db"\n{MINIMAL}'
+        '[gateway]\nrules = "/etc/rules.toml"\n'
+        f'[ledger]\nurl = "sqlite:////var/gw.db"\nspool = "waiting"\n{MINIMAL}'
     )
     read = config.load(path)
     assert (read.gateway.rules, read.ledger.url) == (Path("/etc/rules.toml"), "sqlite:////var/gw.db")
+    assert read.ledger.spool == tmp_path / "waiting"
+
+
+def test_records_for_a_server_wait_in_a_file_beside_the_configuration(tmp_path: Path) -> None:
+    ledger = config.parse(f'{MINIMAL}[ledger]\nurl = "postgresql://db/calls"\n', "f", tmp_path).ledger
+    assert ledger.spool == tmp_path / "var" / "gateway.spool"
 
 
 @pytest.mark.parametrize("url", ["", "sqlite://", "sqlite:///:memory:"])
 def test_a_ledger_without_a_file_has_no_path_to_resolve(url: str, tmp_path: Path) -> None:
-    assert config.parse(f'{MINIMAL}[ledger]\nurl = "{url}"\n', "f", tmp_path).ledger.url == url
+    ledger = config.parse(f'{MINIMAL}[ledger]\nurl = "{url}"\n', "f", tmp_path).ledger
+    assert (ledger.url, ledger.spool) == (url, None)
 
 
 @pytest.mark.parametrize(

@@ -267,6 +267,12 @@ def ledger(config: Config) -> Finding:
     except LedgerError as error:
         found, _, advice = str(error).partition("; ")
         return Finding("ledger", "problem", found, advice)
+    spool = config.ledger.spool
+    if spool is not None and spool.exists() and (size := spool.stat().st_size):
+        found = f"{state}; {size} bytes of records wait in {spool}"
+        return Finding(
+            "ledger", "note", found, "a gateway writes them as soon as it runs and the database is up"
+        )
     return Finding("ledger", "ok", state)
 
 

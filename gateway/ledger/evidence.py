@@ -116,13 +116,19 @@ class RowMaker:
     def __call__(self, record: CallRecord) -> tuple[object, ...]:
         """Return the values of a record, in the order of `schema.COLUMNS`."""
         values = _values(record)
-        evidence = None if record.evidence is None else pack(record.evidence, self._hides)
+        evidence = None if record.evidence is None else self._packed(record.evidence)
         if self._hides:
             shown = list(values)
             shown[_CALLER] = hidden(record.caller, self._key)
             shown[_CALLED] = hidden(record.called, self._key)
             values = tuple(shown)
         return (*values, evidence)
+
+    def _packed(self, evidence: Evidence) -> bytes | None:
+        try:
+            return pack(evidence, self._hides)
+        except (TypeError, ValueError, OverflowError):  # would be a bug; it costs the evidence, not the batch
+            return None
 
 
 def hidden(number: str, key: bytes) -> str:

@@ -20,6 +20,9 @@ _COLUMNS = [calls.c[name] for name in FIELDS]
 _NEWEST_FIRST = (calls.c.ended_at.desc(), calls.c.seq.desc())
 
 
+Condition = sa.ColumnElement[bool] | sa.TextClause
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which calls are meant; what is left out selects nothing away.
@@ -34,7 +37,7 @@ class Selection:
     trunk: str = ""
     since: float = 0.0
 
-    def conditions(self) -> list[sa.ColumnElement[bool]]:
+    def conditions(self) -> list[Condition]:
         """Return the selection in SQL's terms; all of them must hold."""
         column = calls.c
         conditions = self._without_trunk()
@@ -55,8 +58,8 @@ class Selection:
         both = sa.union(*(sa.select(walk.c.seq) for walk in walks)).subquery()
         return sa.select(both.c.seq)
 
-    def _without_trunk(self) -> list[sa.ColumnElement[bool]]:
-        conditions: list[sa.ColumnElement[bool]] = []
+    def _without_trunk(self) -> list[Condition]:
+        conditions: list[Condition] = []
         if self.since:
             conditions.append(calls.c.ended_at >= self.since)
         if self.rewritten:
@@ -68,7 +71,7 @@ class Selection:
         return conditions
 
 
-def _walk(conditions: list[sa.ColumnElement[bool]], limit: int) -> sa.Select[tuple[int]]:
+def _walk(conditions: list[Condition], limit: int) -> sa.Select[tuple[int]]:
     return sa.select(calls.c.seq).where(*conditions).order_by(*_NEWEST_FIRST).limit(limit)
 
 

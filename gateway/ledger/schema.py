@@ -42,10 +42,9 @@ def _time(name: str) -> sa.Column[float]:
     return sa.Column(name, sa.Double, nullable=False)
 
 
-REWRITTEN: sa.ColumnElement[bool] = sa.literal_column(
+REWRITTEN = sa.text(
     "original_status > 0 AND emitted_status > 0 AND (original_status <> emitted_status"
-    " OR original_phrase <> emitted_phrase OR original_q850 <> emitted_q850)",
-    sa.Boolean,
+    " OR original_phrase <> emitted_phrase OR original_q850 <> emitted_q850)"
 )
 """Whether the caller got another status, phrase or cause than the far end said. An index is made of such
 calls, which databases use only for a condition that has these very words.
@@ -102,7 +101,7 @@ rule_versions = sa.Table(
     _text("text"),
 )
 
-COLUMNS: tuple[str, ...] = tuple(column.name for column in calls.columns if column.name != "seq")
+COLUMNS: tuple[str, ...] = tuple(str(column.name) for column in calls.columns if column.name != "seq")
 """What the writer fills: the fields of a CallRecord, in the order of the columns."""
 
 FIELDS: tuple[str, ...] = COLUMNS[:-1]
@@ -112,3 +111,10 @@ FIELDS: tuple[str, ...] = COLUMNS[:-1]
 def to_record(row: sa.Row[tuple[object, ...]]) -> CallRecord:
     """Return the record in a row that holds the columns of `FIELDS`."""
     return CallRecord(**row._mapping)
+
+
+def empty_value(column: sa.Column[object]) -> object:
+    """Return what stands in a column for a record that was made before there was such a column."""
+    if column.nullable:
+        return None
+    return "" if isinstance(column.type, sa.Text) else 0

@@ -5,8 +5,10 @@ Twice a second `run` hands what has gathered, in batches, to a worker thread, on
 leaves the list only when it is committed, so neither a failure nor a cancellation loses it.
 
 Two kinds of failure are told apart. When the *database* fails (locked, read-only, full, gone, of another
-version), the records stay and the batch is tried again half a second later, on a fresh connection; the list
-is bounded, and when it is full new records are dropped and counted. When the *data* is refused (text that the
+version), records go to a file, the spool, and from there into the database when it is back, in order; a
+record that gets there twice is kept once. It is tried again each half second, on a fresh connection. What
+the spool does not take, since it is full or there is none, stays in the list; the list is bounded, and when
+it is full new records are dropped and counted. When the *data* is refused (text that the
 database cannot hold), waiting does not help: the batch is halved until the record at fault is alone, and only
 that one is lost.
 
@@ -18,8 +20,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
+from pathlib import Path
 
+import msgspec
 import sqlalchemy as sa
 import trio
 
@@ -28,12 +33,14 @@ from gateway.b2bua.record import CallRecord
 from . import database
 from .evidence import RowMaker
 from .schema import COLUMNS, calls
+from .spool import LIMIT, Row, Spool
 
 _PAUSE = 0.5  # seconds between two looks at the list
 _BATCH = 2000  # records a transaction
 _ROWS = (100, 10, 1)  # rows a statement, largest first; 100 rows are 3,000 of SQLite's 32,766 variables
 _EXPIRY_PAUSE = 60.0  # seconds between two looks for records that are too old
 _CLOSE = 5.0  # seconds that close may take
+_CATCH_UP = 10  # batches out of the spool at a time, before new records get their turn
 
 # What a driver raises when one value cannot be stored, as opposed to a database that cannot be used.
 _BAD_DATA = (sa.exc.DataError, sa.exc.IntegrityError, ValueError, OverflowError, TypeError)
@@ -42,13 +49,15 @@ _BAD_DATA = (sa.exc.DataError, sa.exc.IntegrityError, ValueError, OverflowError,
 class Ledger:
     """A RecordSink that writes to a database.
 
-    `url` is an SQLAlchemy URL; `keep` is how long a record is kept after its call ended, in seconds; `limit`
+    `url` is an SQLAlchemy URL; `spool_path` is the file of the spool, if there is to be one, of at most
+    `spool_limit` bytes; `keep` is how long a record is kept after its call ended, in seconds; `limit`
     is how many records may wait; `rows` makes the values of each record's row; `log` gets one line when the
     database fails and one when it is back; `clock` tells the time in seconds since the epoch. Raises
     LedgerError when `url` is no URL; a database that cannot be opened raises nothing.
     """
 
     written: int  # records in the database
+    missing: int  # records that the process before this one held when it was killed, at most
     dropped: int  # records that came when the list was full
     failed: int  # records that the database refused, or that were left when it was closed
 
@@ -57,6 +66,8 @@ class Ledger:
         url: str,
         keep: float,
         *,
+        spool_path: Path | None = None,
+        spool_limit: int = LIMIT,
         limit: int = 100_000,
         rows: RowMaker | None = None,
         log: Callable[[str], None],
@@ -65,6 +76,12 @@ class Ledger:
         self.written = 0
         self.dropped = 0
         self.failed = 0
+        self.missing = 0
+        self._spool_path = spool_path
+        self._spool_limit = spool_limit
+        self._spool: Spool | None = None
+        self._spool_failing = False
+        self._unsettled = memoryview(bytearray(8)).cast("Q")  # of the spool, once there is one
         self._url = database.parse_url(url)
         self._keep = keep
         self._limit = limit
@@ -82,42 +99,73 @@ class Ledger:
     @property
     def waiting(self) -> int:
         """How many records are not yet in the database."""
-        return len(self._queue)
+        return len(self._queue) + self.spooled
+
+    @property
+    def spooled(self) -> int:
+        """How many of these are in the spool."""
+        return self._spool.records if self._spool is not None else 0
+
+    @property
+    def lag(self) -> float:
+        """How many seconds ago the call ended whose record has waited longest; 0 when none waits."""
+        if self._spool is not None and self._spool.records:
+            oldest = self._spool.oldest
+        elif self._queue:
+            oldest = self._queue[0].ended_at
+        else:
+            return 0.0
+        return max(self._clock() - oldest, 0.0)
 
     def record(self, record: CallRecord) -> None:
         """Take the record of a call that has just ended. Returns at once and never raises."""
         if len(self._queue) < self._limit:
             self._queue.append(record)
+            self._unsettled[0] += 1
         else:
             self.dropped += 1
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write until cancelled; started when the database has been opened, or has been found to fail."""
-        await self._attempt([])
+        await self.open()
         task_status.started()
         while True:
             await trio.sleep(_PAUSE)
             await self.flush()
             await self._expire()
 
+    async def open(self) -> None:
+        """Open the spool and the database, or find out that they fail."""
+        if self._spool_path is not None and self._spool is None:
+            try:
+                self._spool = await trio.to_thread.run_sync(Spool, self._spool_path, self._spool_limit)
+            except (OSError, ValueError) as error:
+                self._log(f"ledger: the spool {self._spool_path} cannot be used ({database.reason(error)})")
+            else:
+                self._unsettled = self._spool.unsettled
+                self._unsettled[0] = len(self._queue)
+                self.missing = self._spool.lost
+        if self.missing:
+            self._log(f"ledger: at most {self.missing} records were lost when the gateway was killed")
+        await self._attempt(lambda: self._store([]))
+
     async def flush(self, *, abandon_on_cancel: bool = False) -> bool:
-        """Write what waits now. Returns whether all of it is out of the way.
+        """Write what waits now. Returns whether all of it is out of the way, in the database or in the spool.
 
         A cancellation waits for the batch under way, unless `abandon_on_cancel` leaves it to its fate.
         """
+        if self.spooled or (self._spool is not None and self._failing_since is not None):
+            await self._put_by(abandon_on_cancel)
+            if not await self._catch_up(abandon_on_cancel):
+                return not self._queue
         while self._queue:
             batch = self._queue[:_BATCH]
-            refused = await self._attempt(batch, abandon_on_cancel=abandon_on_cancel)
+            refused = await self._attempt(partial(self._store, batch), abandon_on_cancel)
             if refused is None:
-                return False
+                await self._put_by(abandon_on_cancel)
+                return not self._queue
             self.written += len(batch) - len(refused)
-            self.failed += len(refused)
-            for record in batch:
-                record.evidence = None  # others may keep the record, but not the messages of a call
-            del self._queue[: len(batch)]
-            if refused and not self._refusal_told:
-                self._refusal_told = True
-                self._log(f"ledger: a record was refused ({refused[0]}); more like it are only counted")
+            self._settle(batch, refused)
         return True
 
     async def close(self) -> None:
@@ -125,26 +173,81 @@ class Ledger:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE):
             while not await self.flush(abandon_on_cancel=True):
                 await trio.sleep(_PAUSE)
+            self._close_spool()
+        if self.spooled:
+            self._log(f"ledger: {self.spooled} records wait in {self._spool_path} for the next start")
         if self._queue:
             self.failed += len(self._queue)
             self._log(f"ledger: {len(self._queue)} records were lost at the end; free or repair the database")
             self._queue.clear()
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
+            self._unsettled[0] = 0  # they have been told of
+        self._disconnect()
+
+    def _close_spool(self) -> None:
+        """Close the spool's files; nobody writes to them any more."""
+        if self._spool is not None:
+            self._unsettled = memoryview(bytearray(8)).cast("Q")
+            self._spool.close()
+
+    async def _put_by(self, abandon_on_cancel: bool) -> None:
+        """Move records from the list to the spool, as many as it takes."""
+        while self._queue and self._spool is not None:
+            batch = self._queue[:_BATCH]
+            try:
+                refused = await trio.to_thread.run_sync(
+                    self._append, self._spool, batch, abandon_on_cancel=abandon_on_cancel
+                )
+            except OSError as error:
+                refused = None
+                if not self._spool_failing:
+                    self._log(
+                        f"ledger: the spool {self._spool_path} cannot be written ({database.reason(error)}); "
+                        f"up to {self._limit} records wait in memory"
+                    )
+            self._spool_failing = refused is None
+            if refused is None:
+                return
+            self._settle(batch, refused)
+
+    async def _catch_up(self, abandon_on_cancel: bool) -> bool:
+        """Write some of what is in the spool. Returns whether the spool is empty and the database at work."""
+        for _ in range(_CATCH_UP):
+            before = self.spooled
+            if not before:
+                break
+            refused = await self._attempt(self._store_spooled, abandon_on_cancel)
+            if refused is None:
+                return False
+            self.written += before - self.spooled - len(refused)
+            self._count_refused(refused)
+        return not self.spooled
 
     async def _attempt(
-        self, batch: Sequence[CallRecord], *, abandon_on_cancel: bool = False
+        self, store: Callable[[], list[str]], abandon_on_cancel: bool = False
     ) -> list[str] | None:
         """Store a batch in a thread. Returns why records of it were refused; None when all must wait."""
         try:
-            refused = await trio.to_thread.run_sync(self._store, batch, abandon_on_cancel=abandon_on_cancel)
+            refused = await trio.to_thread.run_sync(store, abandon_on_cancel=abandon_on_cancel)
         except Exception as error:  # whatever a driver raises costs records, never calls
             self._disconnect()
             self._note_failure(error)
             return None
         self._note_success()
         return refused
+
+    def _settle(self, batch: Sequence[CallRecord], refused: Sequence[str]) -> None:
+        """Let go of the first records of the list: they are in other hands, or cannot be stored."""
+        for record in batch:
+            record.evidence = None  # others may keep the record, but not the messages of a call
+        del self._queue[: len(batch)]
+        self._unsettled[0] -= len(batch)
+        self._count_refused(refused)
+
+    def _count_refused(self, refused: Sequence[str]) -> None:
+        self.failed += len(refused)
+        if refused and not self._refusal_told:
+            self._refusal_told = True
+            self._log(f"ledger: a record was refused ({refused[0]}); more like it are only counted")
 
     async def _expire(self) -> None:
         """Delete, now and then, a small batch of records that are too old; at once again if more are left."""
@@ -165,22 +268,54 @@ class Ledger:
 
     def _store(self, batch: Sequence[CallRecord]) -> list[str]:
         """Write a batch; return why records of it were refused. Raises when the database fails."""
+        return self._insert(self._ready(), [self._values(record) for record in batch])
+
+    def _store_spooled(self) -> list[str]:
+        """Write the batch that has waited longest in the spool, as `_store` does."""
+        assert self._spool is not None
+        engine = self._ready()
+        rows = self._spool.first()
+        refused = self._insert(engine, rows)
+        if rows:
+            self._spool.forget_first(len(rows))
+        return refused
+
+    def _append(self, spool: Spool, batch: Sequence[CallRecord]) -> list[str] | None:
+        """Put a batch into the spool; return why records of it were refused, None when there is no room."""
+        rows = [self._values(record) for record in batch]
+        try:
+            return [] if spool.append(rows) else None
+        except _BAD_DATA:
+            refused = []
+        good = []
+        for row in rows:
+            try:
+                msgspec.msgpack.encode(row)
+                good.append(row)
+            except _BAD_DATA as error:
+                refused.append(database.reason(error))
+        return refused if not good or spool.append(good) else None
+
+    def _ready(self) -> sa.Engine:
+        """Return an engine on the database, opened now if need be."""
         path = database.sqlite_path(self._url)
         if self._engine is not None and path is not None and not path.exists():
             self._disconnect()  # SQLite would go on writing into a file that nobody can find
         if self._engine is None:
             self._engine = database.open_for_writing(self._url)
             self._statements = _statements(self._engine.dialect)
-        return self._insert(self._engine, batch)
+        return self._engine
 
-    def _insert(self, engine: sa.Engine, batch: Sequence[CallRecord]) -> list[str]:
+    def _insert(self, engine: sa.Engine, batch: Sequence[Row]) -> list[str]:
+        if not batch:
+            return []
         try:
             with engine.begin() as connection:
                 at = 0
                 for rows in _ROWS:
                     while len(batch) - at >= rows:
-                        values = map(self._values, batch[at : at + rows])
-                        connection.exec_driver_sql(self._statements[rows], tuple(chain.from_iterable(values)))
+                        values = tuple(chain.from_iterable(batch[at : at + rows]))
+                        connection.exec_driver_sql(self._statements[rows], values)
                         at += rows
         except _BAD_DATA as error:
             if len(batch) == 1:
@@ -210,7 +345,10 @@ class Ledger:
         problem = str(error)
         if not isinstance(error, database.LedgerError):
             problem = f"{database.shown(self._url)} cannot be written ({database.reason(error)})"
-        self._log(f"ledger: {problem}; calls go on, and up to {self._limit} records wait")
+        where = f"up to {self._limit} records wait"
+        if self._spool is not None:
+            where = f"records wait in {self._spool_path}"
+        self._log(f"ledger: {problem}; calls go on, and {where}")
 
     def _note_success(self) -> None:
         if self._failing_since is None:

@@ -76,6 +76,14 @@ def test_a_ledger_that_cannot_be_made_is_a_problem(place: Place) -> None:
     assert finding["found"] == "the ledger var/gateway.db cannot be made (not a directory)"
 
 
+def test_records_that_wait_for_the_database_are_noted(place: Place) -> None:
+    config = place.write("gateway.toml", CONFIG)
+    place.write("gateway.db.spool", b"12345")
+    finding = findings(place, config)["ledger"]
+    assert finding["state"] == "note"
+    assert finding["found"] == "not there yet; it can be made; 5 bytes of records wait in gateway.db.spool"
+
+
 def test_a_ledger_that_is_off_is_noted(place: Place) -> None:
     config = place.write("gateway.toml", CONFIG.replace("sqlite:///gateway.db", ""))
     assert findings(place, config)["ledger"]["state"] == "note"

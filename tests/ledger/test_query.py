@@ -98,6 +98,31 @@ def test_a_call_is_found_by_the_call_id_of_either_leg(ledger: sa.Connection, cal
     assert numbers(by_call_id(ledger, call_id)) == [3]
 
 
+@pytest.mark.parametrize(
+    ("selection", "walks"),
+    [
+        (Selection(), ["SCAN calls USING COVERING INDEX calls_numbers"]),
+        (Selection(since=NOON), ["SEARCH calls USING COVERING INDEX calls_numbers (ended_at>?)"]),
+        (Selection(number="5551212"), ["SCAN calls USING COVERING INDEX calls_numbers"]),
+        (Selection(rewritten=True), ["SCAN calls USING INDEX calls_rewritten"]),
+        (
+            Selection(trunk="west", since=NOON),
+            [
+                "SEARCH calls USING COVERING INDEX calls_caller_trunk (caller_trunk=? AND ended_at>?)",
+                "SEARCH calls USING COVERING INDEX calls_callee_trunk (callee_trunk=? AND ended_at>?)",
+            ],
+        ),
+    ],
+)
+def test_each_question_of_the_console_walks_along_an_index(
+    ledger: sa.Connection, selection: Selection, walks: list[str]
+) -> None:
+    """None of them reads the table but for the calls that it shows."""
+    query = selection.newest(20).compile(ledger.engine, compile_kwargs={"literal_binds": True})
+    plan = [str(row[3]) for row in ledger.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
+    assert [step for step in plan if " calls" in step] == walks
+
+
 def test_a_reader_cannot_write(ledger: sa.Connection) -> None:
     with pytest.raises(sa.exc.OperationalError, match="readonly"):
         ledger.execute(sa.text("DELETE FROM calls"))

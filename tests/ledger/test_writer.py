@@ -121,7 +121,7 @@ def test_a_full_list_drops_what_comes_later_and_counts_it(tmp_path: Path) -> Non
 
 
 def test_a_locked_database_keeps_records_waiting_and_is_told_once_with_its_recovery(bench: Bench) -> None:
-    bench.do(lambda: bench.ledger._attempt([]))
+    bench.do(bench.ledger.open)
     lock = sqlite3.connect(bench.path, isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
     bench.ledger.record(rewritten(1))
@@ -145,7 +145,7 @@ def test_the_recovery_says_how_many_records_the_failure_cost(
 ) -> None:
     monkeypatch.setattr(database, "BUSY", 0.01)
     bench = Bench(tmp_path / "gateway.db", limit=2)
-    bench.do(lambda: bench.ledger._attempt([]))
+    bench.do(bench.ledger.open)
     lock = sqlite3.connect(bench.path, isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
     bench.ledger.record(rewritten(0))
@@ -187,7 +187,7 @@ def test_close_gives_up_in_time_and_says_what_was_lost(tmp_path: Path) -> None:
 
 
 def test_a_ledger_of_another_version_is_left_alone(bench: Bench) -> None:
-    bench.do(lambda: bench.ledger._attempt([]), bench.ledger.close)
+    bench.do(bench.ledger.open, bench.ledger.close)
     with sqlite3.connect(bench.path) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()

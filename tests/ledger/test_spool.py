@@ -1,0 +1,353 @@
+"""What waits on disk outlives an outage, a full disk and a killed process, in order and once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from gateway.ledger import database, spool, writer
+from gateway.ledger.evidence import RowMaker
+from gateway.ledger.schema import COLUMNS
+from gateway.ledger.spool import Spool
+from gateway.ledger.writer import Ledger
+from tests.ledger.records import NOON, rewritten
+
+
+def rows(*numbers: int) -> list[writer.Row]:
+    return [RowMaker()(rewritten(number)) for number in numbers]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "var" / "gateway.db.spool"
+
+
+class Outage:
+    """A ledger whose database is locked from the start until `end`."""
+
+    def __init__(self, path: Path, **options: int) -> None:
+        self.path = path
+        self.url = f"sqlite:///{path}"
+        self.spool = path.with_name("gateway.db.spool")
+        self.log: list[str] = []
+        self.now = NOON
+        database.open_for_writing(database.parse_url(self.url)).dispose()
+        self._lock = sqlite3.connect(path, isolation_level=None)
+        self._lock.execute("BEGIN EXCLUSIVE")
+        self.ledger = self.start(**options)
+
+    def start(self, **options: int) -> Ledger:
+        return Ledger(
+            self.url,
+            keep=1e9,
+            spool_path=self.spool,
+            log=self.log.append,
+            clock=lambda: self.now,
+            **options,
+        )
+
+    def end(self) -> None:
+        self._lock.close()
+
+    def stored(self) -> list[str]:
+        """The ids in the order in which they were written."""
+        with sqlite3.connect(self.path) as connection:
+            found = [id_ for (id_,) in connection.execute("SELECT id FROM calls ORDER BY seq")]
+        connection.close()
+        return found
+
+
+@pytest.fixture
+def outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
+    monkeypatch.setattr(database, "BUSY", 0.01)
+    outage = Outage(tmp_path / "gateway.db")
+    yield outage
+    outage.end()
+
+
+def play(*steps: Callable[[], Awaitable[object]]) -> None:
+    async def main() -> None:
+        for step in steps:
+            await step()
+
+    trio.run(main)
+
+
+def ids(*numbers: int) -> list[str]:
+    return [f"call-{number:06}" for number in numbers]
+
+
+# -- the file --------------------------------------------------------------------------------------
+
+
+def test_batches_come_out_in_the_order_they_went_in_and_the_file_shrinks(path: Path) -> None:
+    waiting = Spool(path)
+    assert waiting.append(rows(1, 2))
+    assert waiting.append(rows(3))
+    assert (waiting.records, waiting.oldest) == (3, NOON + 1.25)
+    assert [row[0] for row in waiting.first()] == ids(1, 2)
+    waiting.forget_first(2)
+    assert [row[0] for row in waiting.first()] == ids(3)
+    waiting.forget_first(1)
+    assert (waiting.first(), waiting.records, path.stat().st_size) == ([], 0, 0)
+    waiting.close()
+
+
+def test_another_process_finds_all_that_waits_but_a_batch_cut_short(path: Path) -> None:
+    """A frame without its end is what a process leaves that was killed while it wrote."""
+    waiting = Spool(path)
+    waiting.append(rows(1))
+    waiting.append(rows(2))
+    waiting.close()
+    size = path.stat().st_size
+    for cut in (1, 10, size // 2 - 1):
+        with path.open("r+b") as file:
+            file.truncate(size - cut)
+        found = Spool(path)
+        assert (found.records, found.damaged) == (1, 0)
+        assert found.append(rows(2))
+        assert path.stat().st_size == size
+        found.close()
+
+
+def test_a_batch_that_the_disk_spoilt_is_counted_and_the_next_one_read(path: Path) -> None:
+    waiting = Spool(path)
+    waiting.append(rows(1, 2))
+    waiting.append(rows(3))
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    assert [row[0] for row in waiting.first()] == ids(3)
+    assert (waiting.records, waiting.damaged) == (1, 2)
+    waiting.close()
+
+
+def test_records_of_an_earlier_gateway_get_todays_columns(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway may be replaced by a newer one, with more columns, while its records wait."""
+    place = COLUMNS.index("label")
+    earlier = tuple(name for name in COLUMNS if name != "label")
+    monkeypatch.setattr(spool, "COLUMNS", earlier)
+    waiting = Spool(path)
+    row = rows(1)[0]
+    waiting.append([[*row[:place], *row[place + 1 :]]])
+    monkeypatch.setattr(spool, "COLUMNS", COLUMNS)
+    assert waiting.first() == [list(row)]
+    waiting.close()
+
+
+def test_a_full_spool_takes_no_more(path: Path) -> None:
+    waiting = Spool(path, limit=1000)
+    assert waiting.append(rows(1))
+    assert not waiting.append(rows(2, 3, 4, 5))
+    assert waiting.records == 1
+    waiting.close()
+
+
+def test_a_spool_has_one_gateway(path: Path) -> None:
+    first = Spool(path)
+    with pytest.raises(OSError, match="another gateway writes to it"):
+        Spool(path)
+    first.close()
+    Spool(path).close()
+
+
+# -- an outage -------------------------------------------------------------------------------------
+
+
+def test_records_of_an_outage_are_written_in_order_before_those_that_come_later(outage: Outage) -> None:
+    ledger = outage.ledger
+    play(ledger.open)
+    for number in range(1, 4):
+        ledger.record(rewritten(number))
+        play(ledger.flush)
+    outage.now = NOON + 60
+    assert (ledger.waiting, ledger.spooled, ledger.written, ledger.lag) == (3, 3, 0, 58.75)
+    outage.end()
+    ledger.record(rewritten(4))
+    play(ledger.flush)
+    assert (ledger.waiting, ledger.written, ledger.lag) == (0, 4, 0.0)
+    ledger.record(rewritten(5))
+    play(ledger.flush, ledger.close)
+    assert outage.stored() == ids(1, 2, 3, 4, 5)
+    assert outage.log == [
+        f"ledger: {outage.url} cannot be written (database is locked); "
+        f"calls go on, and records wait in {outage.spool}",
+        f"ledger: {outage.url} is written again after 60 s; 0 records were lost",
+    ]
+
+
+def test_records_of_an_outage_wait_for_the_next_process(outage: Outage) -> None:
+    outage.ledger.record(rewritten(1))
+    play(outage.ledger.open, outage.ledger.close)
+    assert outage.log[-1] == f"ledger: 1 records wait in {outage.spool} for the next start"
+    outage.end()
+    ledger = outage.start()
+    play(ledger.open, ledger.flush, ledger.close)
+    assert (outage.stored(), ledger.missing, ledger.waiting) == (ids(1), 0, 0)
+
+
+def test_a_batch_that_was_written_and_is_read_again_is_kept_once(outage: Outage) -> None:
+    outage.ledger.record(rewritten(1))
+    play(outage.ledger.open, outage.ledger.flush)
+    frame = outage.spool.read_bytes()
+    outage.end()
+    play(outage.ledger.flush, outage.ledger.close)
+    outage.spool.write_bytes(frame)
+    ledger = outage.start()
+    play(ledger.open, ledger.flush, ledger.close)
+    assert outage.stored() == ids(1)
+
+
+def test_a_long_outage_is_made_up_for_while_new_records_queue_behind(
+    outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_BATCH", 2)
+    monkeypatch.setattr(writer, "_CATCH_UP", 3)
+    ledger = outage.ledger
+    play(ledger.open)
+    for number in range(1, 11):
+        ledger.record(rewritten(number))
+    play(ledger.flush)
+    outage.end()
+    ledger.record(rewritten(11))
+    play(ledger.flush)
+    assert (outage.stored(), ledger.spooled) == (ids(*range(1, 7)), 5)
+    play(ledger.flush, ledger.close)
+    assert outage.stored() == ids(*range(1, 12))
+
+
+def test_a_full_disk_costs_records_once_the_list_is_full_and_counts_them(
+    outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    outage.ledger = outage.start(limit=2)
+    ledger = outage.ledger
+    play(ledger.open)
+    ledger.record(rewritten(1))
+    play(ledger.flush)
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", no_space)
+        for number in range(2, 6):
+            ledger.record(rewritten(number))
+            play(ledger.flush)
+    assert (ledger.spooled, ledger.waiting, ledger.dropped) == (1, 3, 2)
+    assert outage.log[1:] == [
+        f"ledger: the spool {outage.spool} cannot be written (no space left on device); "
+        "up to 2 records wait in memory"
+    ]
+    outage.end()
+    play(ledger.flush, ledger.close)
+    assert outage.stored() == ids(1, 2, 3)
+
+
+def test_a_record_that_no_file_can_hold_is_lost_alone(outage: Outage) -> None:
+    ledger = outage.ledger
+    play(ledger.open)
+    for number in (1, 2, 3):
+        ledger.record(rewritten(number, caller="\udcff" if number == 2 else "1001"))
+    play(ledger.flush)
+    assert (ledger.spooled, ledger.failed) == (2, 1)
+    outage.end()
+    play(ledger.flush, ledger.close)
+    assert outage.stored() == ids(1, 3)
+
+
+def test_a_spool_that_cannot_be_used_leaves_the_ledger_at_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    log: list[str] = []
+    url = f"sqlite:///{tmp_path / 'gateway.db'}"
+    ledger = Ledger(url, 1e9, spool_path=tmp_path / "file" / "spool", log=log.append)
+    ledger.record(rewritten())
+    play(ledger.open, ledger.flush, ledger.close)
+    assert ledger.written == 1
+    assert len(log) == 1
+    assert "spool cannot be used (" in log[0]
+
+
+# -- kill -9 ---------------------------------------------------------------------------------------
+
+VICTIM = """
+import itertools, sys, trio
+from gateway.ledger import database
+from gateway.ledger.writer import Ledger
+from tests.ledger.records import rewritten
+from pathlib import Path
+
+database.BUSY = 0.001
+path, first = Path(sys.argv[1]), int(sys.argv[2])
+ledger = Ledger(f"sqlite:///{path}", 1e10, spool_path=path.with_name("spool"), log=len)
+
+async def main():
+    await ledger.open()
+    print("missing", ledger.missing, flush=True)
+    for number in itertools.count(first):
+        ledger.record(rewritten(number))
+        print(number, flush=True)
+        if number % 50 == 0:
+            await ledger.flush()
+
+trio.run(main)
+"""
+STARTED = 30.0  # seconds that a busy machine may take to start a process
+
+
+def kill(path: Path, first: int, after: float) -> tuple[int, list[int]]:
+    """Let a process record calls from number `first` on, kill it; return what it missed and what it took."""
+    said = path.with_name("said")
+    with said.open("w") as file:
+        victim = subprocess.Popen([sys.executable, "-c", VICTIM, str(path), str(first)], stdout=file)
+    deadline = time.monotonic() + STARTED
+    while said.read_text().count("\n") < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(after)
+    victim.kill()
+    assert victim.wait() == -9
+    missing, *taken = said.read_text().splitlines()
+    return int(missing.split()[1]), list(map(int, taken))
+
+
+def test_a_killed_process_leaves_a_ledger_that_opens_and_counts_what_it_cost(tmp_path: Path) -> None:
+    """Killed at any point of a write, to the database or, while that is locked, to the spool, a ledger lacks
+    no more than was counted, and that is two batches of 50 at most.
+    """
+    path = tmp_path / "gateway.db"
+    taken: set[int] = set()
+    counts = []
+    for turn in range(10):
+        lock = sqlite3.connect(path, isolation_level=None)
+        if turn % 2:
+            lock.execute("BEGIN EXCLUSIVE")
+        count, numbers = kill(path, turn * 1_000_000 + 1, turn * 0.017)  # no moment is special
+        lock.close()
+        counts.append(count)
+        taken.update(numbers)
+        if turn:
+            with sqlite3.connect(path) as connection:
+                assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            connection.close()
+
+    last = Ledger(f"sqlite:///{path}", 1e10, spool_path=path.with_name("spool"), log=len)
+    play(last.open)
+    while last.waiting:
+        play(last.flush)
+    play(last.close)
+    counts.append(last.missing)
+    with sqlite3.connect(path) as connection:
+        stored = [int(id_[5:]) for (id_,) in connection.execute("SELECT id FROM calls")]
+    connection.close()
+    assert len(set(stored)) == len(stored) > 1000
+    assert len(taken - set(stored)) <= sum(counts)
+    assert max(counts) <= 100
