@@ -35,7 +35,16 @@ from gateway.rules.replay import Call, Group, Outcome, Replay, largest
 from gateway.sip.message import header_key
 from gateway.sip.uri import number_of
 
-from .output import FAILED, ConfigOption, JsonOption, RulesOption, complain, print_json, printable
+from .output import (
+    FAILED,
+    ConfigOption,
+    JsonOption,
+    LedgerOption,
+    RulesOption,
+    complain,
+    print_json,
+    printable,
+)
 from .sources import ledger_url, read_rules
 
 UNCHANGED, CHANGED = 0, 1
@@ -47,14 +56,7 @@ Judged = Iterator[tuple[Facts, Outcome, Call]]
 def replay(
     *,
     rules: RulesOption = None,
-    ledger: Annotated[
-        str,
-        Parameter(
-            name="--ledger",
-            show_default=False,
-            help="The ledger's database URL, instead of the configuration's.",
-        ),
-    ] = "",
+    ledger: LedgerOption = "",
     pcap: Annotated[
         Path | None, Parameter(name="--pcap", help="A capture (pcap or pcapng) instead of a ledger.")
     ] = None,

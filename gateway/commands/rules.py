@@ -30,6 +30,7 @@ from .output import (
     FAILED,
     ConfigOption,
     JsonOption,
+    LedgerOption,
     cell,
     columns,
     complain,
@@ -44,12 +45,6 @@ rules = App(name="rules", help="The versions of the rules: what was applied, by 
 SAME, DIFFERENT = 0, 1
 """Exit codes of `diff`."""
 
-LedgerOption = Annotated[
-    str,
-    Parameter(
-        name="--ledger", show_default=False, help="The ledger's database URL, instead of the configuration's."
-    ),
-]
 VersionArgument = Annotated[str, Parameter(help="The hash of a version, or how it begins.")]
 
 

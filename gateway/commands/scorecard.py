@@ -15,7 +15,18 @@ from gateway.ledger.query import ended_between
 from gateway.ledger.scorecard import Final, Score, Shift, scores, shifts
 from gateway.patterns import BadValue, parse_duration
 
-from .output import CLEAN, FAILED, ConfigOption, JsonOption, cell, columns, complain, console, print_json
+from .output import (
+    CLEAN,
+    FAILED,
+    ConfigOption,
+    JsonOption,
+    LedgerOption,
+    cell,
+    columns,
+    complain,
+    console,
+    print_json,
+)
 from .sources import ledger_url
 
 
@@ -27,14 +38,7 @@ def scorecard(
     since: Annotated[str, Parameter(name="--since", help="The time that is looked at.")] = "7d",
     limit: Annotated[int, Parameter(name="--limit", help="How many kinds of finals a trunk at most.")] = 20,
     json: JsonOption = False,
-    ledger: Annotated[
-        str,
-        Parameter(
-            name="--ledger",
-            show_default=False,
-            help="The ledger's database URL, instead of the configuration's.",
-        ),
-    ] = "",
+    ledger: LedgerOption = "",
     config: ConfigOption = None,
 ) -> int:
     """Show what each trunk said how often, how many calls it completed, who tried again, and what changed
