@@ -16,6 +16,8 @@ import trio
 
 from gateway.b2bua.core import B2bua, Setup
 from gateway.config import Config, SettingsErrors, load, numbers_key, passwords
+from gateway.console.pages import make_app
+from gateway.console.server import Console
 from gateway.ledger.evidence import RowMaker
 from gateway.ledger.past import Historian
 from gateway.ledger.versions import VersionKeeper, version_of
@@ -28,6 +30,10 @@ from gateway.rules.configured import configured_rules
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flows, Local
 from gateway.sip.transaction import Timing
+from gateway.telemetry import logs
+from gateway.telemetry.collect import Sources, collect
+from gateway.telemetry.prometheus import CONTENT_TYPE
+from gateway.telemetry.service import Telemetry
 from gateway.transport.nameserver import NameServers, read_hosts
 from gateway.transport.ports import Ports
 from gateway.transport.resolver import Resolver
@@ -37,6 +43,7 @@ from gateway.watching import changes
 log = logging.getLogger("gateway")
 
 TICK = 0.05  # seconds between two looks at the timers
+_SWITCH = 0.0005  # seconds that a thread may keep the interpreter, where there is one with much to do
 
 
 def make_clock() -> Callable[[], float]:
@@ -79,6 +86,7 @@ class Gateway:
         try:
             rows = RowMaker(ledger.numbers == "hash", numbers_key(config, os.environ))
             setup = make_setup(config)
+            self.console = Console.of(config, os.environ)
         except SettingsErrors:
             self.ports.close()
             raise
@@ -98,11 +106,26 @@ class Gateway:
             timeout=dns.timeout,
         )
         self.resolver.configure(setup.trunks.targets())
-        self.b2bua = B2bua(self.endpoint, setup, (self.ledger,) if self.ledger else (), locator=self.resolver)
+        self.telemetry = Telemetry(config, clock, log.warning)
+        sinks = (self.telemetry,) if self.ledger is None else (self.telemetry, self.ledger)
+        self.b2bua = B2bua(self.endpoint, setup, sinks, locator=self.resolver)
+        self.b2bua.notes_branches = self.telemetry.exporter is not None
         kept = config.unwanted
         self.historian = Historian(ledger.url, kept.keep, kept.lists, clock=clock, log=log.warning)
         self.b2bua.feedback = self.historian
         self.b2bua.history = self.historian.configure(setup.rules.watches)
+        sources = Sources(
+            self.b2bua,
+            self.ports,
+            self.resolver,
+            self.ledger,
+            self.telemetry.times,
+            self.telemetry.loop_lag,
+            self.telemetry.traces,
+        )
+        self.telemetry.collect = lambda: collect(sources)
+        if self.console is not None:
+            self.console.app = make_app(self.telemetry.render, CONTENT_TYPE, self._unready, self.console)
         self.b2bua.health.log = log.warning
         self.b2bua.registrations.log = log.info
 
@@ -118,16 +141,21 @@ class Gateway:
                 self.b2bua.begin(self._clock())
                 if self._versions is not None:
                     nursery.start_soon(self._versions.run)
+                nursery.start_soon(self.telemetry.run)
+                if self.console is not None:
+                    await nursery.start(self.console.serve)
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self._watch_files)
                 await nursery.start(self._heed_signals)
-                print(f"ready sip={','.join(map(_shown, self.ports.locals))} console=off", flush=True)
+                console = "off" if self.console is None else self.console.url
+                print(f"ready sip={','.join(map(_shown, self.ports.locals))} console={console}", flush=True)
                 await self._stopping.wait()
                 await self._drain()
                 nursery.cancel_scope.cancel()
         finally:
             self.ports.close()
             await self.historian.close()
+            await self.telemetry.close()
             if self.ledger is not None:
                 await self.ledger.close()
         log.info("stopped: %d calls, %d rewritten", self.b2bua.begun, sum(self.b2bua.rewrites.values()))
@@ -178,6 +206,12 @@ class Gateway:
         self.b2bua.begin(self._clock())
         log.info("configuration and rules %s are in force", setup.rules.version_hash)
 
+    def _unready(self) -> str:
+        """Tell why no calls should be sent here, "" when they may."""
+        if self.b2bua.draining:
+            return "draining"
+        return "overloaded" if self.telemetry.is_late else ""
+
     # -- in private -------------------------------------------------------------------------------------
 
     def _put_to_work(self, setup: Setup) -> None:
@@ -191,7 +225,9 @@ class Gateway:
 
     async def _tick(self) -> None:
         while True:
-            await trio.sleep(TICK)
+            due = trio.current_time() + TICK
+            await trio.sleep_until(due)
+            self.telemetry.note_lag(trio.current_time() - due)
             self.ports.tick(self.endpoint, self.flows)
 
     async def _watch_files(self) -> None:
@@ -254,6 +290,7 @@ def serve(path: Path | None) -> int:
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     try:
         config = load(path)
+        logs.configure(config.telemetry.logs, config.gateway.name)
         for sentence in unserved(config):
             log.warning("%s", sentence)
         gateway = Gateway(config, path)
@@ -262,6 +299,9 @@ def serve(path: Path | None) -> int:
             print(error, file=sys.stderr)
         return 2
     _tame_garbage_collector()
+    if config.telemetry.otlp:
+        # Encoding traces is a thread's work; the loop must not wait long for the interpreter.
+        sys.setswitchinterval(_SWITCH)
     trio.run(gateway.run)
     return 0
 

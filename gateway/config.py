@@ -13,7 +13,6 @@ Secrets are never read from the file: it names the environment variables that ho
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,6 +62,7 @@ NUMBERS_KEY = "GATEWAY_NUMBERS_KEY"
 """The environment variable with the secret by which numbers are hashed."""
 """The name that the embedded default has in messages."""
 _NUMBER_FORMS = ("hash", "last4", "clear")
+_LOG_FORMS = ("console", "json")
 _GATEWAY_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _DATABASE = re.compile(r"(sqlite|postgresql)(\+\w+)?://.*")
 _SQLITE_FILE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:|file:)(.+)")
@@ -150,6 +150,8 @@ class TelemetrySettings:
     """Where copies of messages go as HEPv3; None means off."""
     numbers: str
     """"hash", "last4" or "clear": how numbers appear in traces and logs."""
+    logs: str
+    """"console" or "json": how a line of the log is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +329,7 @@ def _console(table: Table) -> ConsoleSettings:
     default: TransportAddress | None = TransportAddress("tcp", "127.0.0.1", 8080)
     listen = table.parsed("listen", default, _web_address)
     token_env = table.parsed("token_env", "GATEWAY_TOKEN", environment_name)
-    if listen and not token_env and not _is_loopback(listen.host):
+    if listen and not token_env and not listen.is_loopback:
         problem = "off loopback the console must ask for a token"
         table.fail("token_env", problem, 'write token_env = "GATEWAY_TOKEN", or listen on 127.0.0.1')
     table.done({"token": _LITERAL_TOKEN, "password": _LITERAL_TOKEN})
@@ -375,6 +377,7 @@ def _telemetry(table: Table) -> TelemetrySettings:
         max_traces_per_second=table.number("max_traces_per_second", 50.0, 0, 100_000),
         hep=table.parsed("hep", None, _optional_address),
         numbers=table.choice("numbers", "hash", _NUMBER_FORMS),
+        logs=table.choice("logs", "console", _LOG_FORMS),
     )
     table.done()
     return settings
@@ -399,13 +402,6 @@ def _dns(table: Table) -> DnsSettings:
     )
     table.done()
     return settings
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _gateway_name(text: str) -> str:

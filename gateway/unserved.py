@@ -20,8 +20,7 @@ def unserved(config: Config) -> list[SettingsError]:
     paths: list[tuple[str | int, ...]] = []
     if config.gateway.workers != 1:
         paths.append(("gateway", "workers"))
-    if data.get("console", {}).get("listen"):
-        paths.append(("console", "listen"))
-    paths += [("telemetry", key) for key in ("otlp", "hep") if data.get("telemetry", {}).get(key)]
+    if data.get("telemetry", {}).get("hep"):
+        paths.append(("telemetry", "hep"))
     remedy = "this version carries calls as if it were not there"
     return [config.source.error(path, "this has no effect yet", remedy) for path in paths]

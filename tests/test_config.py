@@ -107,6 +107,7 @@ sample_rewritten = 0.5
 max_traces_per_second = 0
 hep = "udp:127.0.0.1:9060"
 numbers = "last4"
+logs = "json"
 [timers]
 t1 = "100ms"
 t2 = "1s"
@@ -163,6 +164,7 @@ rewrite_network_blocked = true
         TransportAddress("udp", "127.0.0.1", 9060),
         "last4",
     )
+    assert read.telemetry.logs == "json"
     assert (read.timers.t1, read.timers.t2, read.timers.t4) == (0.1, 1.0, 1.0)
     assert read.dns.servers == (
         HostPort("127.0.0.1", 5353),

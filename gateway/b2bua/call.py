@@ -211,6 +211,7 @@ class Call:
         """The first 2xx wins: pass it on, and cancel what else is ringing."""
         search, callee = self._searching, answered.leg
         search.drop(callee)
+        search.note(callee, answered.response, False, now)
         search.abandon(search.legs, cancel_reason(answered.response), now)
         self._search = None
         self.callee = callee

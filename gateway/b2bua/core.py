@@ -92,6 +92,8 @@ class B2bua:
         self.calls: set[Call] = set()
         self.subscriptions = Subscriptions(self, max_subscriptions)
         self.begun = 0  # calls since the start
+        self.active: defaultdict[str, int] = defaultdict(int)  # calls that are up, by the caller's trunk
+        self.notes_branches = False  # whether records tell what became of each branch
         self.draining = False
         self.rewrites: defaultdict[tuple[str, str, str, int, int], int] = defaultdict(int)
         self.guards: defaultdict[str, int] = defaultdict(int)
@@ -118,6 +120,7 @@ class B2bua:
         self.setup = setup
         self.policies.clear()
         self._trunk_notes.clear()
+        self.endpoint.flows.forget_trunks()
 
     def begin(self, now: float) -> None:
         """Start what the trunks ask for by themselves; again after each reload."""
@@ -139,6 +142,11 @@ class B2bua:
         """Tell whether this source is of a trunk with ``nat``."""
         trunk = self.setup.trunks.of(flow)
         return trunk is not None and trunk.nat
+
+    def name_of(self, flow: Flow) -> str:
+        """Return the name of the trunk that messages on this flow are counted for, "" for a stranger."""
+        trunk = None if flow.sought else self.setup.trunks.of(flow)
+        return flow.sought if trunk is None else trunk.name
 
     def on_request(
         self, transaction: ServerTransaction, request: Request, uri: Uri, source: Flow, now: float
@@ -224,6 +232,7 @@ class B2bua:
     def finished(self, call: Call) -> None:
         """A call is over: hand out its record."""
         self.calls.discard(call)
+        self.active[call.record.caller_trunk] -= 1
         if not call.record.answered_at:
             self.names.note(call.record)
         self._descent.forget(call)
@@ -287,8 +296,11 @@ class B2bua:
             self.refused["trunk limit"] += 1
             invite.reject(503, self.endpoint.new_token(), now, _RETRY_AFTER)
             return
+        if self.notes_branches:
+            record.branches = []
         call = Call(self, trunk, invite, request, uri, record, now)
         self.calls.add(call)
+        self.active[trunk.name] += 1
         if parent is not None:
             self._descent.add(call, parent)
         self.begun += 1

@@ -58,6 +58,21 @@ class Evidence(msgspec.Struct, array_like=True, gc=False):
     hunt: str
 
 
+class Branch(msgspec.Struct):
+    """One target of a call, from the INVITE to it until it answered, rejected or was given up."""
+
+    trunk: str
+    address: str  # HOST:PORT that the INVITE went to; "" when it went nowhere
+    transport: str
+    call_id: str
+    invited_at: float
+    rang_at: float
+    ended_at: float
+    status: int  # what it said; 0 when it was cancelled
+    phrase: str
+    origin: str  # who said so: "peer" | "local"
+
+
 class CallRecord(msgspec.Struct):
     """One call, from its INVITE to its end.
 
@@ -93,10 +108,9 @@ class CallRecord(msgspec.Struct):
     attempts: int = 0  # targets tried
     ended_by: str = ""  # "caller" | "callee" | "gateway"
     end_reason: str = ""  # "rejected", "cancelled", "bye", "no answer", "unreachable", "no ACK" ...
-    rules_hash: str = (
-        ""  # version of the rules that decided (`RuleSet.version_hash`); "" when none were asked
-    )
+    rules_hash: str = ""  # version of the rules that decided; "" when none were asked
     evidence: Evidence | None = None  # when guards and rules decided
+    branches: list[Branch] | None = None  # noted where somebody wants to know (`B2bua.notes_branches`)
 
 
 class RecordSink(Protocol):

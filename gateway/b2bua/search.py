@@ -22,6 +22,7 @@ from .events import Rejected
 from .extensions import prepare
 from .hunting import Verdict, better, has_failed, next_hops, stops_all
 from .leg import CalleeLeg
+from .record import Branch
 from .redirects import Redirects
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ class Search:
         leg = rejected.leg
         if leg in self.legs:
             self.drop(leg)
+            self.note(leg, rejected.response, rejected.local, now)
         leg.close(now)
         if leg.trunk.follows_redirects and 300 <= rejected.response.status < 400:
             hops = self._follow(rejected)
@@ -170,6 +172,27 @@ class Search:
     def drop(self, leg: CalleeLeg) -> None:
         """Count a leg out."""
         self.legs.remove(leg)
+
+    def note(self, leg: CalleeLeg, response: Response | None, local: bool, now: float) -> None:
+        """Write into the record what became of a branch; None is a branch that was given up."""
+        branches = self._call.record.branches
+        if branches is None:
+            return
+        address = leg.hop.address
+        branches.append(
+            Branch(
+                trunk=leg.trunk.name,
+                address="" if address is None else f"{address.host}:{address.port}",
+                transport="" if address is None else address.transport,
+                call_id=leg.call_id.decode(),
+                invited_at=leg.invited_at or now,
+                rang_at=leg.rang_at,
+                ended_at=now,
+                status=0 if response is None else response.status,
+                phrase="" if response is None else response.phrase.decode("utf-8", "replace"),
+                origin="local" if local else "peer",
+            )
+        )
 
     def _follow(self, rejected: Rejected) -> tuple[Hop, ...]:
         """Return where a redirection leads, in the order that it prefers (RFC 3261 8.1.3.4)."""
@@ -206,6 +229,7 @@ class Search:
         """Give legs up: each cancels its INVITE, and hangs up should an answer cross the CANCEL."""
         for leg in list(legs):
             self.drop(leg)
+            self.note(leg, None, False, now)
             leg.abandon(lines, now)
 
     def overdue(self, now: float) -> list[CalleeLeg]:

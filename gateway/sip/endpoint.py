@@ -23,6 +23,7 @@ from .itself import Itself
 from .message import MalformedMessageError, Request, Response, parse
 from .sizing import MAX_UDP_REQUEST, LargeRequests
 from .timers import Timers
+from .traffic import METHODS, OTHER, Tally, Traffic
 from .transaction import (
     ClientTransaction,
     ClientUser,
@@ -44,7 +45,6 @@ _DIALOG_FORMING = frozenset((b"INVITE", b"SUBSCRIBE", b"REFER"))
 NAMING_DIALOGS = frozenset((b"Replaces", b"Join", b"Target-Dialog"))
 _CANCEL_SUFFIX = b" CANCEL"
 _KEEPALIVE = b"\r\n\0 "
-_LAST_TO_TAG = re.compile(rb"\r\nTo: [^\r]*;tag=([^\r]+)\r\n")  # as response_bytes writes it
 _ACK_VIA = re.compile(
     rb"ACK [^\s]+ SIP/2\.0\r\nVia: SIP/2\.0/UDP ([\w.\-]+|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})"
     rb";branch=(z9hG4bK[\w.\-]+)[;,\r]"
@@ -60,6 +60,9 @@ class Core(Protocol):
 
     def is_behind_nat(self, flow: Flow) -> bool:
         """Tell whether what this source says of its own address is not to be believed."""
+
+    def name_of(self, flow: Flow) -> str:
+        """Return the name of the trunk on this flow, "" for a stranger."""
 
     def on_request(
         self, transaction: ServerTransaction, request: Request, uri: Uri, source: Flow, now: float
@@ -89,7 +92,7 @@ class Endpoint:
         self.servers: dict[bytes, ServerTransaction] = {}
         self.clients: dict[bytes, ClientTransaction] = {}
         self.dialogs: dict[tuple[bytes, bytes], Dialog] = {}
-        self.malformed: defaultdict[str, int] = defaultdict(int)
+        self.traffic = Traffic()
         self.dropped: defaultdict[str, int] = defaultdict(int)
         self._merged: dict[tuple[bytes, ...], bytes] = {}
         self._large = LargeRequests(flows)
@@ -142,7 +145,7 @@ class Endpoint:
 
     def unframed(self, error: FramingError, flow: Flow) -> None:
         """Answer what there is of a message on a stream that cannot be read on (RFC 3261 18.3)."""
-        self.malformed[error.why] += 1
+        self.tally(flow).malformed[error.why] += 1
         request: object
         try:
             request = parse(error.head)
@@ -201,6 +204,7 @@ class Endpoint:
         else:
             transaction = NonInviteClient(self, branch, flow, method, user)
         self.clients[branch] = transaction
+        (flow.tally or self.tally(flow)).sent[method, 0] += 1
         transaction.start(data, now)
         return transaction
 
@@ -223,6 +227,7 @@ class Endpoint:
             body,
         )
         self.send(ack, dialog.flow)
+        self.tally(dialog.flow).sent[b"ACK", 0] += 1
         return ack
 
     def send_cancel(self, invite: InviteClient, data: bytes, now: float) -> None:
@@ -230,7 +235,17 @@ class Endpoint:
         key = invite.key + _CANCEL_SUFFIX
         transaction = NonInviteClient(self, key, invite.flow, b"CANCEL", None)
         self.clients[key] = transaction
+        self.tally(invite.flow).sent[b"CANCEL", 0] += 1
         transaction.start(data, now)
+
+    def tally(self, flow: Flow) -> Tally:
+        """Return where the messages of a flow are counted."""
+        return flow.tally or self.traffic.tally(flow, "" if self.core is None else self.core.name_of(flow))
+
+    @property
+    def malformed(self) -> dict[str, int]:
+        """How many messages could not be read, by the reason."""
+        return self.traffic.malformed()
 
     def open(self, dialog: Dialog) -> None:
         """Have requests inside this dialog go to its user."""
@@ -263,11 +278,11 @@ class Endpoint:
             else:
                 self._request(message, flow, now)
         except MalformedMessageError as error:
-            self.malformed[error.why] += 1
+            self.tally(flow).malformed[error.why] += 1
             if error.request is not None:
                 self._refuse(error.request, flow, error.status)
         except MalformedError as error:
-            self.malformed[error.why] += 1
+            self.tally(flow).malformed[error.why] += 1
             if isinstance(message, Request):
                 self._refuse(message, flow, error.status)
 
@@ -300,6 +315,8 @@ class Endpoint:
             return
         if method in _DIALOG_FORMING and 100 < response.status < 300:
             response.check()
+        flow = transaction.flow
+        (flow.tally or self.tally(flow)).received[method, response.status] += 1
         transaction.receive(response, now)
 
     def _request(self, request: Request, flow: Flow, now: float) -> None:
@@ -316,6 +333,7 @@ class Endpoint:
         if transaction is not None:
             transaction.feed(transaction.REQUEST, request, now)
             return
+        (flow.tally or self.tally(flow)).received[method, 0] += 1
         uri = request.check()
         to_tag = request.to_tag
         dialog = self.dialogs.get((to_tag, request.from_tag)) if to_tag else None
@@ -333,7 +351,7 @@ class Endpoint:
             self._serve(transaction, dialog, request, uri, flow, now)
         except MalformedError as error:
             # In a header that only the user of this method reads, such as RAck.
-            self.malformed[error.why] += 1
+            self.tally(flow).malformed[error.why] += 1
             transaction.reject(error.status, self.new_token(), now)
 
     def _serve(
@@ -414,7 +432,7 @@ class Endpoint:
         if not isinstance(invite, InviteServer):
             transaction.reject(481, self.new_token(), now)
             return
-        transaction.reject(200, _tag_of(invite) or self.new_token(), now)
+        transaction.reject(200, invite.own_tag or self.new_token(), now)
         if invite.awaits_final and invite.user is not None:
             invite.user.on_cancel(invite, cancel, now)
 
@@ -423,13 +441,14 @@ class Endpoint:
         try:
             dialog = self.dialogs.get((request.to_tag, request.from_tag))
         except MalformedError as error:
-            self.malformed[error.why] += 1
+            self.tally(source).malformed[error.why] += 1
             return
         if dialog is None or dialog.user is None or dialog.call_id != request.call_id:
             self.dropped["stray ACK"] += 1
             return
         if dialog.observed:
             dialog.flow = source
+        self.tally(source).received[b"ACK", 0] += 1
         dialog.user.on_ack(dialog, request, now)
 
     def _in_dialog(
@@ -471,14 +490,6 @@ class Endpoint:
             target = self._reply_flow(request.via, flow)
         except MalformedError:
             target = flow
+        method = request.method if request.method in METHODS else OTHER
+        self.tally(flow).sent[method, status] += 1
         self.send(refusal_bytes(request, flow, status), target)
-
-
-def _tag_of(invite: InviteServer) -> bytes:
-    """Return the To tag that an INVITE's final response has or will have, so that the answer to its CANCEL
-    has it too (RFC 3261 9.2); b"" when that cannot be told any more.
-    """
-    if invite.awaits_final:
-        return b"" if invite.user is None else invite.user.tag
-    match = _LAST_TO_TAG.search(invite.last)
-    return b"" if match is None else match[1]

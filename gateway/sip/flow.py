@@ -9,9 +9,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .uri import Uri
+
+if TYPE_CHECKING:
+    from .traffic import Tally
 
 UDP_ONLY = 300.0
 """Seconds for which a peer that refused TCP is not tried again with requests that are large for UDP."""
@@ -63,14 +66,19 @@ class Flow:
     proved, over TLS; "" elsewhere. On a connection that the peer opened, ``reply_port`` is the port it takes
     connections at, by its Via (0: not known), and ``alias`` says that it wants requests to there to come on
     this connection (RFC 5923).
+
+    ``sought`` is the name of the trunk that requests of ours were sent to here for, "" when none was, and
+    ``tally`` is where its messages are counted, once that is known.
     """
 
-    __slots__ = ("alias", "host", "local", "peer", "reply_port", "trunk")
+    __slots__ = ("alias", "host", "local", "peer", "reply_port", "sought", "tally", "trunk")
 
     def __init__(self, local: Local, peer: tuple[str, int], trunk: str = "") -> None:
         self.local = local
         self.peer = peer
         self.trunk = trunk
+        self.sought = ""
+        self.tally: Tally | None = None
         self.reply_port = 0
         self.alias = False
         host = peer[0]
@@ -118,6 +126,9 @@ class Flows:
         if len(self._towards) >= self._limit:
             self._towards.clear()
         flow = self._towards[key] = self._search(host, port, transport, trunk)
+        if flow is not None and trunk:
+            flow.sought = trunk
+            flow.tally = None
         return flow
 
     def named(self, host: str, port: int, transport: str, near: Flow) -> Flow | None:
@@ -134,6 +145,12 @@ class Flows:
 
     def _serves(self, kind: str) -> bool:
         return any(_kind(local.host) == kind for local in self.locals)
+
+    def forget_trunks(self) -> None:
+        """Have each flow's trunk looked up anew for counting."""
+        for flow in (*self._known.values(), *self._towards.values()):
+            if flow is not None:
+                flow.tally = None
 
     def for_large(self, flow: Flow, now: float) -> Flow | None:
         """Return the TCP flow that a request too large for this UDP flow goes over (RFC 3261 18.1.1); None

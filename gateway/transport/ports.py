@@ -68,6 +68,7 @@ class Ports:
         endpoint.tick(now)
         self.streams.sweep(now)
         self.flush(endpoint)
+        self.udp.measures = True
 
     def flush(self, endpoint: Endpoint) -> None:
         """Send everything that the endpoint has for the wire."""

@@ -83,6 +83,9 @@ class Phone:
         """Everybody may call."""
         return True
 
+    def name_of(self, _flow: Flow) -> str:
+        return ""
+
     def is_behind_nat(self, _flow: Flow) -> bool:
         """None is."""
         return False

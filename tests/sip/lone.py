@@ -15,6 +15,7 @@ from gateway.sip.dialog import Dialog
 from gateway.sip.flow import Flow, Local
 from gateway.sip.message import Request, Response, parse
 from gateway.sip.timers import Timers
+from gateway.sip.traffic import Tally, Traffic
 from gateway.sip.transaction import (
     InviteClient,
     InviteServer,
@@ -70,6 +71,7 @@ class Lone:
 
     def __post_init__(self) -> None:
         self.timers = Timers()
+        self.traffic = Traffic()
         self.flow = Flow(self.local, ("192.0.2.3", 5060))
         self.sent: list[bytes] = []
         self.told: list[str] = []
@@ -82,6 +84,9 @@ class Lone:
     def send(self, data: bytes, flow: Flow) -> None:
         assert flow is self.flow
         self.sent.append(data)
+
+    def tally(self, flow: Flow) -> Tally:
+        return self.traffic.tally(flow, "")
 
     def forget(self, transaction: Transaction) -> None:
         assert transaction is self.transaction

@@ -59,6 +59,9 @@ class Served:
     def knows(self, flow: Flow) -> bool:
         return flow.peer[0] not in self.strangers
 
+    def name_of(self, _flow: Flow) -> str:
+        return ""
+
     def is_behind_nat(self, _flow: Flow) -> bool:
         return False
 

@@ -47,6 +47,9 @@ class Everybody:
     def knows(self, _flow: Flow) -> bool:
         return True
 
+    def name_of(self, _flow: Flow) -> str:
+        return ""
+
     def is_behind_nat(self, _flow: Flow) -> bool:
         return False
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from gateway.sip.flow import Flow
 from gateway.sip.message import Request, Response
 from gateway.sip.timers import Timers
+from gateway.sip.traffic import Tally
 
 if TYPE_CHECKING:
     from .client import ClientTransaction
@@ -48,6 +49,9 @@ class Wire(Protocol):
 
     def send(self, data: bytes, flow: Flow) -> None:
         """Put bytes on the wire."""
+
+    def tally(self, flow: Flow) -> Tally:
+        """Return where the messages of a flow are counted."""
 
     def forget(self, transaction: Transaction) -> None:
         """Take a terminated transaction out of the tables."""

@@ -6,12 +6,15 @@ user, on exactly this transaction's clocks); its ACK, which has a branch of its 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any, ClassVar
 
 from .base import OFF, Action, Transaction, compile_table
 from .server import ServerTransaction
+
+_LAST_TO_TAG = re.compile(rb"\r\nTo: [^\r]*;tag=([^\r]+)\r\n")  # as response_bytes writes it
 
 
 class State(IntEnum):
@@ -66,6 +69,16 @@ class InviteServer(ServerTransaction):
     def is_accepted(self) -> bool:
         """Whether a 2xx was sent, so that an ACK belongs to the dialog and not to this transaction."""
         return self.state == State.ACCEPTED
+
+    @property
+    def own_tag(self) -> bytes:
+        """The To tag that its final response has or will have, so that the answer to its CANCEL has it too
+        (RFC 3261 9.2); b"" when that cannot be told any more.
+        """
+        if self.awaits_final:
+            return b"" if self.user is None else self.user.tag
+        match = _LAST_TO_TAG.search(self.last)
+        return b"" if match is None else match[1]
 
     def acknowledged(self, now: float) -> None:
         """Take notice that the ACK for the 2xx has come (RFC 3261 13.3.1.4)."""

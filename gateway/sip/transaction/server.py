@@ -74,6 +74,8 @@ class ServerTransaction(Transaction):
         lines, each ended by CRLF, without those that the transaction owns (Via, From, To, Call-ID, CSeq,
         Content-Length).
         """
+        flow = self.flow
+        (flow.tally or self.wire.tally(flow)).sent[self.method, status] += 1
         to_tag = tag if self._tag_needed and status != 100 else b""
         data = response_bytes(status, phrase, self.echo, to_tag, lines, body)
         if status >= 300:

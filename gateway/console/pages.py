@@ -1,0 +1,33 @@
+"""What the console answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from .access import Access
+from .server import Console
+
+
+def make_app(
+    metrics: Callable[[], bytes], content_type: str, unready: Callable[[], str], console: Console
+) -> Starlette:
+    """Make the application. ``unready`` tells why no calls should come, "" when they may."""
+
+    async def healthz(_request: Request) -> Response:
+        return PlainTextResponse("alive\n")
+
+    async def readyz(_request: Request) -> Response:
+        why = unready()
+        return PlainTextResponse(f"{why or 'ready'}\n", 503 if why else 200)
+
+    async def show_metrics(_request: Request) -> Response:
+        return Response(metrics(), media_type=content_type)
+
+    routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", show_metrics)]
+    return Starlette(routes=routes, middleware=[Middleware(Access, host=console.host, token=console.token)])

@@ -1,0 +1,75 @@
+"""Telemetry under load, with collectors that misbehave: no call may notice."""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.request
+
+import pytest
+
+from tests.e2e.peers import DEAD_NUMBER_RULE, Gateway, Lab
+from tests.telemetry.collector import Collector
+
+CALLS, RATE = 1500, 300
+CONSOLE = '[console]\nlisten = "127.0.0.1:0"\n'
+
+
+def start(lab: Lab, otlp: str) -> Gateway:
+    """Start a gateway that traces every call, as many as come."""
+    name = f"127.0.0.1:{lab.gateway_port}"
+    return lab.gateway_from(
+        f'[gateway]\nname = "e2e"\nlisten = ["udp:{name}"]\nrules = "rules.toml"\ndrain = "2s"\n{CONSOLE}'
+        f'[ledger]\nurl = ""\n[telemetry]\notlp = "{otlp}"\nsample = 1\nmax_traces_per_second = 1000\n'
+        f'[[trunk]]\nname = "pbx"\nkind = "pbx"\nsource = ["{lab.at(lab.pbx_port)}"]\n'
+        f'[[trunk]]\nname = "carrier"\nkind = "carrier"\nsource = ["{lab.at(lab.carrier_port)}"]\n'
+        f'target = ["sip:{lab.at(lab.carrier_port)}"]\n'
+        '[[route]]\nfrom = ["pbx"]\nto = ["carrier"]\n',
+        DEAD_NUMBER_RULE,
+    )
+
+
+def metrics(gateway: Gateway) -> dict[str, float]:
+    """Scrape the gateway; the value of each series by its name with labels."""
+    found = re.search(r"console=(\S+)", gateway.ready)
+    assert found is not None
+    with urllib.request.urlopen(f"{found[1]}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return {
+        name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")
+    }
+
+
+def play(lab: Lab) -> None:
+    """Have SIPp play stock calls; each must go as its scenario says."""
+    carrier = lab.carrier("-sn uas", calls=CALLS, limit=60)
+    lab.caller("-sn uac", calls=CALLS, rate=RATE, limit=60, extra=("-d", "100")).succeeds()
+    carrier.succeeds()
+
+
+@pytest.mark.parametrize(
+    ("status", "hangs"), [(200, False), (500, False), (200, True)], ids=["good", "fails", "hangs"]
+)
+def test_no_call_notices_a_collector(lab: Lab, status: int, hangs: bool) -> None:
+    with Collector(status, hangs) as collector:
+        gateway = start(lab, collector.url)
+        play(lab)
+        found = metrics(gateway)
+        begun = time.monotonic()
+        assert gateway.stop() == 0
+        assert time.monotonic() - begun < 10
+    assert found["sip_gateway_calls_total"] == CALLS
+    assert found['sip_responses_total{direction="out",method="INVITE",response="200",trunk="pbx"}'] == CALLS
+    assert found['sip_requests_total{direction="out",method="BYE",trunk="carrier"}'] == CALLS
+    assert collector.requests
+    if not hangs and status == 200:
+        roots = [span for span in collector.spans if not span.parent_span_id]
+        assert len(roots) == len({span.trace_id for span in roots}) == CALLS
+        assert len(collector.spans) == 2 * CALLS
+
+
+def test_no_call_notices_that_nobody_collects(lab: Lab) -> None:
+    gateway = start(lab, f"http://127.0.0.1:{lab.free_port()}")
+    play(lab)
+    assert metrics(gateway)["sip_gateway_calls_total"] == CALLS
+    assert gateway.stop() == 0
