@@ -58,6 +58,8 @@ __all__ = [
 ]
 
 EMBEDDED = "default.toml"
+NUMBERS_KEY = "GATEWAY_NUMBERS_KEY"
+"""The environment variable with the secret by which numbers are hashed."""
 """The name that the embedded default has in messages."""
 _NUMBER_FORMS = ("hash", "last4", "clear")
 _LOG_FORMS = ("console", "json")
@@ -117,6 +119,8 @@ class LedgerSettings:
     """Seconds that records are kept."""
     spool: Path | None
     """Where records wait while the database is down; None: in memory."""
+    numbers: str
+    """"clear", or "hash" where the ledger must not hold the numbers of callers and called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +250,22 @@ def _read(source: TomlSource, directory: Path) -> Config:
     )
 
 
+def numbers_key(config: Config, environment: Mapping[str, str]) -> bytes:
+    """Return the secret by which the ledger's numbers are hashed; b"" where they are not.
+
+    There are so few numbers that without a secret all can be tried out; raises SettingsErrors when the
+    environment lacks it.
+    """
+    if config.ledger.numbers == "clear":
+        return b""
+    key = environment.get(NUMBERS_KEY, "")
+    if not key:
+        problem = f'the environment has no variable "{NUMBERS_KEY}", or an empty one'
+        remedy = 'set it to a secret that stays the same, or write numbers = "clear"'
+        raise SettingsErrors([config.source.error(("ledger", "numbers"), problem, remedy)])
+    return key.encode()
+
+
 def passwords(config: Config, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the password of each trunk with an account, by trunk name. Raises SettingsErrors where the
     environment lacks one.
@@ -321,17 +341,14 @@ def _ledger(table: Table, directory: Path) -> LedgerSettings:
     url = _SQLITE_FILE.sub(lambda match: f"{match[1]}{directory / match[2]}", url)
     keep = table.duration("keep", 30 * 86400.0, "1m", "36500d")
     spool = table.text("spool", "")
-    settings = LedgerSettings(url, keep, directory / spool if spool else _spool_for(url, directory))
+    settings = LedgerSettings(
+        url,
+        keep,
+        directory / spool if spool else _spool_for(url, directory),
+        table.choice("numbers", "clear", ("clear", "hash")),
+    )
     table.done()
     return settings
-
-
-def _spool_for(url: str, directory: Path) -> Path | None:
-    """Return where records wait unless the file says: beside an SQLite file, or in var/ for a server's."""
-    if url.startswith("postgresql"):
-        return directory / "var" / "gateway.spool"
-    path = re.fullmatch(r"sqlite(?:\+\w+)?:///(?!:memory:|file:)([^?]+)(?:\?.*)?", url)
-    return Path(f"{path[1]}.spool") if path else None
 
 
 def _unwanted(table: Table) -> UnwantedSettings:
@@ -342,6 +359,14 @@ def _unwanted(table: Table) -> UnwantedSettings:
     )
     table.done()
     return settings
+
+
+def _spool_for(url: str, directory: Path) -> Path | None:
+    """Return where records wait unless the file says: beside an SQLite file, or in var/ for a server's."""
+    if url.startswith("postgresql"):
+        return directory / "var" / "gateway.spool"
+    path = re.fullmatch(r"sqlite(?:\+\w+)?:///(?!:memory:|file:)([^?]+)(?:\?.*)?", url)
+    return Path(f"{path[1]}.spool") if path else None
 
 
 def _telemetry(table: Table) -> TelemetrySettings:

@@ -724,3 +724,13 @@ def test_a_file_that_is_not_there_is_told_by_its_path(tmp_path: Path) -> None:
     with pytest.raises(SettingsErrors) as caught:
         config.load(tmp_path / "gateway.toml")
     assert str(caught.value) == f"{tmp_path}/gateway.toml: there is no such file; check the path"
+
+
+def test_the_secret_for_hidden_numbers_comes_from_the_environment() -> None:
+    hiding = read(MINIMAL + '[ledger]\nnumbers = "hash"\n')
+    assert config.numbers_key(hiding, {"GATEWAY_NUMBERS_KEY": "pepper"}) == b"pepper"
+    assert config.numbers_key(read(MINIMAL), {}) == b""
+    with pytest.raises(
+        SettingsErrors, match=r'ledger\.numbers: the environment has no variable "GATEWAY_NUMB'
+    ):
+        config.numbers_key(hiding, {})

@@ -28,6 +28,7 @@ from .output import (
     FAILED,
     ConfigOption,
     JsonOption,
+    LedgerOption,
     cell,
     columns,
     complain,
@@ -71,14 +72,7 @@ def calls(
         ),
     ] = "",
     json: JsonOption = False,
-    ledger: Annotated[
-        str,
-        Parameter(
-            name="--ledger",
-            show_default=False,
-            help="The ledger's database URL, instead of the configuration's.",
-        ),
-    ] = "",
+    ledger: LedgerOption = "",
     config: ConfigOption = None,
 ) -> int:
     """Show recent calls, the one that ended last first; or one call in full.

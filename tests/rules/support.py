@@ -22,9 +22,9 @@ class FakeTrunk:
     name: str
     kind: str
     supports: frozenset[int] = frozenset()
-    trusted: bool = False
     rewrite_network_blocked: bool = False
     q850: Mapping[int, int] = field(default_factory=dict)
+    trusted: bool = False
 
 
 PBX = FakeTrunk("pbx", "pbx")
