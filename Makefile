@@ -51,19 +51,21 @@ clean:  ## remove .venv, caches, and what the gateway and the benchmarks wrote
 	rm -rf .venv var build dist *.egg-info .*_cache .hypothesis bench/.*_cache bench/results/*
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# .venv is made once. When pyproject.toml has changed, the package is installed into it again.
+# .venv is made once. When pyproject.toml or the native core has changed, the package is installed into it again.
 .venv/bin/python:
 	@set -- $(PYTHON); [ -n "$$1" ] || set -- $$(tools/choose-python); [ -n "$$1" ] && echo "making .venv with $$1" && \
 		if [ -z "$$2" ]; then "$$1" -m venv --clear .venv; else \
 			"$$1" -m venv --clear --without-pip .venv && "$$2" -m pip --quiet --python .venv/bin/python install pip; \
 		fi
 
-.venv/installed: .venv/bin/python pyproject.toml
+NATIVE := $(wildcard gateway/native/Cargo.* gateway/native/src/*.rs)
+
+.venv/installed: .venv/bin/python pyproject.toml $(NATIVE)
 	@echo "installing the gateway into .venv"
 	@$(PIP) install --editable .
 	@touch $@
 
-.venv/installed-test: .venv/bin/python pyproject.toml
+.venv/installed-test: .venv/bin/python pyproject.toml $(NATIVE)
 	@echo "installing the gateway and its test tools into .venv"
 	@$(PIP) install --editable '.[test]'
 	@touch .venv/installed $@

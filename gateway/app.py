@@ -14,6 +14,7 @@ from pathlib import Path
 
 import trio
 
+from gateway import speedups
 from gateway.b2bua.core import B2bua, Setup
 from gateway.config import Config, SettingsErrors, load, passwords
 from gateway.ledger.writer import Ledger
@@ -105,6 +106,7 @@ class Gateway:
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self._watch_files)
                 await nursery.start(self._heed_signals)
+                log.info("message core: %s", speedups.description())
                 print(f"ready sip={','.join(map(_shown, self.ports.locals))} console=off", flush=True)
                 await self._stopping.wait()
                 await self._drain()
