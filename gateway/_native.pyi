@@ -1,4 +1,5 @@
-from typing import final
+from collections.abc import Sequence
+from typing import Protocol, final, type_check_only
 
 _Index = dict[bytes, bytes]
 _More = dict[bytes, list[bytes]]
@@ -13,3 +14,16 @@ class Reader:
     def read_response(
         self, message: bytes
     ) -> tuple[int, bytes, _Rows, _Index, _More | None, bytes] | None: ...
+
+@type_check_only
+class _HasPeer(Protocol):
+    @property
+    def peer(self) -> tuple[str, int]: ...
+
+@final
+class Batches:
+    def __new__(cls, fd: int, size: int) -> Batches: ...
+    @property
+    def lost(self) -> int: ...
+    def receive(self) -> list[tuple[bytes, tuple[str, int]]]: ...
+    def send(self, batch: Sequence[tuple[bytes, _HasPeer]], first: int) -> int: ...

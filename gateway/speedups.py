@@ -7,10 +7,11 @@ environment leaves it out.
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._native import Reader
+    from ._native import Batches, Reader
 
 
 def _why_pure() -> str:
@@ -41,3 +42,14 @@ def reader(keys: dict[bytes, bytes]) -> Reader | None:
     from ._native import Reader
 
     return Reader(keys)
+
+
+def batches(fd: int, size: int) -> Batches | None:
+    """Return what moves datagrams through a UDP socket in batches of at most ``size``; None when the native
+    core is not in use, or the system has no such calls.
+    """
+    if WHY_PURE or not sys.platform.startswith("linux"):
+        return None
+    from ._native import Batches
+
+    return Batches(fd, size)
