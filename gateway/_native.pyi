@@ -1,6 +1,8 @@
 from collections.abc import Sequence
 from typing import Protocol, final, type_check_only
 
+__all__ = ["Batches", "Reader"]
+
 _Index = dict[bytes, bytes]
 _More = dict[bytes, list[bytes]]
 _Rows = list[tuple[bytes, bytes]]
