@@ -14,6 +14,7 @@ from pathlib import Path
 
 import trio
 
+from gateway import speedups
 from gateway.b2bua.core import B2bua, Setup
 from gateway.config import Config, SettingsErrors, load, numbers_key, passwords
 from gateway.console.pages import make_app
@@ -149,6 +150,7 @@ class Gateway:
                 nursery.start_soon(self._watch_files)
                 await nursery.start(self._heed_signals)
                 console = "off" if self.console is None else self.console.url
+                log.info("message core: %s", speedups.description())
                 print(f"ready sip={','.join(map(_shown, self.ports.locals))} console={console}", flush=True)
                 await self._stopping.wait()
                 await self._drain()
