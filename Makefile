@@ -2,7 +2,7 @@
 # `make help` lists the targets; PYTHON=/path/to/python3 chooses another Python, ARGS="..." passes arguments on.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test bench lint style types layers dependencies peers clean
+.PHONY: help demo run test pure native bench lint style types layers dependencies peers clean
 .NOTPARALLEL:
 
 PYTHON ?=
@@ -23,6 +23,17 @@ run: .venv/installed  ## serve with the embedded default until Ctrl-C
 
 test: .venv/installed-test peers  ## run the whole test suite
 	@$(BIN)/python -m pytest $(ARGS)
+
+pure: .venv/installed-test  ## run the tests of the core without the native one
+	@GATEWAY_PURE=1 $(BIN)/python -m pytest -q tests/sip tests/b2bua tests/rules tests/routing $(ARGS)
+
+native: .venv/installed-test  ## format, lints and tests of the native core, and its stub, where cargo is at hand
+	@if ! command -v cargo >/dev/null; then echo "no cargo: the native core is not checked"; else \
+		cd gateway/native && cargo fmt --check && \
+		cargo clippy --quiet --locked --all-targets --no-default-features -- -D warnings && \
+		cargo test --quiet --locked --no-default-features && \
+		cd ../.. && $(BIN)/stubtest --concise gateway._native; \
+	fi
 
 bench: .venv/installed-test peers  ## measure the hot path, and calls against Kamailio (five minutes)
 	@$(BIN)/python bench/hotpath.py
@@ -48,22 +59,25 @@ peers:  ## install SIPp and Kamailio for the system tests, where apt-get and roo
 	@tools/install-peers
 
 clean:  ## remove .venv, caches, and what the gateway and the benchmarks wrote
+	rm -rf gateway/native/target gateway/_native*.so
 	rm -rf .venv var build dist *.egg-info .*_cache .hypothesis bench/.*_cache bench/results/*
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# .venv is made once. When pyproject.toml has changed, the package is installed into it again.
+# .venv is made once. When pyproject.toml or the native core has changed, the package is installed into it again.
 .venv/bin/python:
 	@set -- $(PYTHON); [ -n "$$1" ] || set -- $$(tools/choose-python); [ -n "$$1" ] && echo "making .venv with $$1" && \
 		if [ -z "$$2" ]; then "$$1" -m venv --clear .venv; else \
 			"$$1" -m venv --clear --without-pip .venv && "$$2" -m pip --quiet --python .venv/bin/python install pip; \
 		fi
 
-.venv/installed: .venv/bin/python pyproject.toml
+NATIVE := $(wildcard gateway/native/Cargo.* gateway/native/src/*.rs)
+
+.venv/installed: .venv/bin/python pyproject.toml $(NATIVE)
 	@echo "installing the gateway into .venv"
 	@$(PIP) install --editable .
 	@touch $@
 
-.venv/installed-test: .venv/bin/python pyproject.toml
+.venv/installed-test: .venv/bin/python pyproject.toml $(NATIVE)
 	@echo "installing the gateway and its test tools into .venv"
 	@$(PIP) install --editable '.[test]'
 	@touch .venv/installed $@

@@ -82,6 +82,7 @@ class Trunk:
 
     name: str
     kind: str
+    trusted: bool = False
     supports: frozenset[int] = frozenset()
     rewrite_network_blocked: bool = False
     q850: dict[int, int] = field(default_factory=dict)

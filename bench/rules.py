@@ -1,8 +1,9 @@
 """What a decision costs by the number of rules, what applying a rule file takes, what a number list holds.
 
 Rules are spread over all statuses; besides its status each looks at one or two things, as real ones do: the
-cause, the phrase, the time since the INVITE, the called number, the trunk, the hour. Every response is made
-anew, as it is in a call, so that its headers have not been read. Far ends say three phrases and 15 causes.
+cause, the phrase, the time since the INVITE, the called number, the trunk, the hour, earlier calls. Every
+response is made anew, as it is in a call, so that its headers have not been read. Far ends say three phrases
+and 15 causes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import tracemalloc
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -22,6 +24,7 @@ from typing import Any
 
 from gateway.number_lists import load_numbers
 from gateway.rules import Facts, RuleSet, compile_rules
+from gateway.rules.history import History, Watch
 from gateway.sip.message import Response, parse
 from gateway.toml_source import TomlSource
 
@@ -29,6 +32,7 @@ RESULTS = Path(__file__).parent / "results"
 SIZES = (10, 100, 1_000, 10_000)
 LIMITS = {1_000: 3.0, 10_000: 6.0}  # microseconds a decision
 APPLY_LIMIT = 1.0  # seconds of CPU for 10,000 rules
+NOW = 1_800_000_000.0
 SHARING = 10  # rules about one status, while there are statuses enough
 WHEN = (
     "when.q850 = {cause}\n",
@@ -36,6 +40,7 @@ WHEN = (
     'when.from = "kind:carrier"\nwhen.after = "<{ms}ms"\nwhen.called.prefix = "+{n}"\n',
     'when.to = "pbx-{n}"\nwhen.reason_text = "reason {n}"\n',
     'when.q850 = {cause}\nwhen.hours = "22:00-06:00"\n',
+    'when.q850 = {cause}\nwhen.number.declined_before_ringing = ">={n} in 7d"\n',
 )
 STATUSES = [status for status in range(400, 700) if status not in (401, 407, 422, 423, 428, 436, 437, 438)
             and status not in (487, 491, 603, 608)]  # fmt: skip
@@ -48,8 +53,24 @@ class BenchTrunk:
     name: str
     kind: str
     supports: frozenset[int] = frozenset()
+    trusted: bool = False
     rewrite_network_blocked: bool = False
     q850: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Finished:
+    """What a history sees of a call: the number declined at once."""
+
+    called: str
+    ended_at: float
+    caller: str = "+12155551212"
+    callee_trunk: str = "carrier"
+    ringing_at: float = 0.0
+    answered_at: float = 0.0
+    original_status: int = 603
+    origin: str = "peer"
+    attempts: int = 1
 
 
 PBX, CARRIER = BenchTrunk("pbx", "pbx"), BenchTrunk("carrier", "carrier")
@@ -88,10 +109,13 @@ def responses(size: int) -> list[Response]:
 def decision_cost(ruleset: RuleSet, finals: list[Response], repeats: int) -> tuple[float, float]:
     """Return the CPU microseconds of a decision in the mean: on words heard before, and on new ones."""
     known, new = [], []
+    history = History(ruleset.watches, NOW - 366 * 86400)
+    for _ in range(5):
+        history.record(Finished("+12155550100", NOW))
     for attempt in range(2 * repeats):
         facts = [
             Facts(final, None, CARRIER, PBX, b"INVITE", "+12155550100", "+12155551212", after=0.95,
-                  now=1_800_000_000.0 + n / 100)
+                  now=NOW + n / 100, history=history)
             for n, final in enumerate(finals)
         ]  # fmt: skip
         decide = ruleset.decide if attempt % 2 else ruleset._decide
@@ -138,6 +162,31 @@ def number_list(directory: Path, count: int, ending: str) -> dict[str, float]:
         "load_seconds": round(seconds, 2),
         "match_us": round((time.process_time() - begin) / len(asked) * 1e6, 2),
         "megabytes": round(held / 1e6, 1),
+    }
+
+
+def history_cost(keys: int, calls: int) -> dict[str, float]:
+    """Count calls to that many numbers for one rule, and ask; return microseconds, and bytes a number."""
+    watch = Watch("number", "declined_before_ringing", 30 * 86400.0)
+    finished = [Finished(f"+1{2_000_000_000 + n * 7_919 % keys}", NOW + n / 10) for n in range(calls)]
+    tracemalloc.start()
+    history = History([watch], NOW - 366 * 86400)
+    for call in finished[:keys]:
+        history.record(call)
+    held = tracemalloc.get_traced_memory()[0] / keys
+    tracemalloc.stop()
+    begin = time.process_time()
+    for call in finished:
+        history.record(call)
+    counted = time.process_time()
+    for call in finished:
+        history.count(watch, call.called, NOW + calls / 10)
+    asked = time.process_time()
+    return {
+        "numbers": keys,
+        "update_us": round((counted - begin) / calls * 1e6, 2),
+        "look_up_us": round((asked - counted) / calls * 1e6, 2),
+        "bytes_a_number": round(held),
     }
 
 
@@ -192,9 +241,14 @@ def main() -> int:
     for what, row in zip(("numbers", "prefixes"), lists, strict=True):
         print(f"{row['lines']:,} {what}: {row['load_seconds']} s to load, {row['match_us']} µs to match, "
               f"{row['megabytes']} MB")  # fmt: skip
+    history = history_cost(100_000, 400_000)
+    print("history of {numbers:,} numbers: {update_us} µs to count a call, {look_up_us} µs to look up, "
+          "{bytes_a_number} bytes a number".format(**history))  # fmt: skip
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "rules.json").write_text(json.dumps({"decisions": costs, "lists": lists}, indent=1) + "\n")
+    (RESULTS / "rules.json").write_text(
+        json.dumps({"decisions": costs, "lists": lists, "history": history}, indent=1) + "\n"
+    )
     picture(costs, RESULTS / "rules.svg")
     late = [row for row in costs if row["decision_us"] > LIMITS.get(row["rules"], float("inf"))]
     late += [row for row in costs[-1:] if row["apply_seconds"] > APPLY_LIMIT]

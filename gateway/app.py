@@ -14,14 +14,19 @@ from pathlib import Path
 
 import trio
 
+from gateway import speedups
 from gateway.b2bua.core import B2bua, Setup
-from gateway.config import Config, SettingsErrors, load, passwords
+from gateway.config import Config, SettingsErrors, load, numbers_key, passwords
 from gateway.console.pages import make_app
 from gateway.console.server import Console
+from gateway.ledger.evidence import RowMaker
+from gateway.ledger.past import Historian
+from gateway.ledger.versions import VersionKeeper, version_of
 from gateway.ledger.writer import Ledger
 from gateway.routing.locate import Reach
 from gateway.routing.route import Routes
 from gateway.routing.trunk import Trunk, TrunkTable
+from gateway.rules import RuleSet
 from gateway.rules.configured import configured_rules
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flows, Local
@@ -79,15 +84,18 @@ class Gateway:
             self.flows, Tokens(), Timing(timers.t1, timers.t2, timers.t4), on_bug=_log_bug
         )
         ledger = config.ledger
-        self.ledger = None
-        if ledger.url:
-            self.ledger = Ledger(ledger.url, ledger.keep, spool_path=ledger.spool, log=log.warning)
         try:
+            rows = RowMaker(ledger.numbers == "hash", numbers_key(config, os.environ))
             setup = make_setup(config)
             self.console = Console.of(config, os.environ)
         except SettingsErrors:
             self.ports.close()
             raise
+        self.ledger = None
+        if ledger.url:
+            self.ledger = Ledger(ledger.url, ledger.keep, spool_path=ledger.spool, rows=rows, log=log.warning)
+        self._versions = VersionKeeper(ledger.url, log.warning) if ledger.url else None
+        self._keep_version(setup.rules)
         dns = config.dns
         self.name_servers = NameServers(dns.servers, dns.timeout)
         self.resolver = Resolver(
@@ -104,6 +112,10 @@ class Gateway:
         mark = os.urandom(3).hex()
         self.b2bua = B2bua(self.endpoint, setup, sinks, locator=self.resolver, mark=mark)
         self.b2bua.notes_branches = self.telemetry.exporter is not None
+        kept = config.unwanted
+        self.historian = Historian(ledger.url, kept.keep, kept.lists, clock=clock, log=log.warning)
+        self.b2bua.feedback = self.historian
+        self.b2bua.history = self.historian.configure(setup.rules.watches)
         sources = Sources(
             self.b2bua,
             self.ports,
@@ -125,9 +137,12 @@ class Gateway:
             async with trio.open_nursery() as nursery:
                 if self.ledger is not None:
                     await nursery.start(self.ledger.run)
+                nursery.start_soon(self.historian.run)
                 await nursery.start(self.resolver.run)
                 await nursery.start(self.ports.serve, self.endpoint, self.flows, self.b2bua.trunks)
                 self.b2bua.begin(self._clock())
+                if self._versions is not None:
+                    nursery.start_soon(self._versions.run)
                 nursery.start_soon(self.telemetry.run)
                 if self.console is not None:
                     await nursery.start(self.console.serve)
@@ -135,12 +150,14 @@ class Gateway:
                 nursery.start_soon(self._watch_files)
                 await nursery.start(self._heed_signals)
                 console = "off" if self.console is None else self.console.url
+                log.info("message core: %s", speedups.description())
                 print(f"ready sip={','.join(map(_shown, self.ports.locals))} console={console}", flush=True)
                 await self._stopping.wait()
                 await self._drain()
                 nursery.cancel_scope.cancel()
         finally:
             self.ports.close()
+            await self.historian.close()
             await self.telemetry.close()
             if self.ledger is not None:
                 await self.ledger.close()
@@ -161,7 +178,7 @@ class Gateway:
         except SettingsErrors as errors:
             _log_errors(errors, "the rules in force stay as they are")
             return
-        self.b2bua.reload(replace(setup, rules=rules))
+        self._put_to_work(replace(setup, rules=rules))
         log.info("rules %s are in force", rules.version_hash)
 
     async def reload_certificates(self) -> None:
@@ -188,7 +205,7 @@ class Gateway:
         self.config = config
         self.name_servers.hosts = hosts
         self.resolver.configure(setup.trunks.targets())
-        self.b2bua.reload(setup)
+        self._put_to_work(setup)
         self.b2bua.begin(self._clock())
         log.info("configuration and rules %s are in force", setup.rules.version_hash)
 
@@ -199,6 +216,15 @@ class Gateway:
         return "overloaded" if self.telemetry.is_late else ""
 
     # -- in private -------------------------------------------------------------------------------------
+
+    def _put_to_work(self, setup: Setup) -> None:
+        self.b2bua.reload(setup)
+        self.b2bua.history = self.historian.configure(setup.rules.watches)
+        self._keep_version(setup.rules)
+
+    def _keep_version(self, rules: RuleSet) -> None:
+        if self._versions is not None:
+            self._versions.note(version_of(rules, self._clock()))
 
     async def _tick(self) -> None:
         while True:

@@ -13,15 +13,20 @@ from gateway.commands.check import check
 from gateway.commands.demo import demo
 from gateway.commands.doctor import doctor
 from gateway.commands.explain import explain
+from gateway.commands.replay import replay
+from gateway.commands.rules import rules
 from gateway.commands.run import run
+from gateway.commands.scorecard import scorecard
+from gateway.commands.unwanted import app as unwanted
 
 app = App(
     name="gateway",
     help="A SIP back-to-back user agent that makes call rejections tell the truth, by rule and on evidence.",
     version=__version__,
 )
-for command in (run, check, explain, calls, demo, doctor):
+for command in (run, check, explain, replay, calls, scorecard, rules, demo, doctor):
     app.command(command)
+app.command(unwanted)
 
 
 def main() -> None:

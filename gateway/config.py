@@ -51,12 +51,15 @@ __all__ = [
     "TelemetrySettings",
     "TimerSettings",
     "TrunkSettings",
+    "UnwantedSettings",
     "load",
     "parse",
     "passwords",
 ]
 
 EMBEDDED = "default.toml"
+NUMBERS_KEY = "GATEWAY_NUMBERS_KEY"
+"""The environment variable with the secret by which numbers are hashed."""
 """The name that the embedded default has in messages."""
 _NUMBER_FORMS = ("hash", "last4", "clear")
 _LOG_FORMS = ("console", "json")
@@ -116,6 +119,20 @@ class LedgerSettings:
     """Seconds that records are kept."""
     spool: Path | None
     """Where records wait while the database is down; None: in memory."""
+    numbers: str
+    """"clear", or "hash" where the ledger must not hold the numbers of callers and called."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnwantedSettings:
+    """[unwanted]."""
+
+    keep: float
+    """Seconds that what callees say by 607 is kept."""
+    half_life: float
+    """Seconds after which it weighs half."""
+    lists: bool
+    """Whether it is kept for each callee."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +186,7 @@ class Config:
     telemetry: TelemetrySettings
     timers: TimerSettings
     dns: DnsSettings
+    unwanted: UnwantedSettings
     trunks: tuple[TrunkSettings, ...]
     routes: tuple[RouteSettings, ...]
 
@@ -217,6 +235,7 @@ def _read(source: TomlSource, directory: Path) -> Config:
     telemetry = _telemetry(top.table("telemetry"))
     timers = _timers(top.table("timers"))
     dns = _dns(top.table("dns"))
+    unwanted = _unwanted(top.table("unwanted"))
     trunk_tables = top.tables("trunk")
     trunks = read_trunks(trunk_tables, directory)
     _check_certificate(gateway_table, gateway, trunks)
@@ -226,7 +245,25 @@ def _read(source: TomlSource, directory: Path) -> Config:
     top.done()
     if errors:
         raise SettingsErrors(errors)
-    return Config(source, directory, gateway, console, ledger, telemetry, timers, dns, trunks, routes)
+    return Config(
+        source, directory, gateway, console, ledger, telemetry, timers, dns, unwanted, trunks, routes
+    )
+
+
+def numbers_key(config: Config, environment: Mapping[str, str]) -> bytes:
+    """Return the secret by which the ledger's numbers are hashed; b"" where they are not.
+
+    There are so few numbers that without a secret all can be tried out; raises SettingsErrors when the
+    environment lacks it.
+    """
+    if config.ledger.numbers == "clear":
+        return b""
+    key = environment.get(NUMBERS_KEY, "")
+    if not key:
+        problem = f'the environment has no variable "{NUMBERS_KEY}", or an empty one'
+        remedy = 'set it to a secret that stays the same, or write numbers = "clear"'
+        raise SettingsErrors([config.source.error(("ledger", "numbers"), problem, remedy)])
+    return key.encode()
 
 
 def passwords(config: Config, environment: Mapping[str, str]) -> dict[str, str]:
@@ -304,7 +341,22 @@ def _ledger(table: Table, directory: Path) -> LedgerSettings:
     url = _SQLITE_FILE.sub(lambda match: f"{match[1]}{directory / match[2]}", url)
     keep = table.duration("keep", 30 * 86400.0, "1m", "36500d")
     spool = table.text("spool", "")
-    settings = LedgerSettings(url, keep, directory / spool if spool else _spool_for(url, directory))
+    settings = LedgerSettings(
+        url,
+        keep,
+        directory / spool if spool else _spool_for(url, directory),
+        table.choice("numbers", "clear", ("clear", "hash")),
+    )
+    table.done()
+    return settings
+
+
+def _unwanted(table: Table) -> UnwantedSettings:
+    settings = UnwantedSettings(
+        keep=table.duration("keep", 90 * 86400.0, "1h", "3660d"),
+        half_life=table.duration("half_life", 14 * 86400.0, "1h", "3660d"),
+        lists=table.flag("lists", False),
+    )
     table.done()
     return settings
 

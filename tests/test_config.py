@@ -44,6 +44,8 @@ def test_the_embedded_default_says_what_the_contract_says() -> None:
     assert (default.ledger.url, default.ledger.keep) == ("sqlite:///var/gateway.db", 30 * 86400.0)
     assert (default.timers.t1, default.timers.t2, default.timers.t4) == (0.5, 4.0, 5.0)
     assert (default.dns.servers, default.dns.timeout) == ((), 5.0)
+    assert (default.unwanted.keep, default.unwanted.half_life) == (90 * 86400.0, 14 * 86400.0)
+    assert default.unwanted.lists is False
     assert default.trunk_kinds == {"pbx": "pbx", "carrier": "carrier"}
     pbx, carrier = default.trunks
     assert pbx.source == (Source("127.0.0.0/8", ip_network("127.0.0.0/8")),)
@@ -58,7 +60,7 @@ def test_the_embedded_default_says_what_the_contract_says() -> None:
 
 def test_a_key_left_out_has_the_value_of_the_embedded_default() -> None:
     default, sparse = config.load(None), read(MINIMAL)
-    for section in ("gateway", "console", "ledger", "telemetry", "timers", "dns"):
+    for section in ("gateway", "console", "ledger", "telemetry", "timers", "dns", "unwanted"):
         assert getattr(sparse, section) == getattr(default, section)
 
 
@@ -722,3 +724,13 @@ def test_a_file_that_is_not_there_is_told_by_its_path(tmp_path: Path) -> None:
     with pytest.raises(SettingsErrors) as caught:
         config.load(tmp_path / "gateway.toml")
     assert str(caught.value) == f"{tmp_path}/gateway.toml: there is no such file; check the path"
+
+
+def test_the_secret_for_hidden_numbers_comes_from_the_environment() -> None:
+    hiding = read(MINIMAL + '[ledger]\nnumbers = "hash"\n')
+    assert config.numbers_key(hiding, {"GATEWAY_NUMBERS_KEY": "pepper"}) == b"pepper"
+    assert config.numbers_key(read(MINIMAL), {}) == b""
+    with pytest.raises(
+        SettingsErrors, match=r'ledger\.numbers: the environment has no variable "GATEWAY_NUMB'
+    ):
+        config.numbers_key(hiding, {})

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gateway.routing.locate import Address
 from gateway.routing.route import Hop
 from gateway.routing.trunk import Trunk
+from gateway.rules.unwanted import BEFORE_ANSWER, MIDCALL
 from gateway.sip.dialog import Dialog
 from gateway.sip.message import Request, Response
 from gateway.sip.phrases import phrase_for
@@ -24,6 +25,7 @@ from gateway.sip.uri import Uri
 
 from .events import Answered, Bye, Event, Progress, Rejected, State
 from .extensions import admit, note_sent
+from .feedback import note_reason
 from .inside import pass_inside
 from .leg import CalleeLeg, CallerLeg, Leg
 from .policy import Policy
@@ -258,6 +260,8 @@ class Call:
     def _cancelled(self, request: Request, now: float) -> None:
         """The caller gave up: 487 to it, CANCEL to every target with the caller's Reason."""
         search = self._searching
+        if self.core.feedback is not None:
+            note_reason(self.core.feedback, self, request, BEFORE_ANSWER, now)
         self.caller.reject(487, phrase_for(487), b"", b"", now)
         self.record.emitted_status = 487
         self.record.emitted_phrase = "Request Terminated"
@@ -288,6 +292,8 @@ class Call:
         self._acknowledge_all(now)
         self.record.ended_at = now
         self.record.ended_by = "caller" if bye.leg is self.caller else "callee"
+        if self.core.feedback is not None and bye.leg is not self.caller:
+            note_reason(self.core.feedback, self, bye.request, MIDCALL, now)
         forth = self.policy(bye.leg, other)
         relay = Relay(self.endpoint, bye.transaction, forth, self.policy(other, bye.leg), self._on_bye_answer)
         relay.send(twin, bye.request, forth.lines(bye.request.rows), now)

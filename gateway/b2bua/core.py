@@ -15,26 +15,27 @@ from gateway.routing.health import Health
 from gateway.routing.locate import Locator, NoLocator
 from gateway.routing.route import Hop, Plan, Routes, over_tls
 from gateway.routing.trunk import Trunk, TrunkTable
-from gateway.rules import Facts, RuleSet, emit, emitted_q850, q850_of
+from gateway.rules import Facts, RuleSet, TrunkView, emit, emitted_q850, q850_of
+from gateway.rules.history import History
+from gateway.rules.unwanted import FeedbackSink
 from gateway.sip.endpoint import NAMING_DIALOGS, Endpoint
-from gateway.sip.errors import MalformedError
 from gateway.sip.flow import Flow
 from gateway.sip.message import Request, Response
-from gateway.sip.remember import remembered
 from gateway.sip.transaction import InviteServer, ServerTransaction
-from gateway.sip.uri import Uri, parse_uri
+from gateway.sip.uri import Uri, number_of
 
 from .aiming import Aiming
 from .bindings import Bindings
 from .call import Call
 from .contacts import ContactTable
+from .feedback import note_final
 from .hunting import Verdict
 from .loops import Descent
 from .naming import Names
 from .outside import OutsideRelay, RegisterRelay
 from .ping import Pinger
 from .policy import PolicyTable
-from .record import CallRecord, RecordSink
+from .record import CallRecord, Evidence, RecordSink, TrunkNote
 from .registration import Registrations
 from .search import max_breadth
 from .subscription import OPENING, Subscriptions
@@ -100,11 +101,14 @@ class B2bua:
         self.near_misses: defaultdict[str, int] = defaultdict(int)  # of 603+, by trunk
         self.defects: defaultdict[tuple[str, str], int] = defaultdict(int)  # of 603+, by trunk and kind
         self.refused: defaultdict[str, int] = defaultdict(int)
+        self.history: History | None = None  # where rules ask for earlier calls
+        self.feedback: FeedbackSink | None = None  # who wants to know of unwanted calls
         self._sinks = sinks
         self._serial = 0
         self._mark = mark
         self._max_calls = max_calls
         self._descent = Descent(endpoint)
+        self._trunk_notes: dict[TrunkView, TrunkNote] = {}
         self.contacts: ContactTable = {}
         self.registrations = Registrations(self)
         self.bindings = Bindings(endpoint, self.contacts)
@@ -117,6 +121,7 @@ class B2bua:
             trunk.carry_over(self.setup.trunks.by_name.get(trunk.name))
         self.setup = setup
         self.policies.clear()
+        self._trunk_notes.clear()
         self.endpoint.flows.forget_trunks()
 
     def begin(self, now: float) -> None:
@@ -169,7 +174,7 @@ class B2bua:
             callee_call_id="",
             caller_trunk=trunk.name,
             callee_trunk="",
-            caller=_number(request.sender.uri),
+            caller=number_of(request.sender.uri),
             called=uri.number.decode("utf-8", "replace"),
             invited_at=now,
         )
@@ -184,13 +189,25 @@ class B2bua:
         self, record: CallRecord, response: Response, source: Trunk, target: Trunk, request: Request
     ) -> Facts:
         """Gather what the rules may look at: ``source`` answered, ``target`` will get the answer."""
-        return Facts(response, request, source, target, request.method, record.called, record.caller)
+        facts = Facts(response, request, source, target, request.method, record.called, record.caller)
+        facts.history = self.history
+        return facts
 
     def judge(self, facts: Facts, trunk: Trunk) -> Verdict:
         """Ask guards and rules about a final response that ``trunk`` gave."""
-        decision = self.setup.rules.decide(facts)
+        rules = self.setup.rules
+        decision = rules.decide(facts)
+        if self.feedback is not None and facts.response.status in (603, 607):
+            note_final(self.feedback, facts)
         return Verdict(
-            facts.response, decision, emit(decision, facts), emitted_q850(decision, facts), trunk, facts.local
+            facts.response,
+            decision,
+            emit(decision, facts),
+            emitted_q850(decision, facts),
+            trunk,
+            facts.local,
+            facts,
+            rules.version_hash,
         )
 
     def note(self, record: CallRecord, verdict: Verdict) -> None:
@@ -209,7 +226,9 @@ class B2bua:
         record.mode = decision.mode
         record.shadow_rule = decision.shadow_rule
         record.shadow_status = decision.shadow_status
-        record.label = decision.label
+        record.label = decision.note
+        record.rules_hash = verdict.rules_hash
+        record.evidence = self._evidence(verdict)
         self._count(record.caller_trunk, verdict)
 
     def finished(self, call: Call) -> None:
@@ -219,10 +238,39 @@ class B2bua:
         if not call.record.answered_at:
             self.names.note(call.record)
         self._descent.forget(call)
+        if self.history is not None:
+            self.history.record(call.record)
         for sink in self._sinks:
             sink.record(call.record)
 
     # -- in private -------------------------------------------------------------------------------------
+
+    def _evidence(self, verdict: Verdict) -> Evidence:
+        """Gather what a decision was made by, without looking at any of it."""
+        facts = verdict.facts
+        return Evidence(
+            verdict.response.phrase,
+            verdict.response.rows,
+            verdict.rows,
+            facts.request.rows if facts.request is not None else [],
+            self._note_of(facts.source),
+            self._note_of(facts.target),
+            facts.method,
+            facts.rang,
+            facts.after,
+            facts.ringing,
+            facts.finals,
+            facts.pending,
+            facts.now,
+            facts.attested,
+            verdict.decision.hunt,
+        )
+
+    def _note_of(self, trunk: TrunkView) -> TrunkNote:
+        note = self._trunk_notes.get(trunk)
+        if note is None:
+            note = self._trunk_notes[trunk] = TrunkNote.of(trunk)
+        return note
 
     def _begin_call(
         self,
@@ -333,12 +381,3 @@ class B2bua:
                 decision.status,
             )
             self.rewrites[key] += 1
-
-
-@remembered
-def _number(uri: bytes) -> str:
-    """Return the number or user of a URI, "" when it cannot be read."""
-    try:
-        return parse_uri(uri).number.decode("utf-8", "replace")
-    except MalformedError:
-        return ""

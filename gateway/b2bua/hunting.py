@@ -10,6 +10,7 @@ import msgspec
 from gateway.routing.route import Hop
 from gateway.routing.trunk import Trunk
 from gateway.rules.decision import Decision
+from gateway.rules.facts import Facts
 from gateway.sip.message import Response, Row
 
 from .leg import CalleeLeg
@@ -19,7 +20,8 @@ _FOR_THE_CALLER = (401, 407, 415, 420, 484)  # RFC 3261 16.7 step 6: these ask t
 
 class Verdict(msgspec.Struct, eq=False):
     """One target's rejection and what is to become of it: the decision, the header rows to emit, and the
-    Q.850 cause in them (0 for none). ``call_id`` is the Call-ID of the leg it came on.
+    Q.850 cause in them (0 for none). ``facts`` are what it was decided by, under the rules of version
+    ``rules_hash``; ``call_id`` is the Call-ID of the leg it came on.
     """
 
     response: Response
@@ -28,6 +30,8 @@ class Verdict(msgspec.Struct, eq=False):
     q850: int
     trunk: Trunk
     local: bool
+    facts: Facts
+    rules_hash: str
     call_id: bytes = b""
 
 

@@ -10,6 +10,53 @@ from typing import Protocol
 
 import msgspec
 
+from gateway.rules.facts import TrunkView
+from gateway.sip.message import Row
+
+
+class TrunkNote(msgspec.Struct, array_like=True, eq=False):
+    """What rules could see of a trunk (a `TrunkView`), as it was when the call was decided on."""
+
+    name: str
+    kind: str
+    supports: frozenset[int] = frozenset()
+    rewrite_network_blocked: bool = False
+    q850: dict[int, int] = {}
+    trusted: bool = False
+
+    @classmethod
+    def of(cls, trunk: TrunkView) -> TrunkNote:
+        """Note what rules see of a trunk."""
+        causes = dict(trunk.q850)
+        return cls(
+            trunk.name, trunk.kind, trunk.supports, trunk.rewrite_network_blocked, causes, trunk.trusted
+        )
+
+
+class Evidence(msgspec.Struct, array_like=True, gc=False):
+    """What guards and rules could see of the final response that a call was decided by, beside what stands in
+    the record, and the headers that left: enough to decide again (`gateway replay`).
+
+    It refers to what the call had at hand, so that making it costs a call nothing; whoever keeps it for long
+    packs it first (`ledger/evidence.py`).
+    """
+
+    phrase: bytes
+    rows: list[Row]  # of the response, as it came
+    emitted: list[Row]  # as it left the rules; the same list when nothing was changed
+    request: list[Row]  # of the caller's request
+    source: TrunkNote  # who answered
+    target: TrunkNote  # who got the answer
+    method: bytes
+    rang: bool
+    after: float | None
+    ringing: float | None
+    finals: tuple[int, ...]
+    pending: int
+    now: float | None
+    attested: str | None  # None when nobody has looked
+    hunt: str
+
 
 class Branch(msgspec.Struct):
     """One target of a call, from the INVITE to it until it answered, rejected or was given up."""
@@ -61,6 +108,8 @@ class CallRecord(msgspec.Struct):
     attempts: int = 0  # targets tried
     ended_by: str = ""  # "caller" | "callee" | "gateway"
     end_reason: str = ""  # "rejected", "cancelled", "bye", "no answer", "unreachable", "no ACK" ...
+    rules_hash: str = ""  # version of the rules that decided; "" when none were asked
+    evidence: Evidence | None = None  # when guards and rules decided
     branches: list[Branch] | None = None  # noted where somebody wants to know (`B2bua.notes_branches`)
 
 

@@ -28,6 +28,7 @@ from .output import (
     FAILED,
     ConfigOption,
     JsonOption,
+    LedgerOption,
     cell,
     columns,
     complain,
@@ -35,6 +36,7 @@ from .output import (
     print_json,
     printable,
 )
+from .sources import ledger_url
 
 _SIDE_BY_SIDE = 150  # columns from which pairs fit on one line
 
@@ -70,14 +72,7 @@ def calls(
         ),
     ] = "",
     json: JsonOption = False,
-    ledger: Annotated[
-        str,
-        Parameter(
-            name="--ledger",
-            show_default=False,
-            help="The ledger's database URL, instead of the configuration's.",
-        ),
-    ] = "",
+    ledger: LedgerOption = "",
     config: ConfigOption = None,
 ) -> int:
     """Show recent calls, the one that ended last first; or one call in full.
@@ -90,7 +85,7 @@ def calls(
         complain(f"--since: {error}; {error.remedy}")
         return FAILED
     try:
-        engine = open_for_reading(ledger or _configured_ledger(config))
+        engine = open_for_reading(ledger or ledger_url(settings.load(config)))
         with engine.connect() as connection:
             if call is not None:
                 return _one(connection, call, json)
@@ -100,14 +95,6 @@ def calls(
     except sa.exc.SQLAlchemyError as error:
         complain(f"the ledger cannot be read ({reason(error)}); try again, or run `gateway doctor`")
     return FAILED
-
-
-def _configured_ledger(config: ConfigOption) -> str:
-    found = settings.load(config)
-    if not found.ledger.url:
-        place = f"{found.source.file}:{found.source.line('ledger', 'url')}"
-        raise LedgerError(f'{place}: ledger.url: the ledger is off; write url = "sqlite:///var/gateway.db"')
-    return found.ledger.url
 
 
 def _list(connection: sa.Connection, selection: Selection, limit: int, json: bool) -> int:

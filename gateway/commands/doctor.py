@@ -19,6 +19,7 @@ from pathlib import Path
 import trio
 
 import gateway
+from gateway import speedups
 from gateway.addresses import TransportAddress, parse_ip
 from gateway.config import Config, SettingsErrors, load
 from gateway.ledger.database import LedgerError, probe
@@ -72,7 +73,7 @@ def doctor(*, config: ConfigOption = None, json: JsonOption = False) -> int:
 
 def _findings(path: ConfigOption) -> Iterator[Finding]:
     yield Finding("python", "ok", f"{platform.python_version()} ({platform.python_implementation()})")
-    yield Finding("message core", "ok", "pure Python")
+    yield Finding("message core", "ok", speedups.description())
     yield Finding("processor cores", "ok", str(len(os.sched_getaffinity(0))))
     yield receive_buffer(_BUFFER_LIMIT)
     yield open_files()

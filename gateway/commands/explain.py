@@ -15,17 +15,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
+import sqlalchemy as sa
 from cyclopts import Parameter
 
 from gateway.config import Config, SettingsErrors, load
+from gateway.ledger.database import LedgerError, open_for_reading, reason
+from gateway.ledger.past import read_history
 from gateway.patterns import BadValue, parse_duration
 from gateway.routing.trunk import Trunk
 from gateway.rules.facts import Facts
+from gateway.rules.history import History, Watch
 from gateway.sip.message import MalformedMessageError, Request, Response, parse
 from gateway.toml_source import closest
 
 from .output import CLEAN, FAILED, ConfigOption, JsonOption, RulesOption, complain, print_json, printable
-from .sources import read_rules
+from .sources import ledger_url, read_rules
 
 _START_LINE = re.compile(rb"^\s*SIP/|\sSIP/[0-9.]+\s*$", re.IGNORECASE)
 _REQUEST_FORM = 'a SIP request begins with a line such as "INVITE sip:100@192.0.2.1 SIP/2.0"'
@@ -122,12 +126,26 @@ def explain(
     except (_Refused, SettingsErrors) as error:
         complain(error)
         return FAILED
+    if ruleset.watches and facts.now is not None:
+        facts.history = _history(settings, ruleset.watches, facts.now)
     explanation = ruleset.explain(facts)
     if json:
         print_json(explanation.as_dict())
     else:
         print("\n".join(map(printable, explanation.as_text().split("\n"))))
     return CLEAN
+
+
+def _history(settings: Config, watches: frozenset[Watch], until: float) -> History | None:
+    """Return what the ledger knows of earlier calls; None, and a complaint, when it cannot be read."""
+    try:
+        with open_for_reading(ledger_url(settings)).connect() as connection:
+            return read_history(connection, watches, until)
+    except LedgerError as error:
+        complain(f"rules that count earlier calls are not answered: {error}")
+    except sa.exc.SQLAlchemyError as error:
+        complain(f"rules that count earlier calls are not answered: the ledger fails ({reason(error)})")
+    return None
 
 
 def read_response(place: str) -> Response:

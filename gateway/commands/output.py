@@ -32,6 +32,13 @@ JsonOption = Annotated[
     bool, Parameter(name="--json", show_default=False, negative="", help="Print JSON, for a program.")
 ]
 
+LedgerOption = Annotated[
+    str,
+    Parameter(
+        name="--ledger", show_default=False, help="The ledger's database URL, instead of the configuration's."
+    ),
+]
+
 
 def console() -> Console:
     """Return standard output: as wide as the terminal or COLUMNS says, and else without a limit."""

@@ -1,10 +1,11 @@
-"""Which rules the commands work with, found in the way `gateway run` finds them."""
+"""Which rules and which ledger the commands work with, found in the way `gateway run` finds them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from gateway.config import Config
+from gateway.ledger.database import LedgerError
 from gateway.rules import RuleSet, load_rules
 from gateway.rules.configured import configured_rules
 
@@ -17,3 +18,11 @@ def read_rules(path: Path | None, config: Config) -> RuleSet:
     if path is None:
         return configured_rules(config)
     return load_rules(path, None if config.is_embedded else config.trunk_kinds)
+
+
+def ledger_url(config: Config) -> str:
+    """Return the URL of the configured ledger. Raises LedgerError when there is none."""
+    if not config.ledger.url:
+        place = f"{config.source.file}:{config.source.line('ledger', 'url')}"
+        raise LedgerError(f'{place}: ledger.url: the ledger is off; write url = "sqlite:///var/gateway.db"')
+    return config.ledger.url

@@ -1,8 +1,8 @@
 """The ledger's tables.
 
 `calls` has one column for each field of :class:`~gateway.b2bua.record.CallRecord`, under the same name, and
-`seq`, the order of arrival. The tables are made by the files in `migrations`; here they are described for
-those who read and write them.
+`seq`, the order of arrival; `rule_versions` has a row for each rule file that was applied. The tables are
+made by the files in `migrations`; here they are described for those who read and write them.
 
 An index on values that arrive in no order (numbers, random ids) costs SQLite about 18 microseconds a record
 once it holds half a million, because each row dirties a page of its own; an index on values that rise costs
@@ -20,7 +20,7 @@ from sqlalchemy.dialects import postgresql
 
 from gateway.b2bua.record import CallRecord
 
-REVISION = "0002"
+REVISION = "0003"
 """The version of this schema: the number of the last file in `migrations`."""
 
 metadata = sa.MetaData()
@@ -81,6 +81,8 @@ calls = sa.Table(
     _whole("attempts"),
     _text("ended_by"),
     _text("end_reason"),
+    _text("rules_hash"),
+    sa.Column("evidence", sa.LargeBinary),  # what the decision was made by (`evidence.py`); NULL without one
     sa.Index("calls_id", "id", unique=True),
     sa.Index("calls_numbers", "ended_at", "caller", "called"),
     sa.Index("calls_caller_trunk", "caller_trunk", "ended_at"),
@@ -88,8 +90,22 @@ calls = sa.Table(
     sa.Index("calls_rewritten", "ended_at", sqlite_where=REWRITTEN, postgresql_where=REWRITTEN),
 )
 
-FIELDS: tuple[str, ...] = tuple(str(column.name) for column in calls.columns if column.name != "seq")
-"""The fields of a CallRecord, in the order of the columns."""
+rule_versions = sa.Table(
+    "rule_versions",
+    metadata,
+    sa.Column("seq", _Seq, primary_key=True),
+    _time("applied_at"),
+    _text("hash"),
+    _text("author"),
+    _text("comment"),
+    _text("text"),
+)
+
+COLUMNS: tuple[str, ...] = tuple(str(column.name) for column in calls.columns if column.name != "seq")
+"""What the writer fills: the fields of a CallRecord, in the order of the columns."""
+
+FIELDS: tuple[str, ...] = COLUMNS[:-1]
+"""All of them but the evidence, which is packed."""
 
 
 def to_record(row: sa.Row[tuple[object, ...]]) -> CallRecord:

@@ -27,17 +27,17 @@ from zlib import crc32
 
 import msgspec
 
-from .schema import FIELDS, calls, empty_value
+from .schema import COLUMNS, calls, empty_value
 
 LIMIT = 256 * 1024 * 1024
 """Bytes that a spool may have; about 700,000 records."""
 
 _MAGIC = b"GWS1"
 _HEADER = struct.Struct("<4sIIId")  # magic, length of the rows, records, checksum, oldest ended_at
-_ENDED_AT = FIELDS.index("ended_at")
+_ENDED_AT = COLUMNS.index("ended_at")
 
 Row = Sequence[object]
-"""The values of a record, in the order of FIELDS."""
+"""The values of a record, in the order of COLUMNS."""
 
 
 class _Frame(msgspec.Struct, array_like=True):
@@ -90,7 +90,7 @@ class Spool:
 
         Raises OSError when the disk does not take it, ValueError when a row cannot be written at all.
         """
-        body = _encode((FIELDS, rows))
+        body = _encode((COLUMNS, rows))
         oldest = min(float(str(row[_ENDED_AT])) for row in rows)
         frame = _HEADER.pack(_MAGIC, len(body), len(rows), crc32(body), oldest) + body
         if self._end + len(frame) > self._limit:
@@ -183,8 +183,8 @@ def _lock(file: BinaryIO) -> None:
 
 def _rows(frame: _Frame) -> list[Row]:
     """Return the rows of a frame in the order of today's columns."""
-    if frame.columns == FIELDS:
+    if frame.columns == COLUMNS:
         return list(frame.rows)
     found = (dict(zip(frame.columns, row, strict=True)) for row in frame.rows)
-    missing = {name: empty_value(calls.c[name]) for name in FIELDS}
-    return [[row.get(name, missing[name]) for name in FIELDS] for row in found]
+    missing = {name: empty_value(calls.c[name]) for name in COLUMNS}
+    return [[row.get(name, missing[name]) for name in COLUMNS] for row in found]

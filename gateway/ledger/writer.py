@@ -22,7 +22,6 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
-from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -32,12 +31,13 @@ import trio
 from gateway.b2bua.record import CallRecord
 
 from . import database
-from .schema import FIELDS, calls
+from .evidence import RowMaker
+from .schema import COLUMNS, calls
 from .spool import LIMIT, Row, Spool
 
 _PAUSE = 0.5  # seconds between two looks at the list
 _BATCH = 2000  # records a transaction
-_ROWS = (100, 10, 1)  # rows a statement, largest first; 100 rows are 2,700 of SQLite's 32,766 variables
+_ROWS = (100, 10, 1)  # rows a statement, largest first; 100 rows are 3,000 of SQLite's 32,766 variables
 _EXPIRY_PAUSE = 60.0  # seconds between two looks for records that are too old
 _CLOSE = 5.0  # seconds that close may take
 _CATCH_UP = 10  # batches out of the spool at a time, before new records get their turn
@@ -45,17 +45,15 @@ _CATCH_UP = 10  # batches out of the spool at a time, before new records get the
 # What a driver raises when one value cannot be stored, as opposed to a database that cannot be used.
 _BAD_DATA = (sa.exc.DataError, sa.exc.IntegrityError, ValueError, OverflowError, TypeError)
 
-_values: Callable[[CallRecord], tuple[object, ...]] = attrgetter(*FIELDS)
-
 
 class Ledger:
     """A RecordSink that writes to a database.
 
     `url` is an SQLAlchemy URL; `spool_path` is the file of the spool, if there is to be one, of at most
     `spool_limit` bytes; `keep` is how long a record is kept after its call ended, in seconds; `limit`
-    is how many records may wait; `log` gets one line when the database fails and one when it is back; `clock`
-    tells the time in seconds since the epoch. Raises LedgerError when `url` is no URL; a database that cannot
-    be opened raises nothing.
+    is how many records may wait; `rows` makes the values of each record's row; `log` gets one line when the
+    database fails and one when it is back; `clock` tells the time in seconds since the epoch. Raises
+    LedgerError when `url` is no URL; a database that cannot be opened raises nothing.
     """
 
     written: int  # records in the database
@@ -71,6 +69,7 @@ class Ledger:
         spool_path: Path | None = None,
         spool_limit: int = LIMIT,
         limit: int = 100_000,
+        rows: RowMaker | None = None,
         log: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -86,6 +85,7 @@ class Ledger:
         self._url = database.parse_url(url)
         self._keep = keep
         self._limit = limit
+        self._values = rows or RowMaker()
         self._log = log
         self._clock = clock
         self._queue: list[CallRecord] = []
@@ -237,6 +237,8 @@ class Ledger:
 
     def _settle(self, batch: Sequence[CallRecord], refused: Sequence[str]) -> None:
         """Let go of the first records of the list: they are in other hands, or cannot be stored."""
+        for record in batch:
+            record.evidence = None  # others may keep the record, but not the messages of a call
         del self._queue[: len(batch)]
         self._unsettled[0] -= len(batch)
         self._count_refused(refused)
@@ -266,7 +268,7 @@ class Ledger:
 
     def _store(self, batch: Sequence[CallRecord]) -> list[str]:
         """Write a batch; return why records of it were refused. Raises when the database fails."""
-        return self._insert(self._ready(), [_values(record) for record in batch])
+        return self._insert(self._ready(), [self._values(record) for record in batch])
 
     def _store_spooled(self) -> list[str]:
         """Write the batch that has waited longest in the spool, as `_store` does."""
@@ -281,7 +283,7 @@ class Ledger:
 
     def _append(self, spool: Spool, batch: Sequence[CallRecord]) -> list[str] | None:
         """Put a batch into the spool; return why records of it were refused, None when there is no room."""
-        rows = [_values(record) for record in batch]
+        rows = [self._values(record) for record in batch]
         try:
             return [] if spool.append(rows) else None
         except _BAD_DATA:
@@ -363,7 +365,7 @@ def _statements(dialect: sa.Dialect) -> dict[int, str]:
     """Return the INSERT statements by the number of their rows, in the driver's own parameter style."""
     quote = dialect.identifier_preparer.quote
     mark = "?" if dialect.paramstyle == "qmark" else "%s"
-    row = f"({', '.join([mark] * len(FIELDS))})"
-    head = f"INSERT INTO {quote(calls.name)} ({', '.join(map(quote, FIELDS))}) VALUES "
+    row = f"({', '.join([mark] * len(COLUMNS))})"
+    head = f"INSERT INTO {quote(calls.name)} ({', '.join(map(quote, COLUMNS))}) VALUES "
     tail = " ON CONFLICT DO NOTHING"  # a batch whose commit was not heard of comes again
     return {rows: head + ", ".join([row] * rows) + tail for rows in _ROWS}

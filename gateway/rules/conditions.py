@@ -18,13 +18,14 @@ from typing import Any, NamedTuple
 from gateway.number_lists import NumberPattern
 from gateway.patterns import BadValue, TrunkPattern
 from gateway.rules.facts import TEXT_LIMIT, Facts, shown
+from gateway.rules.history import Watch
 from gateway.rules.schedule import Schedule
 from gateway.sip.message import Request, Response, header_key
 
 _HEADER_LINES = 4  # of one header that a regular expression is shown
 
 # What a test costs, cheapest first: an attribute, a pattern over names, a header, a number list, a search.
-_ATTRIBUTE, _NAMES, _HEADER, _NUMBER, _SEARCH = range(1, 6)
+_ATTRIBUTE, _NAMES, _HEADER, NUMBER, _SEARCH = range(1, 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Condition:
     seen: Callable[[Facts], str]
     choices: frozenset[Any] = frozenset()
     """The values that satisfy it, where they can be listed; with more of them it holds more often."""
+    watches: tuple[Watch, ...] = ()
+    """What must be counted of earlier calls, so that it can be tested."""
 
 
 class Span(NamedTuple):
@@ -322,7 +325,7 @@ def on_number(
     def seen(facts: Facts) -> str:
         return f'"{read(facts)[:TEXT_LIMIT]}"'
 
-    return Condition(key, wanted, _NUMBER, test, seen, frozenset(prefixes))
+    return Condition(key, wanted, NUMBER, test, seen, frozenset(prefixes))
 
 
 def on_text(

@@ -52,6 +52,13 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """The actions of `rule`, for `emit`."""
     reason_rows: tuple[Row, ...] | None = None
     """The Reason rows that leave, where they have been worked out already (`emit.with_reason_rows`)."""
+    saw: str = ""
+    """The counts of earlier calls that the rules went by, such as "number.answered was 0 in 30d"."""
+
+    @property
+    def note(self) -> str:
+        """The label, and what was seen of earlier calls, for the record of this one."""
+        return "; ".join(filter(None, (self.label, self.saw)))
 
 
 def by_guard(ruling: Ruling, facts: Facts) -> Decision:

@@ -24,7 +24,8 @@ from gateway.toml_source import TomlSource
 class Step:
     """What happened at one rule: `outcome` is "matched", "shadow", "failed" or "off".
 
-    `condition`, `wanted` and `seen` belong to the first condition that failed, and are empty otherwise.
+    `condition`, `wanted` and `seen` belong to the first condition that failed, and are empty otherwise;
+    but a rule that matched by counts of earlier calls has these in `seen`.
     """
 
     rule: str
@@ -134,7 +135,7 @@ def _walk(rules: Iterable[Rule], source: TomlSource, facts: Facts) -> Iterable[S
         if failed is not None:
             yield Step(rule.name, line, "failed", failed.key, failed.wanted, failed.seen(facts))
             continue
-        yield Step(rule.name, line, "matched" if rule.mode == "enforce" else "shadow")
+        yield Step(rule.name, line, "matched" if rule.mode == "enforce" else "shadow", seen=rule.saw(facts))
         if rule.mode == "enforce":
             return
 
@@ -144,4 +145,4 @@ def _told(step: Step, file: str) -> str:
     if step.outcome == "failed":
         return f"{where}: no, {step.condition} is {step.seen}, wanted {step.wanted}"
     said = {"matched": "yes", "shadow": "would match, but is in shadow mode", "off": "off"}
-    return f"{where}: {said[step.outcome]}"
+    return f"{where}: {said[step.outcome]}" + (f", {step.seen}" if step.seen else "")

@@ -14,7 +14,9 @@ from functools import lru_cache
 from typing import Protocol
 
 from gateway.rules.causes import status_for
+from gateway.rules.history import History
 from gateway.rules.passport import attestation
+from gateway.rules.unwanted import callers
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import Reason, parse_reasons, parse_retry_after
 from gateway.sip.message import Request, Response
@@ -38,6 +40,10 @@ class TrunkView(Protocol):
     @property
     def kind(self) -> str:
         """Its label: "pbx", "carrier" or "peer"."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether what it asserts of callers is believed (RFC 3325)."""
 
     @property
     def supports(self) -> frozenset[int]:
@@ -140,6 +146,8 @@ class Facts:
     """The time, in seconds since the epoch, for rules that hold at some hours only."""
     attested: str | None = None
     """The `attestation`, where it is known already."""
+    history: History | None = None
+    """What is known of earlier calls, where rules ask for it."""
     _reasons: Reasons | None = field(default=None, init=False, repr=False, compare=False)
     _phrase: str | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -172,6 +180,13 @@ class Facts:
             values = [] if self.request is None else self.request.values(b"Identity")
             self.attested = attestation(values)
         return self.attested
+
+    @property
+    def callers(self) -> tuple[str, ...]:
+        """The canonical identities of the caller, which feedback is kept by (RFC 8197 section 4)."""
+        if self.request is None:
+            return (self.caller,) if self.caller else ()
+        return callers(self.request, self.target.trusted)
 
     @property
     def retry_after(self) -> int | None:

@@ -68,6 +68,8 @@ class Rule:
     """The tests whose outcome follows from the words, but for the status, by which rules are indexed."""
     on_more: tuple[Test, ...] = field(init=False)
     """The tests of all others."""
+    on_history: tuple[Condition, ...] = field(init=False)
+    """The conditions on earlier calls, which decisions tell what they saw of."""
 
     def __post_init__(self) -> None:
         asked = [condition for condition in self.conditions if condition.key != "status"]
@@ -75,3 +77,8 @@ class Rule:
         on_more = tuple(condition.test for condition in asked if condition.key not in _WORDS)
         object.__setattr__(self, "on_words", on_words)
         object.__setattr__(self, "on_more", on_more)
+        object.__setattr__(self, "on_history", tuple(each for each in asked if each.watches))
+
+    def saw(self, facts: Facts) -> str:
+        """Return the counts that the rule's conditions on earlier calls saw, for people; "" without any."""
+        return ", ".join(f"{condition.key} was {condition.seen(facts)}" for condition in self.on_history)

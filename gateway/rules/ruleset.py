@@ -14,6 +14,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from gateway.rules.decision import Decision, by_guard, by_rule
 from gateway.rules.emit import with_reason_rows
 from gateway.rules.explain import Explanation, explain
@@ -65,7 +67,8 @@ class _Case:
         if decision is None:
             decision = with_reason_rows(by_rule(rule, shadow, facts, self._near_miss), facts)
             self._outcomes[who] = decision
-        return decision
+        saw = [each.saw(facts) for each in who if each is not None and each.on_history]
+        return replace(decision, saw=", ".join(saw)) if saw else decision
 
 
 class RuleSet:
@@ -84,6 +87,14 @@ class RuleSet:
             if rule.mode != "off":
                 for status in rule.statuses:
                     by_status[status].append(rule)
+        self.watches = frozenset(
+            watch
+            for rule in self.rules
+            if rule.mode != "off"
+            for condition in rule.on_history
+            for watch in condition.watches
+        )
+        """What must be counted of earlier calls, so that the rules can be asked."""
         self._by_status = {status: tuple(found) for status, found in by_status.items()}
         self._remembered: dict[_Words, _Case] = {}
 

@@ -19,6 +19,8 @@ from gateway.regexes import check_cost, compile_search
 from gateway.rules import conditions as on
 from gateway.rules import schedule, values
 from gateway.rules.conditions import Condition
+from gateway.rules.history import CALLER_COUNTS
+from gateway.rules.history_conditions import check_count, read_history
 from gateway.settings_table import Table
 from gateway.toml_source import closest
 
@@ -168,14 +170,42 @@ class WhenReader:
             table.fail(key, "no numbers are named", remedy)
             return
         inner = table.table(key)
+        counts = [name for name in value if key == "caller" and name in CALLER_COUNTS]
+        for name in counts:
+            yield from self._count(inner, key, name)
+        if len(counts) == len(value):
+            return
         prefixes = _listed(inner, "prefix", values.text)
         expressions = _listed(inner, "regex", _number_regex)
         lists = _listed(inner, "list", self._numbers)
         inner.done()
         patterns = [NumberPattern(prefixes or (), regex, lists) for regex in expressions or (None,)]
-        wanted = " and ".join(f"{name} {_written(word)}" for name, word in value.items())
+        wanted = " and ".join(
+            f"{name} {_written(word)}" for name, word in value.items() if name not in counts
+        )
         alone = prefixes if prefixes and value.keys() == {"prefix"} else ()
         yield on.on_number(key, patterns, wanted, alone)
+
+    def _history(self, table: Table, key: str, value: Any) -> Iterator[Condition]:
+        """Read `number` or `trunk`: counts of earlier calls."""
+        if not isinstance(value, dict) or not value:
+            example = "trunk.share_603" if key == "trunk" else "number.answered"
+            table.fail(key, f"{values.as_written(value)} counts nothing", f'write {example} = "…"')
+            return
+        inner = table.table(key)
+        for name in value:
+            try:
+                check_count(key, name)
+            except BadValue as error:
+                inner.fail(name, str(error), error.remedy)
+            else:
+                yield from self._count(inner, key, name)
+
+    def _count(self, table: Table, subject: str, name: str) -> Iterator[Condition]:
+        try:
+            yield read_history(subject, name, table.value(name))
+        except BadValue as error:
+            table.fail(name, str(error), error.remedy)
 
     def _schedule(self, table: Table) -> Iterator[Condition]:
         """Read `days`, `hours` and `tz`, which are one condition: a night belongs to the day it begins on."""
@@ -272,6 +302,8 @@ _READERS: dict[str, _Reader] = {
     "request_header": WhenReader._headers,
     "called": WhenReader._number,
     "caller": WhenReader._number,
+    "number": WhenReader._history,
+    "trunk": WhenReader._history,
     "rang": WhenReader._rang,
     "after": WhenReader._duration,
     "ringing": WhenReader._duration,

@@ -16,6 +16,8 @@ from __future__ import annotations
 import re
 from typing import Union
 
+from gateway import speedups
+
 from .errors import MalformedError
 from .headers import (
     NameAddr,
@@ -27,6 +29,7 @@ from .headers import (
     parse_via,
     split_list,
 )
+from .names import BY_LOWER, KEYS
 from .remember import remembered
 from .uri import Uri, parse_uri
 
@@ -37,42 +40,6 @@ _TOO_LARGE = {"start line too long": 414, "too many headers": 513, "header line 
 
 Row = tuple[bytes, bytes]
 
-_NAMES = (
-    b"Accept Accept-Contact Accept-Encoding Accept-Language Accept-Resource-Priority Additional-Identity "
-    b"Alert-Info Allow Allow-Events Answer-Mode Authentication-Info Authorization Call-ID Call-Info "
-    b"Cellular-Network-Info Contact Content-Disposition Content-Encoding Content-ID Content-Language "
-    b"Content-Length Content-Type CSeq Date Diversion Encryption Error-Info Event Expires Feature-Caps "
-    b"Flow-Timer From Geolocation Geolocation-Error Geolocation-Routing Hide History-Info Identity "
-    b"Identity-Info In-Reply-To Info-Package Join Max-Breadth Max-Forwards MIME-Version Min-Expires Min-SE "
-    b"Organization Origination-Id P-Access-Network-Info P-Answer-State P-Asserted-Identity "
-    b"P-Asserted-Service P-Associated-URI P-Called-Party-ID P-Charge-Info P-Charging-Function-Addresses "
-    b"P-Charging-Vector P-DCS-Billing-Info P-Early-Media P-Media-Authorization P-Preferred-Identity "
-    b"P-Preferred-Service P-Private-Network-Indication P-Profile-Key P-Refused-URI-List P-Served-User "
-    b"P-User-Database P-Visited-Network-ID Path Permission-Missing Policy-Contact Policy-ID Priority "
-    b"Priority-Share Priority-Verstat Priv-Answer-Mode Privacy Proxy-Authenticate Proxy-Authorization "
-    b"Proxy-Require RAck Reason Reason-Phrase Record-Route Recv-Info Refer-Events-At Refer-Sub Refer-To "
-    b"Referred-By Reject-Contact Relayed-Charge Remote-Party-ID Replaces Reply-To Request-Disposition "
-    b"Require Resource-Priority Resource-Share Response-Key Response-Source Restoration-Info Retry-After "
-    b"Route RSeq Security-Client Security-Server Security-Verify Server Service-Interact-Info "
-    b"Service-Route Session-Expires Session-ID SIP-ETag SIP-If-Match Subject Subscription-State Supported "
-    b"Suppress-If-Match Target-Dialog Timestamp To Trigger-Consent Unsupported User-Agent User-to-User "
-    b"Via Warning WWW-Authenticate X-CID"
-).split()
-_COMPACT = {
-    b"a": b"Accept-Contact", b"b": b"Referred-By", b"c": b"Content-Type", b"d": b"Request-Disposition",
-    b"e": b"Content-Encoding", b"f": b"From", b"i": b"Call-ID", b"j": b"Reject-Contact",
-    b"k": b"Supported", b"l": b"Content-Length", b"m": b"Contact", b"n": b"Identity-Info",
-    b"o": b"Event", b"r": b"Refer-To", b"s": b"Subject", b"t": b"To", b"u": b"Allow-Events",
-    b"v": b"Via", b"x": b"Session-Expires", b"y": b"Identity",
-}  # fmt: skip
-_BY_LOWER = {name.lower(): name for name in _NAMES} | _COMPACT
-# Spellings met at once, without folding case: the RFC's, lower, upper and compact.
-_KEYS = (
-    {name: name for name in _NAMES}
-    | _BY_LOWER
-    | {name.upper(): name for name in _NAMES}
-    | {short.upper(): name for short, name in _COMPACT.items()}
-)
 # Headers that may stand once only; a second one makes the message ambiguous (RFC 4475 3.3.8, 3.3.9).
 _ONCE = frozenset((b"From", b"To", b"Call-ID", b"CSeq", b"Max-Forwards"))
 
@@ -93,7 +60,7 @@ def header_key(name: bytes) -> bytes:
     (b'Call-ID', b'Call-ID', b'x-foo')
     """
     lower = name.strip().lower()
-    return _BY_LOWER.get(lower, lower)
+    return BY_LOWER.get(lower, lower)
 
 
 def unfold(value: bytes) -> bytes:
@@ -335,7 +302,7 @@ class MalformedMessageError(MalformedError):
         self.request = None if request is not None and request.method == b"ACK" else request
 
 
-def parse(data: bytes) -> Message:
+def parse_pure(data: bytes) -> Message:
     """Read one message from one datagram (RFC 3261 7, 18.3).
 
     Bytes behind the Content-Length are ignored; a body shorter than it is malformed. Bare LF line ends are
@@ -359,7 +326,7 @@ def parse(data: bytes) -> Message:
         del lines[MAX_HEADERS:]
     for line in lines:
         name, colon, value = line.partition(b":")
-        key = _KEYS.get(name)
+        key = KEYS.get(name)
         if key is None or not colon or (long and len(line) > MAX_LINE):
             if line[:1] in (b" ", b"\t") and rows:
                 broken = _continue_line(rows, index, more, line) or broken
@@ -493,3 +460,23 @@ def _body(body: bytes, index: dict[bytes, bytes], more: dict[bytes, list[bytes]]
     if length > size:
         raise MalformedError("body shorter than Content-Length")
     return body[:length]
+
+
+def parse_native(data: bytes) -> Message:
+    """Do what :func:`parse_pure` does: an ordinary message is read natively, any other is left to it, so that
+    one piece of code says what is wrong with a message.
+    """
+    assert _reader is not None, "the native core is in use"
+    if data[:4] == b"SIP/":
+        response = _reader.read_response(data)
+        if response is not None:
+            return Response(*response)
+    else:
+        request = _reader.read_request(data)
+        if request is not None:
+            return Request(*request)
+    return parse_pure(data)
+
+
+_reader = speedups.reader(KEYS)
+parse = parse_pure if _reader is None else parse_native

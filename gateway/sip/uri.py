@@ -9,6 +9,7 @@ from functools import lru_cache
 import msgspec
 
 from .errors import MalformedError
+from .remember import remembered
 
 _SIP_URI = re.compile(
     rb"([sS][iI][pP][sS]?):"
@@ -111,3 +112,12 @@ def parse_uri(raw: bytes) -> Uri:
             raise MalformedError("bad tel URI")
         return Uri(raw, scheme, tel[1], params=tel[2])
     return Uri(raw, scheme)
+
+
+@remembered
+def number_of(uri: bytes) -> str:
+    """Return the number or user of a URI, "" when it cannot be read."""
+    try:
+        return parse_uri(uri).number.decode("utf-8", "replace")
+    except MalformedError:
+        return ""

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from gateway.b2bua.policy import OWNED
 from gateway.sip.headers import without_tag
-from gateway.sip.message import _COMPACT, _NAMES, Message, Response, header_key
+from gateway.sip.message import Message, Response, header_key
+from gateway.sip.names import COMPACT, NAMES
 from tests.helpers import End, Net, Peer, establish, text
 from tests.sip.strategies import bodies, phrases, tokens
 
@@ -23,8 +24,8 @@ _READ = {
     b"Event", b"Expires", b"Max-Breadth", b"Min-SE", b"Proxy-Require", b"RAck", b"Require", b"RSeq",
     b"Session-Expires", b"Subscription-State", b"Supported", b"Timestamp", b"Content-Type", b"Replaces",
 }  # fmt: skip
-_OTHERS = sorted(set(_NAMES) - OWNED - _READ)
-_SHORT = sorted(short for short, name in _COMPACT.items() if name in _OTHERS)
+_OTHERS = sorted(set(NAMES) - OWNED - _READ)
+_SHORT = sorted(short for short, name in COMPACT.items() if name in _OTHERS)
 _VALUES = st.one_of(
     st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40).map(str.encode),
     st.sampled_from([b"", b'"', b"<", b"<sip:a@h>;x, <tel:+1>", b'Q.850;cause=16;text="a;b"', b"\t\xff\xfe"]),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway import speedups
 from gateway.commands import doctor as module
 from gateway.commands.doctor import doctor
 from tests.commands.conftest import CONFIG, RULES, Place
@@ -22,7 +23,7 @@ def test_a_machine_that_has_everything_gets_no_problem(place: Place) -> None:
     place.write("rules.toml", RULES)
     found = findings(place, place.write("gateway.toml", CONFIG))
     assert [finding for finding in found.values() if finding["state"] == "problem"] == []
-    assert found["message core"]["found"] == "pure Python"
+    assert found["message core"]["found"] == speedups.description()
     assert found["udp port"]["found"] == "127.0.0.1:0 is free"
     assert found["ledger"]["found"] == "not there yet; it can be made"
     assert found["rules"]["found"] == "2 rules in rules.toml"

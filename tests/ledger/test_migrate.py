@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 import gateway.ledger
 from gateway.ledger import database, migrate
 from gateway.ledger.query import Selection, recent
-from gateway.ledger.schema import FIELDS, REVISION, metadata
+from gateway.ledger.schema import COLUMNS, REVISION, metadata
 from gateway.ledger.writer import Ledger
 from tests.ledger.records import rewritten
 
@@ -102,7 +102,7 @@ def test_what_the_migrations_make_is_what_the_schema_says(tmp_path: Path) -> Non
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         columns = [column["name"] for column in sa.inspect(connection).get_columns("calls")]
-        assert columns == ["seq", *FIELDS]
+        assert columns == ["seq", *COLUMNS]
     engine.dispose()
 
 

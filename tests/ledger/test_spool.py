@@ -15,14 +15,15 @@ import pytest
 import trio
 
 from gateway.ledger import database, spool, writer
-from gateway.ledger.schema import FIELDS
+from gateway.ledger.evidence import RowMaker
+from gateway.ledger.schema import COLUMNS
 from gateway.ledger.spool import Spool
 from gateway.ledger.writer import Ledger
 from tests.ledger.records import NOON, rewritten
 
 
 def rows(*numbers: int) -> list[writer.Row]:
-    return [writer._values(rewritten(number)) for number in numbers]
+    return [RowMaker()(rewritten(number)) for number in numbers]
 
 
 @pytest.fixture
@@ -151,13 +152,13 @@ def test_records_of_an_earlier_gateway_get_todays_columns(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A gateway may be replaced by a newer one, with more columns, while its records wait."""
-    place = FIELDS.index("label")
-    earlier = tuple(name for name in FIELDS if name != "label")
-    monkeypatch.setattr(spool, "FIELDS", earlier)
+    place = COLUMNS.index("label")
+    earlier = tuple(name for name in COLUMNS if name != "label")
+    monkeypatch.setattr(spool, "COLUMNS", earlier)
     waiting = Spool(path)
     row = rows(1)[0]
     waiting.append([[*row[:place], *row[place + 1 :]]])
-    monkeypatch.setattr(spool, "FIELDS", FIELDS)
+    monkeypatch.setattr(spool, "COLUMNS", COLUMNS)
     assert waiting.first() == [list(row)]
     waiting.close()
 

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 from gateway.b2bua.record import CallRecord
 from gateway.ledger import database, writer
 from gateway.ledger.query import Selection, count, recent
-from gateway.ledger.schema import FIELDS, REVISION, calls
+from gateway.ledger.schema import COLUMNS, REVISION, calls
 from gateway.ledger.writer import Ledger
 from tests.ledger.records import NOON, answered, rewritten
 
@@ -54,7 +54,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def test_the_table_has_a_column_for_each_field_of_a_record() -> None:
-    assert tuple(name for name in CallRecord.__struct_fields__ if name != "branches") == FIELDS
+    assert tuple(name for name in CallRecord.__struct_fields__ if name != "branches") == COLUMNS
 
 
 def test_records_come_back_as_they_were_and_the_directory_is_made(bench: Bench) -> None:
@@ -261,7 +261,7 @@ def test_the_tables_and_statements_are_postgresql_too() -> None:
     assert 'id TEXT COLLATE "C" NOT NULL' in made
     assert "ended_at DOUBLE PRECISION NOT NULL" in made
     insert = writer._statements(dialect)[10]
-    assert insert.count("%s") == 10 * len(FIELDS)
+    assert insert.count("%s") == 10 * len(COLUMNS)
 
 
 def test_a_password_is_never_shown() -> None:

@@ -24,6 +24,7 @@ class FakeTrunk:
     supports: frozenset[int] = frozenset()
     rewrite_network_blocked: bool = False
     q850: Mapping[int, int] = field(default_factory=dict)
+    trusted: bool = False
 
 
 PBX = FakeTrunk("pbx", "pbx")

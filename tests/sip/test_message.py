@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.sip import message as message_module
 from gateway.sip.errors import MalformedError
 from gateway.sip.message import (
     MAX_DATAGRAM,
@@ -17,6 +16,7 @@ from gateway.sip.message import (
     parse,
     unfold,
 )
+from gateway.sip.names import COMPACT, NAMES
 
 HEAD = (
     b"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: <sip:a@example.com>;tag=1\r\n"
@@ -175,10 +175,10 @@ def test_an_unknown_header_is_indexed_in_lower_case_and_kept_as_it_came() -> Non
 
 def test_the_name_tables_agree() -> None:
     """Each known name has one key in every spelling, and no compact form hides another header."""
-    for name in message_module._NAMES:
+    for name in NAMES:
         for written in (name, name.lower(), name.upper(), name.swapcase()):
             assert header_key(written) == name
-    assert set(message_module._COMPACT.values()) <= set(message_module._NAMES)
+    assert set(COMPACT.values()) <= set(NAMES)
 
 
 def test_header_key_names_what_parse_indexes() -> None:

@@ -1,0 +1,1 @@
+"""Reading captures: packets of pcap and pcapng files, and the SIP exchanges in them."""

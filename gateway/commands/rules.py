@@ -1,0 +1,224 @@
+"""`gateway rules`: the versions of the rules that were applied, what differs between them, and the way back.
+
+A version is named by its hash, or by how it begins, as `gateway calls` shows it. Rolling back writes the old
+text over the rules file, in one step; the running gateway sees the change and applies it, as any other.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import sqlalchemy as sa
+from cyclopts import App, Parameter
+
+from gateway import config as settings
+from gateway.config import Config
+from gateway.ledger import versions
+from gateway.ledger.database import LedgerError, open_for_reading, reason
+from gateway.ledger.versions import RuleVersion
+from gateway.rules import compile_rules
+from gateway.toml_source import SettingsError, TomlSource
+
+from .output import (
+    CLEAN,
+    FAILED,
+    ConfigOption,
+    JsonOption,
+    LedgerOption,
+    cell,
+    columns,
+    complain,
+    console,
+    print_json,
+    printable,
+)
+from .sources import ledger_url, read_rules
+
+rules = App(name="rules", help="The versions of the rules: what was applied, by whom, and the way back.")
+
+SAME, DIFFERENT = 0, 1
+"""Exit codes of `diff`."""
+
+VersionArgument = Annotated[str, Parameter(help="The hash of a version, or how it begins.")]
+
+
+class _Refused(Exception):  # noqa: N818 (it carries a sentence, not an error of ours)
+    """A version cannot be had; `str()` is the sentence for the person who asked."""
+
+
+@rules.command
+def history(
+    *,
+    limit: Annotated[int, Parameter(name="--limit", help="How many versions at most.")] = 20,
+    json: JsonOption = False,
+    ledger: LedgerOption = "",
+    config: ConfigOption = None,
+) -> int:
+    """List the versions that were applied, the last one first."""
+
+    def work(connection: sa.Connection, _loaded: Config) -> int:
+        found = versions.history(connection, max(limit, 0))
+        if json:
+            print_json(found)
+        elif not found:
+            print("No rules have been applied yet.")
+        else:
+            table = columns("applied", "hash", "by", "comment")
+            for each in found:
+                at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.applied_at))
+                table.add_row(cell(at), cell(each.hash), cell(each.author or "-"), cell(each.comment or "-"))
+            console().print(table)
+        return CLEAN
+
+    return _with_ledger(ledger, config, work)
+
+
+@rules.command
+def show(version: VersionArgument, /, *, ledger: LedgerOption = "", config: ConfigOption = None) -> int:
+    """Print the text of a version."""
+
+    def work(connection: sa.Connection, _loaded: Config) -> int:
+        text = _version(connection, version).text
+        print("\n".join(map(printable, text.expandtabs().rstrip("\n").split("\n"))))
+        return CLEAN
+
+    return _with_ledger(ledger, config, work)
+
+
+@rules.command
+def diff(
+    old: Annotated[
+        str, Parameter(help="The hash of a version; without it, the one that was applied last.")
+    ] = "",
+    new: Annotated[str, Parameter(help="The hash of another; without it, the rules file as it is.")] = "",
+    /,
+    *,
+    ledger: LedgerOption = "",
+    config: ConfigOption = None,
+) -> int:
+    """Show what differs between two versions. Exits with 1 when something does."""
+
+    def work(connection: sa.Connection, loaded: Config) -> int:
+        first = _version(connection, old) if old else _newest(connection)
+        path = loaded.gateway.rules
+        if new:
+            second = _version(connection, new)
+            name, text = second.hash, second.text
+        else:
+            name, text = str(path), _text_of(path)
+        lines = difflib.unified_diff(
+            first.text.splitlines(), text.splitlines(), first.hash, name, lineterm=""
+        )
+        found = [printable(line.expandtabs()) for line in lines]
+        print("\n".join(found) if found else "nothing differs")
+        return DIFFERENT if found else SAME
+
+    return _with_ledger(ledger, config, work)
+
+
+@rules.command
+def rollback(
+    version: Annotated[
+        str, Parameter(help="The hash of a version; without it, the one before the rules file as it is.")
+    ] = "",
+    /,
+    *,
+    ledger: LedgerOption = "",
+    config: ConfigOption = None,
+) -> int:
+    """Write an earlier version over the rules file. A running gateway applies it at once."""
+
+    def work(connection: sa.Connection, loaded: Config) -> int:
+        path = loaded.gateway.rules
+        now = _hash_of(loaded)
+        found = _version(connection, version) if version else _before(connection, now)
+        compile_rules(TomlSource.parse(found.text, str(path)), loaded.trunk_kinds)  # or it would be refused
+        _replace(path, found.text)
+        print(f"{path} is version {found.hash} again" + (f", it was {now}" if now else ""))
+        return CLEAN
+
+    return _with_ledger(ledger, config, work)
+
+
+def _with_ledger(ledger: str, config: Path | None, work: Callable[[sa.Connection, Config], int]) -> int:
+    """Do some work with the ledger open; say what stands in the way in one sentence."""
+    try:
+        loaded = settings.load(config)
+        engine = open_for_reading(ledger or ledger_url(loaded))
+        try:
+            with engine.connect() as connection:
+                return work(connection, loaded)
+        finally:
+            engine.dispose()
+    except (LedgerError, settings.SettingsErrors, SettingsError, _Refused) as error:
+        complain(error)
+    except sa.exc.SQLAlchemyError as error:
+        complain(f"the ledger cannot be read ({reason(error)}); try again, or run `gateway doctor`")
+    return FAILED
+
+
+def _version(connection: sa.Connection, start: str) -> RuleVersion:
+    found = versions.by_hash(connection, start)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise _Refused(f"{printable(start)!r} means more than one version; give more of the hash")
+    raise _Refused(f"no version has a hash like {printable(start)!r}; `gateway rules history` lists them")
+
+
+def _newest(connection: sa.Connection) -> RuleVersion:
+    found = versions.history(connection, 1)
+    if not found:
+        raise _Refused("no rules have been applied yet; `gateway run` keeps each version that it applies")
+    return found[0]
+
+
+def _before(connection: sa.Connection, now: str) -> RuleVersion:
+    """Return the version that was in force before the one whose hash is `now`."""
+    found = versions.history(connection, 1000)
+    start = next((at + 1 for at, each in enumerate(found) if each.hash == now), 0)
+    for each in found[start:]:
+        if each.hash != now:
+            return each
+    raise _Refused("there is no version to go back to; `gateway rules history` lists them")
+
+
+def _hash_of(config: Config) -> str:
+    """Return the hash of the rules file as it is, "" when it is not valid or not there."""
+    try:
+        return read_rules(config.gateway.rules, config).version_hash
+    except settings.SettingsErrors:
+        return ""
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _Refused(f"{path}: cannot be read ({reason(error)}); name two versions") from None
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put a text in the place of a file, in one step, with the mode that the file had."""
+    place = path.resolve()
+    try:
+        mode = place.stat().st_mode & 0o777 if place.exists() else 0o644
+        handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
+        try:
+            with open(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, mode)
+            os.replace(name, place)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        raise _Refused(f"{path}: cannot be written ({reason(error)}); make it writable") from None

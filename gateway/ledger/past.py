@@ -1,0 +1,205 @@
+"""What the ledger knows of the past, for rules that count earlier calls; and the keeping of unwanted calls.
+
+`Historian` owns the `History` of the loaded rules. It counts from the moment on when the rules are loaded,
+and at leisure, in a thread, reads what was before out of the ledger. Until that is done rules that need the
+whole window do not match. Feedback about unwanted calls is counted at once and written every few seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+import sqlalchemy as sa
+import trio
+
+from gateway.rules.history import FinishedCall, History, Watch
+from gateway.rules.unwanted import CALLER, Entry, Feedback, entries
+
+from . import database, unwanted
+from .schema import calls
+
+MOST_CALLS = 1_000_000
+"""Records that are read at the start, the newest."""
+_SETTLES = 2.0  # seconds until what has ended before is in the database
+_PAUSE = 5.0  # seconds between two looks
+_EXPIRY_PAUSE = 3600.0
+_MOST_WAITING = 10_000  # entries
+_CLOSE = 2.0
+_ROWS = 500  # read at a time; then the loop gets its turn
+
+_FIELDS = (
+    "caller", "called", "callee_trunk", "ringing_at", "answered_at", "ended_at", "original_status", "origin",
+    "attempts",
+)  # fmt: skip
+
+
+def read_history(
+    connection: sa.Connection, watches: Iterable[Watch], until: float, pause: float = 0.0
+) -> History:
+    """Return what the ledger knows of the time before `until`, pausing so many seconds now and then."""
+    wanted = tuple(watches)
+    begin = until - max(watch.window for watch in wanted) * 1.1
+    ended = calls.c.ended_at
+    first = connection.execute(sa.select(sa.func.min(ended))).scalar()
+    newest = sa.select(ended).where(ended < until).order_by(ended.desc()).offset(MOST_CALLS).limit(1)
+    begin = max(begin, connection.execute(newest).scalar() or 0.0)
+    history = History(wanted, until if first is None else max(first, begin))
+    if any(watch.what == "calls" or watch.subject != "caller" for watch in wanted):
+        rows = (
+            sa.select(*(calls.c[name] for name in _FIELDS))
+            .where(ended >= begin, ended < until)
+            .order_by(ended)
+        )
+        with connection.execution_options(yield_per=_ROWS).execute(rows) as result:
+            for part in result.partitions():
+                for row in part:
+                    call: FinishedCall = row  # its columns are these fields
+                    history.record(call)
+                time.sleep(pause)
+    if unwanted.is_there(connection):
+        for entry in unwanted.read(connection, begin):
+            if entry.role == CALLER and entry.at < until:
+                history.unwanted((entry.identity,), entry.callee, entry.attested, entry.at)
+    return history
+
+
+class Historian:
+    """Keeps the history that rules ask for, and what callees say of callers.
+
+    `url` is the ledger's; "" keeps both in memory only. `keep` is how long feedback is kept, in seconds;
+    `lists` tells whether it is kept for each callee. `log` gets one line when the database fails and when it
+    is back.
+    """
+
+    dropped: int  # entries that came when too many waited
+
+    def __init__(
+        self,
+        url: str,
+        keep: float,
+        lists: bool,
+        *,
+        clock: Callable[[], float],
+        log: Callable[[str], None],
+    ) -> None:
+        self.history: History | None = None
+        self.dropped = 0
+        self._url = url
+        self._keep = keep
+        self._lists = lists
+        self._clock = clock
+        self._log = log
+        self._waiting: list[Entry] = []
+        self._unread: frozenset[Watch] = frozenset()  # what the ledger has still to be asked about
+        self._begun = 0.0  # when these began to be counted
+        self._engine: sa.Engine | None = None
+        self._stamp: unwanted.Stamp | None = None
+        self._expires_at = 0.0
+        self._is_failing = False
+
+    def configure(self, watches: frozenset[Watch]) -> History | None:
+        """Count what these rules ask for from now on; None when they ask for nothing."""
+        older, now = self.history, self._clock()
+        known = {} if older is None else dict(older.series)
+        for watch in self._unread:
+            known.pop(watch, None)
+        self.history = History(watches, now, known) if watches else None
+        self._unread = frozenset() if self.history is None else frozenset(self.history.series.keys() - known)
+        self._begun = now
+        return self.history
+
+    def feedback(self, feedback: Feedback) -> None:
+        """Take one callee's word: count it now, and keep it for later."""
+        callee = feedback.callee if self._lists else ""
+        if self.history is not None:
+            self.history.unwanted(feedback.callers, callee, feedback.attested, feedback.at)
+        if not self._url:
+            return
+        for entry in entries(feedback, callee):
+            if len(self._waiting) < _MOST_WAITING:
+                self._waiting.append(entry)
+            else:
+                self.dropped += 1
+
+    async def run(self) -> None:
+        """Read and write until cancelled."""
+        while self._url:
+            await trio.sleep(_SETTLES if self._unread else _PAUSE)
+            await self.work()
+        await trio.sleep_forever()
+
+    async def work(self) -> None:
+        """Write what waits, and read what has to be read. A database that fails is asked again later."""
+        try:
+            await self._write()
+            await self._read()
+        except Exception as error:  # whatever a driver raises costs counts, never calls
+            self._disconnect()
+            if not self._is_failing:
+                self._is_failing = True
+                self._log(f"history: the ledger fails ({database.reason(error)}); rules go by what was seen")
+            return
+        if self._is_failing:
+            self._is_failing = False
+            self._log("history: the ledger is there again")
+
+    async def close(self) -> None:
+        """Write what waits, in at most 2 seconds. Call it once `run` has ended."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE):
+            if self._url:
+                await self.work()
+        self._disconnect()
+
+    async def _write(self) -> None:
+        batch = tuple(self._waiting)
+        changed = await trio.to_thread.run_sync(self._store, batch, abandon_on_cancel=not batch)
+        del self._waiting[: len(batch)]
+        if changed and self.history is not None:
+            self._begun = self._clock()
+            self._unread |= self.history.on_feedback
+            self.history.begin_anew(self._unread, self._begun)
+
+    async def _read(self) -> None:
+        unread, history, begun = self._unread, self.history, self._begun
+        if not unread or history is None or self._clock() < begun + _SETTLES:
+            return
+        past = await trio.to_thread.run_sync(self._read_past, unread, begun, abandon_on_cancel=True)
+        if self.history is history and self._unread == unread and self._begun == begun:
+            history.adopt(past)
+            self._unread = frozenset()
+
+    # -- in the worker thread ----------------------------------------------------------------------
+
+    def _connected(self) -> sa.Engine:
+        if self._engine is None:
+            self._engine = database.connect(database.parse_url(self._url), writing=True)
+        return self._engine
+
+    def _store(self, batch: tuple[Entry, ...]) -> bool:
+        """Keep a batch; tell whether somebody else has changed the table since the last time."""
+        now = self._clock()
+        with self._connected().begin() as connection:
+            if not unwanted.is_there(connection):
+                if not batch:
+                    return False
+                unwanted.make(connection)
+            before = unwanted.stamp(connection)
+            changed = self._stamp is not None and before != self._stamp
+            if batch:
+                unwanted.add(connection, batch)
+            if now >= self._expires_at:
+                unwanted.expire(connection, now - self._keep)
+                self._expires_at = now + _EXPIRY_PAUSE
+            after = unwanted.stamp(connection)
+        self._stamp = after
+        return changed
+
+    def _read_past(self, watches: frozenset[Watch], until: float) -> History:
+        with self._connected().connect() as connection:
+            return read_history(connection, watches, until, pause=0.001)
+
+    def _disconnect(self) -> None:
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None

@@ -1,0 +1,22 @@
+//! The native core of the gateway: what grows with bytes, not with decisions.
+//!
+//! `Reader` reads ordinary messages; whatever is out of the ordinary is left to the Python code, which is the one
+//! that decides what is wrong with a message. `Batches` moves datagrams in and out of a socket many at a time.
+//! Nothing here calls back into Python code, keeps the state of a dialog or reads a clock.
+
+#![deny(unsafe_code)]
+
+use pyo3::prelude::*;
+
+#[cfg(target_os = "linux")]
+mod batches;
+pub mod plain;
+mod reader;
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<reader::Reader>()?;
+    #[cfg(target_os = "linux")]
+    module.add_class::<batches::Batches>()?;
+    Ok(())
+}
