@@ -112,6 +112,7 @@ class Gateway:
         mark = os.urandom(3).hex()
         self.b2bua = B2bua(self.endpoint, setup, sinks, locator=self.resolver, mark=mark)
         self.b2bua.notes_branches = self.telemetry.exporter is not None
+        self.b2bua.keeps_evidence = self.ledger is not None
         kept = config.unwanted
         self.historian = Historian(ledger.url, kept.keep, kept.lists, clock=clock, log=log.warning)
         self.b2bua.feedback = self.historian

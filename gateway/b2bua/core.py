@@ -101,6 +101,7 @@ class B2bua:
         self.near_misses: defaultdict[str, int] = defaultdict(int)  # of 603+, by trunk
         self.defects: defaultdict[tuple[str, str], int] = defaultdict(int)  # of 603+, by trunk and kind
         self.refused: defaultdict[str, int] = defaultdict(int)
+        self.keeps_evidence = True  # whether a sink takes what decisions were made by
         self.history: History | None = None  # where rules ask for earlier calls
         self.feedback: FeedbackSink | None = None  # who wants to know of unwanted calls
         self._sinks = sinks
@@ -228,7 +229,8 @@ class B2bua:
         record.shadow_status = decision.shadow_status
         record.label = decision.note
         record.rules_hash = verdict.rules_hash
-        record.evidence = self._evidence(verdict)
+        if self.keeps_evidence:
+            record.evidence = self._evidence(verdict)
         self._count(record.caller_trunk, verdict)
 
     def finished(self, call: Call) -> None:
