@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,15 +34,22 @@ def description() -> str:
     return f"pure Python ({WHY_PURE})" if WHY_PURE else "native"
 
 
-def reader(keys: dict[bytes, bytes]) -> Reader | None:
-    """Return the native reader of messages, given the key of each known spelling of a header's name; None
-    when the native core is not in use.
-    """
+def reader_type() -> type[Reader] | None:
+    """Return the native reader of messages; None when the native core is not in use."""
     if WHY_PURE:
         return None
     from ._native import Reader
 
-    return Reader(keys)
+    return Reader
+
+
+def lines_except() -> Callable[[list[tuple[bytes, bytes]], frozenset[bytes]], list[bytes]] | None:
+    """Return the native form of `gateway.sip.message.lines_except`, or None as above."""
+    if WHY_PURE:
+        return None
+    from ._native import lines_except
+
+    return lines_except
 
 
 def batches(fd: int, size: int) -> Batches | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gateway.routing.trunk import Trunk
 from gateway.sip.endpoint import Endpoint
-from gateway.sip.message import Message, Request, Row, header_key
+from gateway.sip.message import Message, Request, Row, header_key, lines_except
 from gateway.sip.uri import Uri
 
 from .bodies import hidden_body
@@ -103,7 +103,7 @@ class Policy:
         return self._passed(rows, self._dropped_cancel, self._added_cancel)
 
     def _passed(self, rows: list[Row], dropped: frozenset[bytes], added: bytes) -> bytes:
-        kept = [line for key, line in rows if key not in dropped]
+        kept = lines_except(rows, dropped)
         kept.append(added)
         return b"\r\n".join(kept)
 

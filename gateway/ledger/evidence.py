@@ -10,7 +10,7 @@ others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from operator import attrgetter
@@ -22,7 +22,7 @@ from gateway.b2bua.record import CallRecord, Evidence, TrunkNote
 from gateway.rules.facts import Facts
 from gateway.rules.passport import UNATTESTED, attestation
 from gateway.rules.replay import Outcome
-from gateway.sip.message import Request, Response, Row, header_key, unfold
+from gateway.sip.message import Request, Response, Row, header_key, lines_except, unfold
 
 from .schema import FIELDS
 
@@ -74,10 +74,10 @@ _decode = msgspec.msgpack.Decoder(Packed).decode
 def pack(evidence: Evidence, hide_numbers: bool) -> bytes:
     """Return the blob of what a call was decided by; with `hide_numbers`, without headers that hold some."""
     left_out = _LEFT_OUT_HIDDEN if hide_numbers else _LEFT_OUT
-    kept = _kept(evidence.rows, left_out)
+    kept = lines_except(evidence.rows, left_out)
     unchanged = evidence.emitted is evidence.rows
     request = evidence.request
-    asked = [] if request is None else _kept(request.rows, left_out)
+    asked = [] if request is None else lines_except(request.rows, left_out)
     attested = evidence.attested or UNATTESTED
     if request is not None and b"Identity" in request.index:
         asked.append(b"Identity: left out")  # rules may ask whether there was one
@@ -88,7 +88,7 @@ def pack(evidence: Evidence, hide_numbers: bool) -> bytes:
             hide_numbers,
             evidence.phrase,
             kept,
-            checksum(kept if unchanged else _kept(evidence.emitted, left_out)),
+            checksum(kept if unchanged else lines_except(evidence.emitted, left_out)),
             asked,
             _encoded(evidence.source),
             _encoded(evidence.target),
@@ -150,10 +150,6 @@ def hidden(number: str, key: bytes) -> str:
     return f"#{blake2b(number.encode(), digest_size=8, key=key).hexdigest()}" if number else ""
 
 
-def _kept(rows: Iterable[Row], left_out: frozenset[bytes]) -> list[bytes]:
-    return [line for key, line in rows if key not in left_out]
-
-
 def checksum(lines: Sequence[bytes]) -> int:
     """Return a number that stands for header lines."""
     return crc32(b"\n".join(lines))
@@ -210,9 +206,9 @@ class Unpacker:
         return self._trunks.setdefault(key, trunk)
 
 
-def emitted_checksum(rows: Iterable[Row], numbers_hidden: bool) -> int:
+def emitted_checksum(rows: list[Row], numbers_hidden: bool) -> int:
     """Return the checksum of the header lines that a decision sends, as `pack` takes it."""
-    return checksum(_kept(rows, _LEFT_OUT_HIDDEN if numbers_hidden else _LEFT_OUT))
+    return checksum(lines_except(rows, _LEFT_OUT_HIDDEN if numbers_hidden else _LEFT_OUT))
 
 
 @lru_cache(maxsize=4096)

@@ -9,7 +9,7 @@ goes on hunting where the call ended, or stops, nobody can know what would have 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
@@ -99,7 +99,7 @@ _UNCHANGED = ("rule", "shadow")
 class Replay:
     """Decides again under `rules`, and keeps count. `checksum` makes `Outcome.headers` of header rows."""
 
-    def __init__(self, rules: RuleSet, checksum: Callable[[Iterable[Row], bool], int]) -> None:
+    def __init__(self, rules: RuleSet, checksum: Callable[[list[Row], bool], int]) -> None:
         self.rules = rules
         self.judged = 0
         self.blind = 0

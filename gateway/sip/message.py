@@ -162,7 +162,7 @@ class _Message:
 class Request(_Message):
     """A request. ``method`` keeps its case: methods are case-sensitive (RFC 3261 7.1)."""
 
-    __slots__ = ("_hops", "method", "uri")
+    __slots__ = ("_hops", "_sound", "method", "uri")
 
     def __init__(
         self,
@@ -172,16 +172,29 @@ class Request(_Message):
         index: dict[bytes, bytes],
         more: dict[bytes, list[bytes]] | None = None,
         body: bytes = b"",
+        via: Via | None = None,
+        cseq: tuple[int, bytes] | None = None,
+        sender: NameAddr | None = None,
+        receiver: NameAddr | None = None,
+        hops: int = -1,
+        sound: Uri | None = None,
     ) -> None:
+        """What has been read already may be given: the values of headers, and the URI, parsed, of a request
+        that :meth:`check` would find nothing wrong with.
+        """
         self.method = method
         self.uri = uri
-        self._hops = -1
+        self._hops = hops
+        self._sound = sound
         self.rows = rows
         self.index = index
         self._more = more
         self.body = body
         self.call_id = index.get(b"Call-ID", b"")
-        self._via = self._cseq = self._sender = self._receiver = None
+        self._via = via
+        self._cseq = cseq
+        self._sender = sender
+        self._receiver = receiver
 
     @property
     def max_forwards(self) -> int:
@@ -211,6 +224,8 @@ class Request(_Message):
 
         Raises MalformedError with the status owed (RFC 3261 8.1.1, 8.2; RFC 4475).
         """
+        if self._sound is not None:
+            return self._sound
         if self._more is not None:
             for key in self._more:
                 if key in _ONCE:
@@ -235,7 +250,7 @@ class Request(_Message):
 class Response(_Message):
     """A response. ``phrase`` is as it came, possibly empty or not ASCII."""
 
-    __slots__ = ("phrase", "status")
+    __slots__ = ("_branch", "phrase", "status")
 
     def __init__(
         self,
@@ -245,7 +260,11 @@ class Response(_Message):
         index: dict[bytes, bytes],
         more: dict[bytes, list[bytes]] | None = None,
         body: bytes = b"",
+        branch: bytes | None = None,
+        cseq: tuple[int, bytes] | None = None,
+        receiver: NameAddr | None = None,
     ) -> None:
+        """What has been read already of Via, CSeq and To may be given."""
         self.status = status
         self.phrase = phrase
         self.rows = rows
@@ -253,7 +272,10 @@ class Response(_Message):
         self._more = more
         self.body = body
         self.call_id = index.get(b"Call-ID", b"")
-        self._via = self._cseq = self._sender = self._receiver = None
+        self._via = self._sender = None
+        self._branch = branch
+        self._cseq = cseq
+        self._receiver = receiver
 
     @property
     def branch(self) -> bytes:
@@ -261,8 +283,10 @@ class Response(_Message):
 
         Raises MalformedError.
         """
-        match = _BRANCH.match(self.index.get(b"Via", b""))
-        return self.via.branch if match is None else match[1]
+        if self._branch is None:
+            match = _BRANCH.match(self.index.get(b"Via", b""))
+            self._branch = self.via.branch if match is None else match[1]
+        return self._branch
 
     @property
     def has_two_vias(self) -> bool:
@@ -478,5 +502,12 @@ def parse_native(data: bytes) -> Message:
     return parse_pure(data)
 
 
-_reader = speedups.reader(KEYS)
+def lines_except_pure(rows: list[Row], left_out: frozenset[bytes]) -> list[bytes]:
+    """Return the header lines whose key is not left out, in order."""
+    return [line for key, line in rows if key not in left_out]
+
+
+lines_except = speedups.lines_except() or lines_except_pure
+_READER = speedups.reader_type()
+_reader = None if _READER is None else _READER(KEYS, Via, NameAddr, Uri)
 parse = parse_pure if _reader is None else parse_native

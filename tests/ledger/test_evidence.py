@@ -166,9 +166,9 @@ def decided(ruleset: RuleSet, known: Facts) -> CallRecord:
         rule=decision.rule, guard=decision.guard, mode=decision.mode, shadow_rule=decision.shadow_rule,
         shadow_status=decision.shadow_status,
         evidence=Evidence(
-            response.phrase, response.rows, emit(decision, known),
-            known.request, TrunkNote.of(known.source), TrunkNote.of(known.target), known.method, known.rang, known.after, known.ringing, known.finals,
-            known.pending, known.now, known.attested, decision.hunt,
+            response.phrase, response.rows, emit(decision, known), known.request,
+            TrunkNote.of(known.source), TrunkNote.of(known.target), known.method, known.rang, known.after,
+            known.ringing, known.finals, known.pending, known.now, known.attested, decision.hunt,
         ),
     )  # fmt: skip
 

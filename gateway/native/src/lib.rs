@@ -12,10 +12,13 @@ use pyo3::prelude::*;
 mod batches;
 pub mod plain;
 mod reader;
+mod rows;
+pub mod values;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<reader::Reader>()?;
+    module.add_function(wrap_pyfunction!(rows::lines_except, module)?)?;
     #[cfg(target_os = "linux")]
     module.add_class::<batches::Batches>()?;
     Ok(())

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::plain::{body_end, scan, Field, Start};
+use crate::values;
 
 /// Hashes a header's name; the table is ours and does not grow, so nobody can crowd it.
 #[derive(Default)]
@@ -30,19 +31,69 @@ impl Hasher for NameHasher {
 
 type Keys = HashMap<Vec<u8>, Py<PyBytes>, BuildHasherDefault<NameHasher>>;
 
+/// The types of header values, to be called with the values of their fields.
+struct Types {
+    via: Py<PyAny>,
+    name_addr: Py<PyAny>,
+    uri: Py<PyAny>,
+}
+
+/// The keys of the headers whose values are read at once. They are known by identity.
+struct Known {
+    via: Py<PyBytes>,
+    from: Py<PyBytes>,
+    to: Py<PyBytes>,
+    call_id: Py<PyBytes>,
+    cseq: Py<PyBytes>,
+    contact: Py<PyBytes>,
+    max_forwards: Py<PyBytes>,
+    record_route: Py<PyBytes>,
+    content_length: Py<PyBytes>,
+    tag: Py<PyBytes>,
+}
+
 /// Reads ordinary messages. `keys` maps the spellings of header names to the keys they are indexed under;
 /// each key is one object, whatever the spelling.
 #[pyclass(frozen, module = "gateway._native")]
 pub struct Reader {
     keys: Keys,
-    /// The one object that stands for Content-Length in `keys`: known by identity.
-    content_length: Py<PyBytes>,
+    known: Known,
+    types: Types,
+}
+
+/// What both kinds of message have behind the start line.
+struct Parts<'py> {
+    rows: Bound<'py, PyList>,
+    index: Bound<'py, PyDict>,
+    more: Option<Bound<'py, PyDict>>,
+    body: Bound<'py, PyBytes>,
+    first: First,
+}
+
+/// Where the first value of each header stands that is read at once.
+#[derive(Default)]
+struct First {
+    via: Option<Range<usize>>,
+    from: Option<Range<usize>>,
+    to: Option<Range<usize>>,
+    call_id: Option<Range<usize>>,
+    cseq: Option<Range<usize>>,
+    contact: Option<Range<usize>>,
+    max_forwards: Option<Range<usize>>,
+    /// A header that stands twice though it may stand once, or one that has to be looked at besides.
+    is_special: bool,
 }
 
 #[pymethods]
 impl Reader {
     #[new]
-    fn new(py: Python<'_>, keys: &Bound<'_, PyDict>) -> PyResult<Self> {
+    fn new(
+        py: Python<'_>,
+        keys: &Bound<'_, PyDict>,
+        via: Py<PyAny>,
+        name_addr: Py<PyAny>,
+        uri: Py<PyAny>,
+    ) -> PyResult<Self> {
         let mut table = Keys::default();
         let mut one_of_each = Keys::default();
         for (name, key) in keys.iter() {
@@ -52,16 +103,37 @@ impl Reader {
                 .or_insert_with(|| key.unbind());
             table.insert(name.extract()?, one.clone_ref(py));
         }
-        let content_length = one_of_each
-            .remove(b"Content-Length".as_slice())
-            .ok_or_else(|| PyKeyError::new_err("Content-Length"))?;
+        let one = |name: &'static str| match one_of_each.get(name.as_bytes()) {
+            Some(key) => Ok(key.clone_ref(py)),
+            None => Err(PyKeyError::new_err(name)),
+        };
+        let known = Known {
+            via: one("Via")?,
+            from: one("From")?,
+            to: one("To")?,
+            call_id: one("Call-ID")?,
+            cseq: one("CSeq")?,
+            contact: one("Contact")?,
+            max_forwards: one("Max-Forwards")?,
+            record_route: one("Record-Route")?,
+            content_length: one("Content-Length")?,
+            tag: PyBytes::new(py, b"tag").unbind(),
+        };
+        let types = Types {
+            via,
+            name_addr,
+            uri,
+        };
         Ok(Self {
             keys: table,
-            content_length,
+            known,
+            types,
         })
     }
 
-    /// Return (method, URI, rows, index, more, body) of a request; None where it is not an ordinary one.
+    /// Return method, URI, rows, index, more and body of a request, then Via, CSeq, From, To and Max-Forwards
+    /// as far as they are of the usual form, and the URI, parsed, where nothing is wrong with the request;
+    /// None where it is not an ordinary one.
     fn read_request<'py>(
         &self,
         message: &Bound<'py, PyBytes>,
@@ -74,17 +146,55 @@ impl Reader {
         let Start::Request { method, uri } = plain.start else {
             return Ok(None);
         };
-        self.tuple(
-            py,
-            data,
+        let Some(parts) = self.parts(py, data, plain.fields, plain.body)? else {
+            return Ok(None);
+        };
+        let first = parts.first;
+        let via = self.via(py, data, first.via)?;
+        let cseq = self.cseq(py, data, first.cseq)?;
+        let sender = self.name_addr(py, data, first.from)?;
+        let receiver = self.name_addr(py, data, first.to)?;
+        let hops = match first.max_forwards {
+            None => Some(70),
+            Some(value) => values::hops(&data[value]),
+        };
+        let is_sound = !first.is_special
+            && first.call_id.is_some_and(|value| !value.is_empty())
+            && cseq
+                .as_ref()
+                .is_some_and(|(named, _)| data[named.clone()] == data[method.clone()])
+            && via.is_some()
+            && sender.is_some()
+            && receiver.is_some()
+            && hops.is_some()
+            && first
+                .contact
+                .map_or(true, |value| values::is_plain_contact(&data[value]));
+        let sound = if is_sound {
+            self.uri(py, data, uri.clone())?
+        } else {
+            None
+        };
+        let parts = [
             PyBytes::new(py, &data[method]).into_any(),
-            uri,
-            plain.fields,
-            plain.body,
-        )
+            PyBytes::new(py, &data[uri]).into_any(),
+            parts.rows.into_any(),
+            parts.index.into_any(),
+            parts.more.into_pyobject(py)?.into_any(),
+            parts.body.into_any(),
+            via.into_pyobject(py)?,
+            cseq.map(|(_, cseq)| cseq).into_pyobject(py)?.into_any(),
+            sender.into_pyobject(py)?,
+            receiver.into_pyobject(py)?,
+            hops.map_or(-1, i64::from).into_pyobject(py)?.into_any(),
+            sound.into_pyobject(py)?,
+        ];
+        PyTuple::new(py, parts).map(Some)
     }
 
-    /// Return (status, phrase, rows, index, more, body) of a response; None where it is not an ordinary one.
+    /// Return status, phrase, rows, index, more and body of a response, then the branch of its Via, and CSeq,
+    /// and of one that may open a dialog To, as far as they are of the usual form; None where it is not an
+    /// ordinary one.
     fn read_response<'py>(
         &self,
         message: &Bound<'py, PyBytes>,
@@ -97,38 +207,52 @@ impl Reader {
         let Start::Response { status, phrase } = plain.start else {
             return Ok(None);
         };
-        self.tuple(
-            py,
-            data,
+        let Some(parts) = self.parts(py, data, plain.fields, plain.body)? else {
+            return Ok(None);
+        };
+        let first = parts.first;
+        let branch = first.via.and_then(|value| {
+            let whole = &data[value];
+            values::branch(whole).map(|branch| PyBytes::new(py, &whole[branch]))
+        });
+        let cseq = self.cseq(py, data, first.cseq)?;
+        let opens = 100 < status && status < 300;
+        let receiver = self.name_addr(py, data, first.to.filter(|_| opens))?;
+        let parts = [
             status.into_pyobject(py)?.into_any(),
-            phrase,
-            plain.fields,
-            plain.body,
-        )
+            PyBytes::new(py, &data[phrase]).into_any(),
+            parts.rows.into_any(),
+            parts.index.into_any(),
+            parts.more.into_pyobject(py)?.into_any(),
+            parts.body.into_any(),
+            branch.into_pyobject(py)?.into_any(),
+            cseq.map(|(_, cseq)| cseq).into_pyobject(py)?.into_any(),
+            receiver.into_pyobject(py)?,
+        ];
+        PyTuple::new(py, parts).map(Some)
     }
 }
 
 impl Reader {
-    /// Make the tuple, unless Content-Length says what only the Python code can judge.
-    fn tuple<'py>(
+    /// Index the header lines, unless Content-Length says what only the Python code can judge.
+    fn parts<'py>(
         &self,
         py: Python<'py>,
         data: &[u8],
-        first: Bound<'py, PyAny>,
-        second: Range<usize>,
         fields: Vec<Field>,
         body: usize,
-    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
+    ) -> PyResult<Option<Parts<'py>>> {
         let index = PyDict::new(py);
         let mut more: Option<Bound<'py, PyDict>> = None;
         let mut rows = Vec::with_capacity(fields.len());
         let mut end = data.len();
+        let mut first = First::default();
         for field in fields {
             let key = self.key(py, &data[field.name]);
             let value = PyBytes::new(py, &data[field.value.clone()]);
             let repeated = index.contains(&key)?;
-            if key.is(&self.content_length) {
-                match body_end(data, body, &data[field.value]) {
+            if key.is(&self.known.content_length) {
+                match body_end(data, body, &data[field.value.clone()]) {
                     Some(length) if !repeated => end = length,
                     _ => return Ok(None),
                 }
@@ -137,21 +261,109 @@ impl Reader {
                 py,
                 [&key, &PyBytes::new(py, &data[field.line])],
             )?);
+            self.known.note(&mut first, &key, field.value, repeated);
             if repeated {
                 append(more.get_or_insert_with(|| PyDict::new(py)), &key, value)?;
             } else {
                 index.set_item(key, value)?;
             }
         }
-        let parts = [
+        Ok(Some(Parts {
+            rows: PyList::new(py, rows)?,
+            index,
+            more,
+            body: PyBytes::new(py, &data[body..end]),
             first,
-            PyBytes::new(py, &data[second]).into_any(),
-            PyList::new(py, rows)?.into_any(),
-            index.into_any(),
-            more.into_pyobject(py)?.into_any(),
-            PyBytes::new(py, &data[body..end]).into_any(),
-        ];
-        PyTuple::new(py, parts).map(Some)
+        }))
+    }
+
+    fn via<'py>(
+        &self,
+        py: Python<'py>,
+        data: &[u8],
+        value: Option<Range<usize>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(value) = value.map(|value| &data[value]) else {
+            return Ok(None);
+        };
+        let Some(via) = values::via(value) else {
+            return Ok(None);
+        };
+        let part = |range: Range<usize>| PyBytes::new(py, &value[range]);
+        let fields = (
+            PyBytes::new(py, value),
+            part(via.transport),
+            part(via.host),
+            via.port,
+            part(via.branch),
+            via.rport,
+            part(via.params),
+        );
+        self.types.via.bind(py).call1(fields).map(Some)
+    }
+
+    fn name_addr<'py>(
+        &self,
+        py: Python<'py>,
+        data: &[u8],
+        value: Option<Range<usize>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(value) = value.map(|value| &data[value]) else {
+            return Ok(None);
+        };
+        let Some(address) = values::name_addr(value) else {
+            return Ok(None);
+        };
+        let params = PyDict::new(py);
+        if let Some(tag) = address.tag {
+            params.set_item(&self.known.tag, PyBytes::new(py, &value[tag]))?;
+        }
+        let fields = (
+            PyBytes::new(py, &value[address.display]),
+            PyBytes::new(py, &value[address.uri]),
+            params,
+        );
+        self.types.name_addr.bind(py).call1(fields).map(Some)
+    }
+
+    /// Return where the method stands, and what Python has for the whole.
+    fn cseq<'py>(
+        &self,
+        py: Python<'py>,
+        data: &[u8],
+        value: Option<Range<usize>>,
+    ) -> PyResult<Option<(Range<usize>, Bound<'py, PyTuple>)>> {
+        let Some(value) = value else {
+            return Ok(None);
+        };
+        let Some((number, method)) = values::cseq(&data[value.clone()]) else {
+            return Ok(None);
+        };
+        let named = value.start + method..value.end;
+        let cseq = (number, PyBytes::new(py, &data[named.clone()])).into_pyobject(py)?;
+        Ok(Some((named, cseq)))
+    }
+
+    fn uri<'py>(
+        &self,
+        py: Python<'py>,
+        data: &[u8],
+        raw: Range<usize>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let raw = &data[raw];
+        let Some(uri) = values::uri(raw) else {
+            return Ok(None);
+        };
+        let part = |range: Range<usize>| PyBytes::new(py, &raw[range]);
+        let fields = (
+            PyBytes::new(py, raw),
+            part(uri.scheme),
+            part(uri.user),
+            part(uri.host),
+            uri.port,
+            part(uri.params),
+        );
+        self.types.uri.bind(py).call1(fields).map(Some)
     }
 
     fn key<'py>(&self, py: Python<'py>, name: &[u8]) -> Bound<'py, PyBytes> {
@@ -162,6 +374,44 @@ impl Reader {
         match self.keys.get(&lower) {
             Some(key) => key.bind(py).clone(),
             None => PyBytes::new(py, &lower),
+        }
+    }
+}
+
+impl Known {
+    /// Note where the first value of a header stands, if it is one of those that are read at once.
+    fn note(
+        &self,
+        first: &mut First,
+        key: &Bound<'_, PyBytes>,
+        value: Range<usize>,
+        repeated: bool,
+    ) {
+        let place = if key.is(&self.via) {
+            if repeated {
+                return;
+            }
+            &mut first.via
+        } else if key.is(&self.from) {
+            &mut first.from
+        } else if key.is(&self.to) {
+            &mut first.to
+        } else if key.is(&self.call_id) {
+            &mut first.call_id
+        } else if key.is(&self.cseq) {
+            &mut first.cseq
+        } else if key.is(&self.contact) {
+            &mut first.contact
+        } else if key.is(&self.max_forwards) {
+            &mut first.max_forwards
+        } else {
+            first.is_special |= key.is(&self.record_route);
+            return;
+        };
+        if repeated {
+            first.is_special = true;
+        } else {
+            *place = Some(value);
         }
     }
 }
