@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from gateway.analysis.model import Call, Hop, Mark, address
+from gateway.analysis.model import Call, Hop, Mark
+from gateway.ladder.model import shown_address
 
 
 class Sure(Enum):
@@ -50,7 +51,7 @@ class Case:
 
 def who(hop: Hop) -> str:
     """Return who was asked on this hop, for people."""
-    return address(hop.asked)
+    return shown_address(hop.asked)
 
 
 def number(hop: Hop) -> str:

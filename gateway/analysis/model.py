@@ -12,23 +12,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gateway.captures.pcap import Datagram
+from gateway.ladder.model import shown_address
 from gateway.rules.facts import Reasons, reasons_of, shown
 from gateway.sip.message import Message, Request, Response, parse
-
-Address = tuple[str, int]
+from gateway.wire import Address
 
 MOST_KEPT = 64
 """Messages kept of each kind of one hop, and hops of one call: more of them say nothing new."""
-
-
-def address(ends: Address) -> str:
-    """Write an address for people.
-
-    >>> address(("192.0.2.1", 5060)), address(("2001:db8::1", 5060))
-    ('192.0.2.1:5060', '[2001:db8::1]:5060')
-    """
-    host, port = ends
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @dataclass(slots=True, eq=False)
@@ -87,14 +77,20 @@ class Mark(NamedTuple):
     source: str
     destination: str
     what: str
+    note: str = ""
+    """Why it is evidence."""
 
     @classmethod
     def of(cls, event: Event, note: str = "") -> Mark:
         """Take a message for evidence, with a note on why."""
-        what = f"{event.title} ({note})" if note else event.title
         caught = event.caught
-        ends = address(event.source), address(event.destination)
-        return cls(caught.number, caught.at, caught.point, *ends, what)
+        ends = shown_address(event.source), shown_address(event.destination)
+        return cls(caught.number, caught.at, caught.point, *ends, event.title, note)
+
+    @property
+    def text(self) -> str:
+        """The message and the note, for people."""
+        return f"{self.what} ({self.note})" if self.note else self.what
 
 
 @dataclass(slots=True, eq=False)

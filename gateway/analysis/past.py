@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 
-from gateway.analysis.model import Address, Attempt, Hop, Leg, Mark
+from gateway.analysis.model import Attempt, Hop, Leg, Mark
 from gateway.rules.causes import PROTOCOL
+from gateway.wire import Address
 
 _DEVICES = 50_000
 _PAIRS = 20_000

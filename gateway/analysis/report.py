@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from gateway.analysis.finding import Case, Kind, Sure
-from gateway.analysis.findings import FINDERS, KINDS, clock_skew, one_way
+from gateway.analysis.findings import FINDERS, KINDS, clock_skew, half_captured
 from gateway.analysis.model import Call, Event, Mark
 from gateway.analysis.tracker import Tracker
 from gateway.captures.pcap import Datagram
@@ -81,7 +81,7 @@ class Report:
             tracker.feed(message)
         tracker.finish()
         self.malformed, self.calls = tracker.malformed, tracker.calls
-        self._add(one_way.strays(tracker.strays))
+        self._add(half_captured.strays(tracker.strays))
         self._add(clock_skew.skews(tracker.clocks.skews()))
 
     def _judge(self, call: Call) -> None:

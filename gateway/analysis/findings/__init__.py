@@ -15,6 +15,7 @@ from gateway.analysis.findings import (
     early_media,
     everywhere,
     forking_on,
+    half_captured,
     in_a_call,
     near_miss,
     no_cancel,
@@ -31,10 +32,10 @@ from gateway.analysis.model import Call
 _MODULES = (
     one_device, in_a_call, device_dnd, everywhere, forking_on, not_cancelled, dead_number, blocked_caller,
     no_cancel, unwanted, altered_603_plus, near_miss, contradiction, retries, not_acknowledged, trying,
-    early_media, one_way, clock_skew,
+    early_media, one_way, half_captured, clock_skew,
 )  # fmt: skip
 
-KINDS: tuple[Kind, ...] = (*(module.KIND for module in _MODULES), one_way.HALF_CAPTURED)
+KINDS: tuple[Kind, ...] = tuple(module.KIND for module in _MODULES)
 """All kinds of findings, in the order in which they are told."""
 
 FINDERS: tuple[Callable[[Call], Iterator[Case]], ...] = tuple(module.find for module in _MODULES)

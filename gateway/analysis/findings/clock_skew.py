@@ -24,7 +24,7 @@ def skews(found: Iterable[Skew]) -> Iterator[Case]:
         about = "" if skew.is_certain else "about "
         yield Case(
             KIND,
-            f"capture points {skew.behind} and {skew.point}",
+            _points(skew.behind, skew.point),
             f"the clock of the one capture is {about}{seconds(skew.seconds)} ahead of the other's",
             (skew.second, skew.first),
             Sure.CERTAIN if skew.is_certain else Sure.LIKELY,
@@ -39,12 +39,16 @@ def find(call: Call) -> Iterator[Case]:
             continue
         early = above.invite.at - hop.invite.at
         if early >= LEAST:
-            points = sorted((above.invite.caught.point, hop.invite.caught.point))
             yield Case(
                 KIND,
-                f"capture points {points[0]} and {points[1]}",
+                _points(above.invite.caught.point, hop.invite.caught.point),
                 f"a call was passed on {seconds(early)} before it came, by the clocks of the two captures",
                 (Mark.of(hop.invite, "passed on"), Mark.of(above.invite, "came")),
                 Sure.LIKELY,
                 call=call,
             )
+
+
+def _points(one: int, other: int) -> str:
+    """Name two places of capturing: an interface of a file each."""
+    return f"capture points {min(one, other)} and {max(one, other)}"

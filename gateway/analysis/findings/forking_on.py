@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.analysis.finding import Case, Kind, Sure, number, seconds, who
-from gateway.analysis.model import Call, Mark, address
+from gateway.analysis.model import Call, Mark
+from gateway.ladder.model import shown_address
 
 KIND = Kind(
     "forking-after-6xx",
@@ -27,10 +28,11 @@ def find(call: Call) -> Iterator[Case]:
         if not stops:
             continue
         stop = min(stops, key=lambda hop: hop.final.at if hop.final is not None else 0.0)
-        later = [hop for hop in branches if hop.invite.at - stop.ending.at > _CROSSING]
+        known_at = stop.acks[0].at if stop.acks else stop.ending.at + _CROSSING
+        later = [hop for hop in branches if hop.invite.at > known_at]
         if not later:
             continue
-        hunter = address(later[0].asker)
+        hunter = shown_address(later[0].asker)
         waited = seconds(later[0].invite.at - stop.ending.at)
         yield Case(
             KIND,

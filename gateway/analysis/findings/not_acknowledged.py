@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.analysis.finding import Case, Kind, Sure, seconds, who
-from gateway.analysis.model import Call, Mark, address
+from gateway.analysis.model import Call, Mark
+from gateway.ladder.model import shown_address
 
 KIND = Kind(
     "final-not-acknowledged",
@@ -31,9 +32,9 @@ def find(call: Call) -> Iterator[Case]:
         span = seconds(again[-1].at - hop.final.at)
         yield Case(
             KIND,
-            address(hop.asker),
+            shown_address(hop.asker),
             f"{who(hop)} said {hop.status} {len(again) + 1} times within {span},"
-            f" and {address(hop.asker)} never acknowledged it",
+            f" and {shown_address(hop.asker)} never acknowledged it",
             (Mark.of(hop.invite), Mark.of(hop.final), Mark.of(again[0], "again"), Mark.of(again[-1], "last")),
             Sure.CERTAIN,
             call=call,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.analysis.finding import Case, Kind, number, who
-from gateway.analysis.model import Call, Event, Hop, Mark, address
+from gateway.analysis.model import Call, Event, Hop, Mark
+from gateway.ladder.model import shown_address
 
 KIND = Kind(
     "branch-not-cancelled",
@@ -32,8 +33,8 @@ def find(call: Call) -> Iterator[Case]:
             evidence.append(Mark.of(hop.final, "never cancelled"))
         yield Case(
             KIND,
-            address(hop.asker),
-            f"{address(hop.asker)} sent no CANCEL to {who(hop)} ({number(hop)}) after {why}",
+            shown_address(hop.asker),
+            f"{shown_address(hop.asker)} sent no CANCEL to {who(hop)} ({number(hop)}) after {why}",
             tuple(evidence),
             call=call,
         )

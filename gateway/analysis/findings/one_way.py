@@ -1,12 +1,13 @@
-"""Dialogs of which only one direction works, or only one is in the capture."""
+"""Dialogs of which only one direction works."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from ipaddress import ip_address
 
 from gateway.analysis.finding import Case, Kind, Sure
-from gateway.analysis.model import Call, Event, Inside, Leg, Mark, address
+from gateway.analysis.model import Call, Inside, Leg, Mark
+from gateway.ladder.model import shown_address
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import parse_addresses
 from gateway.sip.uri import parse_uri
@@ -21,52 +22,31 @@ KIND = Kind(
     "behind a NAT, a proxy without Record-Route, and firewalls that forget are usual. On the gateway: nat "
     "and dialog_ping, or session_timer, for this trunk.",
 )
-HALF_CAPTURED = Kind(
-    "one-direction-captured",
-    "The capture shows only one direction",
-    "Of some calls only what one side sends is in the capture: there are answers to what was never asked, "
-    "or the other way round. Findings on these calls may be wrong, and others are missing.",
-    "Capture on an interface that sees both directions (such as any), or on both hosts, and give both files.",
-)
 _LEAST = 2  # repetitions
 _SHOWN = 4.0  # seconds of capture afterwards
 _GONE = frozenset((408, 481))
 
 
 def find(call: Call) -> Iterator[Case]:
-    """Find dialogs whose requests are not answered, and calls of which the capture lacks a direction."""
+    """Find dialogs whose requests are not answered, or whose other side no longer knows them."""
     for leg in call.legs:
         for each in leg.inside:
             text = _fault(leg, each, call.capture_ends)
             if text:
                 yield Case(
-                    KIND, address(each.request.destination), text, _marks(leg, each), Sure.LIKELY, call=call
+                    KIND,
+                    shown_address(each.request.destination),
+                    text,
+                    _marks(leg, each),
+                    Sure.LIKELY,
+                    call=call,
                 )
-    for hop in call.hops:
-        if not hop.provisional and hop.final is None and (hop.acks or hop.cancels):
-            said = (hop.acks or hop.cancels)[0]
-            yield Case(
-                HALF_CAPTURED,
-                f"from {address(hop.asked)}",
-                f"{address(hop.asker)} sent {said.title}, so it had responses that the capture does not show",
-                (Mark.of(hop.invite), Mark.of(said)),
-                Sure.CERTAIN,
-                call=call,
-            )
-
-
-def strays(events: Sequence[Event]) -> Iterator[Case]:
-    """Tell of 100s whose INVITE the capture does not show."""
-    for event in events:
-        text = f"{address(event.source)} said 100 to an INVITE that the capture does not show"
-        subject = f"from {address(event.destination)}"
-        yield Case(HALF_CAPTURED, subject, text, (Mark.of(event),), Sure.CERTAIN)
 
 
 def _fault(leg: Leg, each: Inside, capture_ends: float) -> str:
     """Say what is wrong with a request inside a dialog, "" when nothing is."""
     request = each.request
-    ends = f"{request.title} from {address(request.source)} to {address(request.destination)}"
+    ends = f"{request.title} from {shown_address(request.source)} to {shown_address(request.destination)}"
     if not any(200 <= hop.status < 300 for hop in leg.hops):
         return ""
     if each.final is None:

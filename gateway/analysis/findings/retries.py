@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.analysis.finding import Case, Kind, Sure, number, seconds
-from gateway.analysis.model import Call, Mark, address
+from gateway.analysis.model import Call, Mark
+from gateway.ladder.model import shown_address
 
 KIND = Kind(
     "retry-storm",
@@ -30,8 +31,8 @@ def find(call: Call) -> Iterator[Case]:
         span = seconds(hop.invite.at - first.invite.at)
         yield Case(
             KIND,
-            f"{address(hop.asker)} to {number(hop)}",
-            f"{address(hop.asker)} called {number(hop)} {len(hop.earlier) + 1} times within {span},"
+            f"{shown_address(hop.asker)} to {number(hop)}",
+            f"{shown_address(hop.asker)} called {number(hop)} {len(hop.earlier) + 1} times within {span},"
             f" though it was told {', '.join(map(str, codes))}",
             (*(attempt.final for attempt in hop.earlier[-4:]), Mark.of(hop.invite, "again")),
             Sure.LIKELY,

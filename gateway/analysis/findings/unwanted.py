@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.analysis.finding import Case, Kind, Sure, number, seconds, who
-from gateway.analysis.model import Call, Mark, address
+from gateway.analysis.model import Call, Mark
+from gateway.ladder.model import shown_address
 
 KIND = Kind(
     "607-taken-for-600",
@@ -27,14 +28,14 @@ def find(call: Call) -> Iterator[Case]:
                     yield Case(
                         KIND,
                         who(hop),
-                        f"{who(hop)} got 607 from {who(below)} and said 600 to {address(hop.asker)}",
+                        f"{who(hop)} got 607 from {who(below)} and said 600 to {shown_address(hop.asker)}",
                         (Mark.of(below.ending), Mark.of(hop.ending, "the same, passed on")),
                         call=call,
                     )
         elif hop.above is None and hop.earlier and hop.earlier[-1].status == 607:
             last = hop.earlier[-1].final
             waited = seconds(hop.invite.at - last.at)
-            caller = address(hop.asker)
+            caller = shown_address(hop.asker)
             yield Case(
                 KIND,
                 caller,
