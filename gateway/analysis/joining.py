@@ -34,21 +34,22 @@ class Joiner:
 
     def join(self, hop: Hop, request: Request, legs: dict[bytes, Leg]) -> None:
         """Join the first hop of a leg to the call it belongs to, and to it the legs that waited for it."""
-        named = request.get(b"X-CID") or b""
+        named = hop.leg.names = request.get(b"X-CID") or b""
         session = (request.get(b"Session-ID") or b"").partition(b";")[0].strip()
+        session = hop.leg.session = session if session.strip(b"0") else b""
         before = legs.get(named)
         if before is not None and before is not hop.leg:
             put_below(_upper(before, hop), hop, "X-CID")
         elif named:
             self._waiting.setdefault(named, []).append(hop.leg)
             _trim(self._waiting, _WAITING)
-        elif session.strip(b"0") and session in self._by_session:
+        elif session and session in self._by_session:
             put_below(_upper(self._by_session[session].leg, hop), hop, "Session-ID")
         else:
             candidate = self._by_numbers(hop)
             if candidate is not None:
                 put_below(candidate, hop, "numbers")
-        if session.strip(b"0"):
+        if session:
             self._by_session.setdefault(session, hop)
             _trim(self._by_session, _REMEMBERED)
         for leg in self._waiting.pop(hop.leg.call_id, ()):
@@ -63,6 +64,22 @@ class Joiner:
                 del known[0]
             known.append(hop)
             _trim(self._by_caller, _REMEMBERED)
+
+    def forget(self, leg: Leg) -> None:
+        """Let go of a leg that is judged."""
+        if leg.names in self._waiting:
+            self._waiting[leg.names] = [each for each in self._waiting[leg.names] if each is not leg]
+            if not self._waiting[leg.names]:
+                del self._waiting[leg.names]
+        if leg.session in self._by_session and self._by_session[leg.session].leg is leg:
+            del self._by_session[leg.session]
+        for hop in leg.hops:
+            key = hop.asked[0], tail(hop.caller)
+            left = [each for each in self._by_caller.get(key, ()) if each is not hop]
+            if left:
+                self._by_caller[key] = left
+            else:
+                self._by_caller.pop(key, None)
 
     def _by_numbers(self, hop: Hop) -> Hop | None:
         """Return the one hop that its sender had at hand and that fits, or None."""

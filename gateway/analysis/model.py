@@ -234,6 +234,10 @@ class Leg:
     """Messages that no finding asks about; they are there for the ladder."""
     is_ending: bool = False
     """Whether somebody said BYE."""
+    names: bytes = b""
+    """The Call-ID that it says it comes from (X-CID)."""
+    session: bytes = b""
+    """The Session-ID of its caller (RFC 7989)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -276,6 +280,15 @@ class Call:
         for group in groups.values():
             if len(group) > 1:
                 yield sorted(group, key=lambda hop: hop.invite.at)
+
+    def take_apart(self) -> None:
+        """Let go of everything: what refers to each other in a ring is not freed by itself at once."""
+        for leg in self.legs:
+            for hop in leg.hops:
+                hop.above = None
+                hop.below.clear()
+            leg.hops.clear()
+        self.legs.clear()
 
     def events(self) -> list[Event]:
         """All its messages, in the order of time."""

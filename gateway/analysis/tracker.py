@@ -29,7 +29,7 @@ _MOST_BYTES = 96 * 1024 * 1024
 _MOST_CALLS = 50_000
 _OVERHEAD = 700  # bytes of memory of a message, beside its own
 _COPY = 0.02  # seconds within which the same message from the same place was sent once, and caught twice
-_JUDGED = 50_000  # Call-IDs of calls that were judged
+_JUDGED = 30_000  # calls that were judged, and may be in another capture, too
 _SETTLED = 1.0  # seconds after the begin of the capture, from when on it shows the begin of calls
 
 
@@ -62,7 +62,7 @@ class Tracker:
         self._live: OrderedDict[int, Call] = OrderedDict()
         self._ringing: OrderedDict[int, Call] = OrderedDict()
         self._up: OrderedDict[int, Call] = OrderedDict()
-        self._judged: OrderedDict[bytes, Event] = OrderedDict()
+        self._judged: OrderedDict[bytes, tuple[int, Event]] = OrderedDict()
         self._copies: dict[bytes, dict[int, _Copies]] = {}
         self._joiner = Joiner()
         self._devices = Devices()
@@ -99,8 +99,9 @@ class Tracker:
         """Begin a leg with its INVITE; other messages of unknown legs say nothing about calls."""
         judged = self._judged.get(message.call_id)
         if judged is not None:
-            if judged.caught.point != event.caught.point and _bytes(judged) == _bytes(event):
-                self.clocks.same(judged, event)
+            digest, invite = judged
+            if invite.caught.point != event.caught.point and digest == hash(event.caught.payload):
+                self.clocks.same(invite, event)
             return None
         if event.method != b"INVITE" or event.to_tag:
             return None
@@ -231,23 +232,23 @@ class Tracker:
         for leg in call.legs:
             self._legs.pop(leg.call_id, None)
             self._copies.pop(leg.call_id, None)
+            self._joiner.forget(leg)
             if leg.hops:
-                self._judged[leg.call_id] = leg.hops[0].invite
+                caught = leg.hops[0].invite.caught
+                invite = Event(caught._replace(payload=b""), b"INVITE")
+                self._judged[leg.call_id] = hash(caught.payload), invite
                 if len(self._judged) > _JUDGED:
                     self._judged.popitem(last=False)
         if call.legs:
             call.capture_ends = self._now
             self._judge(call)
+            call.take_apart()
 
 
 def _event(caught: Datagram, message: Message, method: bytes) -> Event:
     if isinstance(message, Request):
         return Event(caught, message.method, 0, message.to_tag)
     return Event(caught, method, message.status, message.to_tag)
-
-
-def _bytes(event: Event) -> bytes:
-    return event.caught.payload
 
 
 def _keep(events: list[Event], event: Event) -> None:
