@@ -10,6 +10,7 @@ from gateway.analysis.captures import file_of
 from gateway.analysis.model import Mark
 from gateway.analysis.plain import ladder_of
 from gateway.analysis.report import Example, Finding, Report
+from gateway.ladder.model import shown
 from gateway.ladder.svg import STYLE, svg
 
 _STYLE = """
@@ -32,17 +33,17 @@ def page(report: Report, files: Sequence[str], said: Iterable[str]) -> str:
     findings = report.findings
     title = f"Analysis of {', '.join(files)}"
     contents = "".join(
-        f'<li><a href="#f{place}">{escape(each.kind.title)}</a>: {escape(each.subject)}'
+        f'<li><a href="#f{place}">{_safe(each.kind.title)}</a>: {_safe(each.subject)}'
         f' <span class="count">× {each.count:,}</span></li>'
         for place, each in enumerate(findings)
     )
-    notes = "".join(f"<li>{escape(sentence)}</li>" for sentence in said)
+    notes = "".join(f"<li>{_safe(sentence)}</li>" for sentence in said)
     sections = "".join(_section(each, place, files) for place, each in enumerate(findings))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}{STYLE}</style></head><body>"
-        f"<h1>{escape(title)}</h1><p>{escape(summary(report))}</p><ul>{notes}</ul>"
+        f"<title>{_safe(title)}</title><style>{_STYLE}{STYLE}</style></head><body>"
+        f"<h1>{_safe(title)}</h1><p>{_safe(summary(report))}</p><ul>{notes}</ul>"
         f"<nav><ul>{contents}</ul></nav>{sections}</body></html>\n"
     )
 
@@ -51,11 +52,18 @@ def summary(report: Report) -> str:
     """Say in one sentence what was read and how much was found."""
     findings = report.findings
     span = f"{clock(report.begin)} to {clock(report.end)} UTC" if report.messages else "no SIP in it"
-    legs, kinds = report.calls, len({finding.kind.name for finding in findings})
-    found = f"{len(findings)} findings of {kinds} kinds" if findings else "nothing found"
-    if len(findings) == 1:
-        found = "one finding"
-    return f"{report.messages:,} SIP messages, {legs:,} legs of calls, {span}: {found}"
+    kinds = len({finding.kind.name for finding in findings})
+    found = f"{_many(len(findings), 'finding')} of {_many(kinds, 'kind')}" if findings else "nothing found"
+    return f"{_many(report.messages, 'SIP message')}, {_many(report.calls, 'leg')} of calls, {span}: {found}"
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def _safe(text: str) -> str:
+    """Return text from the network as a page may hold it: neither markup nor control characters."""
+    return escape(shown(text.encode()))
 
 
 def clock(at: float) -> str:
@@ -73,26 +81,26 @@ def place_of(mark: Mark, files: Sequence[str]) -> str:
 
 def _section(finding: Finding, place: int, files: Sequence[str]) -> str:
     kind, sure = finding.kind, finding.sure.value
-    rule = f"<p>Rule to add:</p><pre>{escape(finding.rule)}</pre>" if finding.rule else ""
+    rule = f"<p>Rule to add:</p><pre>{_safe(finding.rule)}</pre>" if finding.rule else ""
     times = "once" if finding.count == 1 else f"{finding.count:,} times"
     examples = "".join(_example(example, files) for example in finding.examples)
     return (
-        f'<section id="f{place}"><h2>{escape(kind.title)} <span class="sure {sure}">{sure}</span></h2>'
-        f'<p class="subject">{escape(finding.subject)}, {times} <code>{kind.name}</code></p>'
-        f"<p>{escape(kind.meaning)}</p><p><b>Remedy:</b> {escape(kind.remedy)}</p>{rule}{examples}</section>"
+        f'<section id="f{place}"><h2>{_safe(kind.title)} <span class="sure {sure}">{sure}</span></h2>'
+        f'<p class="subject">{_safe(finding.subject)}, {times} <code>{kind.name}</code></p>'
+        f"<p>{_safe(kind.meaning)}</p><p><b>Remedy:</b> {_safe(kind.remedy)}</p>{rule}{examples}</section>"
     )
 
 
 def _example(example: Example, files: Sequence[str]) -> str:
     rows = "".join(
-        f"<tr><td>{escape(place_of(mark, files))}</td><td>{clock(mark.at)}</td><td>{escape(mark.source)}</td>"
-        f"<td>{escape(mark.destination)}</td><td>{escape(mark.text)}</td></tr>"
+        f"<tr><td>{_safe(place_of(mark, files))}</td><td>{clock(mark.at)}</td><td>{_safe(mark.source)}</td>"
+        f"<td>{_safe(mark.destination)}</td><td>{_safe(mark.text)}</td></tr>"
         for mark in example.evidence
     )
     heads = "".join(f"<th>{head}</th>" for head in ("packet", "time", "from", "to", "message"))
-    calls = f"<p>Call-ID: {escape(', '.join(example.call_ids))}</p>" if example.call_ids else ""
+    calls = f"<p>Call-ID: {_safe(', '.join(example.call_ids))}</p>" if example.call_ids else ""
     picture = svg(ladder_of(example), style=False) if example.events else ""
     return (
-        f"<details><summary>{escape(example.text)}</summary><table><tr>{heads}</tr>{rows}</table>{calls}"
+        f"<details><summary>{_safe(example.text)}</summary><table><tr>{heads}</tr>{rows}</table>{calls}"
         f'<div class="picture">{picture}</div></details>'
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ def analyze(
     notes = [Notes() for _ in paths]
     report = Report()
     try:
-        with _opener(paths) as open_:
+        with _opener(paths) as open_, _without_collector():
             report.read(captures.read(paths, notes, open_))
         files = [str(path) for path in paths]
         said = [
@@ -89,6 +90,18 @@ def _opener(paths: tuple[Path, ...]) -> Iterator[captures.Open]:
             return cast("BinaryIO", BufferedReader(cast("BufferedReader", file), _CHUNK))
 
         yield open_
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Leave the garbage collector off: calls are taken apart when they are judged, and it looks at all others
+    again and again, which costs a fifth of the time.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 # -- for people ------------------------------------------------------------------------------------
