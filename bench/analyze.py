@@ -85,17 +85,21 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--megabytes", type=float, default=100)
     arguments.add_argument("--cps", type=float, default=200, help="calls a second in the capture")
+    arguments.add_argument("--write", type=Path, help="only write the capture, to this file")
     options = arguments.parse_args()
+    if options.write:
+        print(f"{write(options.write, int(options.megabytes * 1e6), options.cps):,} calls")
+        return 0
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "generated.pcap"
-        count = write(path, int(options.megabytes * 1e6), options.cps)
+        # In a process of its own, because a new process begins with the memory of the one that makes it.
+        subprocess.run([sys.executable, *sys.argv, "--write", str(path)], check=True)
         size = path.stat().st_size / 1e6
         seconds, cpu, peak, report = analysed(path)
 
     messages = int(str(report["messages"]))
-    print(
-        f"{count:,} calls, {size:.0f} MB: {seconds:.1f} s ({cpu / messages * 1e6:.0f} µs of CPU a message), at most {peak:.0f} MB"
-    )
+    each = f"{cpu:.1f} s of CPU, {cpu / messages * 1e6:.0f} µs a message"
+    print(f"{size:.0f} MB, {messages:,} messages: {seconds:.1f} s ({each}), at most {peak:.0f} MB of memory")
     row = {
         "megabytes": round(size),
         "messages": messages,

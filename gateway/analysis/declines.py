@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from enum import Enum, auto
 
 from gateway.analysis.model import Call, Hop
-from gateway.analysis.shipped import facts_of, rule_for
+from gateway.analysis.shipped import judged
 from gateway.rules import Facts
 from gateway.rules.network_blocked import is_near_miss, says_network_blocked
 
@@ -37,8 +37,7 @@ def declines(call: Call, meaning: Decline) -> Iterator[tuple[Hop, Facts, str]]:
     """Yield each hop whose receiver said 603 and meant this, with its facts and the shipped rule for it."""
     for hop in call.hops:
         if hop.status == 603 and hop.is_local:
-            facts = facts_of(hop)
-            rule = rule_for(facts)
+            facts, rule = judged(hop)
             if _meaning(hop, facts, rule) is meaning:
                 yield hop, facts, rule
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gateway.captures.pcap import Datagram
 from gateway.ladder.model import shown_address
-from gateway.rules.facts import Reasons, reasons_of, shown
+from gateway.rules.facts import Facts, shown
 from gateway.sip.message import Message, Request, Response, parse
 from gateway.wire import Address
 
@@ -123,6 +123,8 @@ class Hop:
     """How `above` was found: "Via", "X-CID", "Session-ID" or "numbers"."""
     in_call: Mark | None = None
     """The answer of another call that its receiver was in when it said its final."""
+    judged: tuple[Facts, str] | None = None
+    """What rules see of its final, and which shipped rule decides it; None while nobody has asked."""
     earlier: tuple[Attempt, ...] = ()
     """What the same caller tried before towards the same number, by the same way, and was refused."""
 
@@ -179,11 +181,6 @@ class Hop:
         message = self.invite.message
         assert isinstance(message, Request)
         return message
-
-    @property
-    def reasons(self) -> Reasons:
-        """What the Reason values of the final say. Only for a hop that has one."""
-        return reasons_of(self.response)
 
     def pending_at(self, at: float) -> bool:
         """Tell whether it had begun and had no final at this time."""
@@ -247,6 +244,8 @@ class Call:
     legs: list[Leg] = field(default_factory=list)
     last: float = 0.0
     """When its last message came, by the time of the capture."""
+    queued_at: float = 0.0
+    """When it was last moved behind the other calls, to be judged after them."""
     size: int = 0
     """Bytes of the messages that are kept of it."""
     capture_ends: float = 0.0

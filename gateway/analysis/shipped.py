@@ -17,28 +17,27 @@ def _rules() -> RuleSet:
     return compile_rules(shipped_rules(), None)
 
 
-def facts_of(hop: Hop) -> Facts:
-    """Return what rules see of the final of a hop, as if a carrier had said it to a PBX."""
-    final, rang_at = hop.ending, hop.rang_at
-    assert final is not None
-    return Facts(
-        hop.response,
-        hop.request,
-        _CARRIER,
-        _PBX,
-        b"INVITE",
-        hop.called,
-        hop.caller,
-        rang_at is not None,
-        final.at - hop.invite.at,
-        None if rang_at is None else final.at - rang_at,
-        now=final.at,
-    )
-
-
-def rule_for(facts: Facts) -> str:
-    """Return the name of the shipped rule that decides this, "" when it is none."""
-    return _rules().decide(facts).rule
+def judged(hop: Hop) -> tuple[Facts, str]:
+    """Return what rules see of the final of a hop, as if a carrier had said it to a PBX, and the name of the
+    shipped rule that decides it, "" when it is none.
+    """
+    if hop.judged is None:
+        final, rang_at = hop.ending, hop.rang_at
+        facts = Facts(
+            hop.response,
+            hop.request,
+            _CARRIER,
+            _PBX,
+            b"INVITE",
+            hop.called,
+            hop.caller,
+            rang_at is not None,
+            final.at - hop.invite.at,
+            None if rang_at is None else final.at - rang_at,
+            now=final.at,
+        )
+        hop.judged = facts, _rules().decide(facts).rule
+    return hop.judged
 
 
 @cache

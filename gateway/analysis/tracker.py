@@ -26,7 +26,8 @@ LINGER = 40.0
 
 _RINGING = 200.0  # the same while it rings: longer than Timer C (RFC 3261 16.6)
 _MOST_BYTES = 96 * 1024 * 1024
-_MOST_CALLS = 50_000
+_MOST_LEGS = 100_000
+_LOOK = 1.0  # seconds of the capture between two looks for calls that are over
 _OVERHEAD = 700  # bytes of memory of a message, beside its own
 _COPY = 0.02  # seconds within which the same message from the same place was sent once, and caught twice
 _JUDGED = 30_000  # calls that were judged, and may be in another capture, too
@@ -56,7 +57,7 @@ class Tracker:
         self.strays: list[Event] = []
         """100s whose INVITE the capture does not show: the first ones."""
         self._judge = judge
-        self._now = self._begun = 0.0
+        self._now = self._begun = self._looked = 0.0
         self._size = 0
         self._legs: dict[bytes, Leg] = {}
         self._live: OrderedDict[int, Call] = OrderedDict()
@@ -72,20 +73,22 @@ class Tracker:
         """Take the next message."""
         self._begun = self._begun or caught.at
         self._now = max(self._now, caught.at)
+        leg = None
         try:
             message = parse(caught.payload)
             cseq, method = message.cseq
             event = _event(caught, message, method)
             branch = message.via.branch
             leg = self._legs.get(message.call_id) or self._open(message, event)
-            if leg is None or self._is_copy(leg, event):
-                return
-            self._sort(leg, event, message, branch, cseq)
+            if leg is not None and not self._is_copy(leg, event):
+                self._sort(leg, event, message, branch, cseq)
         except MalformedError:
             self.malformed += 1
-            return
-        self._touch(leg.call, event)
-        self._let_go()
+        if leg is not None:
+            self._touch(leg.call, caught)
+        if self._now - self._looked >= _LOOK or self._size > _MOST_BYTES or len(self._legs) > _MOST_LEGS:
+            self._looked = self._now
+            self._let_go()
 
     def finish(self) -> None:
         """Judge what is left, at the end of the capture."""
@@ -192,15 +195,19 @@ class Tracker:
 
     # -- calls come and go ---------------------------------------------------------------------------
 
-    def _touch(self, call: Call, event: Event) -> None:
-        size = len(event.caught.payload) + _OVERHEAD
+    def _touch(self, call: Call, caught: Datagram) -> None:
+        """Note that a call was heard of."""
+        size = len(caught.payload) + _OVERHEAD
         call.size += size
         self._size += size
-        call.last = max(call.last, event.at)
-        self._up.pop(id(call), None)
-        self._ringing.pop(id(call), None)
-        self._live[id(call)] = call
-        self._live.move_to_end(id(call))
+        call.last = max(call.last, caught.at)
+        key = id(call)
+        if key not in self._live or caught.at - call.queued_at > _LOOK:
+            call.queued_at = caught.at
+            self._up.pop(key, None)
+            self._ringing.pop(key, None)
+            self._live[key] = call
+            self._live.move_to_end(key)
 
     def _let_go(self) -> None:
         """Judge the calls that are over, and more of them where there are too many."""
@@ -221,7 +228,7 @@ class Tracker:
                 break
             del self._ringing[key]
             self._close(call)
-        while self._size > _MOST_BYTES or len(self._live) + len(self._up) > _MOST_CALLS:
+        while self._size > _MOST_BYTES or len(self._legs) > _MOST_LEGS:
             calls = self._up or self._ringing or self._live
             if not calls:
                 break

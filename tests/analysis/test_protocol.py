@@ -229,7 +229,7 @@ def test_clocks_that_disagree(skew: float) -> None:
     at_both_ends(scene, skew, 0.02)
     finding = scene.only("clock-skew")
     assert finding.subject == "capture points 0 and 1"
-    assert finding.sure is Sure.CERTAIN
+    assert finding.sure is (Sure.CERTAIN if skew < 60 else Sure.LIKELY)
     assert {3.0: "3.0 s", -0.2: "200 ms", 4000.0: "4000 s"}[skew] in finding.examples[0].text
 
 

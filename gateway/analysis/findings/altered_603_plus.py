@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gateway.analysis.finding import Case, Kind, who
 from gateway.analysis.model import Call, Hop, Mark
-from gateway.analysis.shipped import facts_of
+from gateway.analysis.shipped import judged
 from gateway.rules.network_blocked import is_near_miss, says_network_blocked
 
 KIND = Kind(
@@ -41,7 +41,7 @@ def find(call: Call) -> Iterator[Case]:
 def _is_603_plus(hop: Hop) -> bool:
     if hop.status != 603:
         return False
-    facts = facts_of(hop)
+    facts, _ = judged(hop)
     return says_network_blocked(facts) and not is_near_miss(facts)
 
 
@@ -52,9 +52,9 @@ def _changes(came: Hop, went: Hop) -> list[str]:
         changes.append(f"status {after.status}")
     if before.phrase != after.phrase:
         changes.append("another phrase")
-    kept = [reason.raw for reason in went.reasons.values]
+    kept = [reason.raw for reason in judged(went)[0].reasons.values]
     if not kept:
         changes.append("no Reason")
-    elif [reason.raw for reason in came.reasons.values] != kept:
+    elif [reason.raw for reason in judged(came)[0].reasons.values] != kept:
         changes.append("another Reason")
     return changes

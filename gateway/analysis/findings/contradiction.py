@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gateway.analysis.finding import Case, Kind, who
 from gateway.analysis.model import Call, Hop, Mark
-from gateway.analysis.shipped import facts_of, rule_for
+from gateway.analysis.shipped import judged
 from gateway.rules import Facts
 from gateway.rules.causes import PROTOCOL, cause_for, cause_name, status_for
 
@@ -29,11 +29,13 @@ def find(call: Call) -> Iterator[Case]:
     for hop in call.hops:
         if hop.status < 400 or hop.status in PROTOCOL or not hop.is_local:
             continue
-        facts = facts_of(hop)
+        if b"reason" not in hop.ending.caught.payload.lower():
+            continue
+        facts, rule = judged(hop)
         cause, status = facts.reasons.q850, hop.status
         if not cause or cause in _VAGUE or _agree(status, facts):
             continue
-        if rule_for(facts).startswith(("dead-number", "gone-number")):
+        if rule.startswith(("dead-number", "gone-number")):
             continue  # it has a finding of its own
         meant = facts.status_of_cause
         yield Case(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from gateway.analysis.finding import Case, Kind, Sure, number, seconds, who
 from gateway.analysis.model import Call, Event, Hop, Mark
+from gateway.rules import q850_of
 from gateway.rules.causes import PROTOCOL, cause_name
 
 KIND = Kind(
@@ -33,7 +34,7 @@ def find(call: Call) -> Iterator[Case]:
         end, heard = _end(hop, opened)
         if end is None:
             continue
-        cause = hop.reasons.q850 if hop.final is not None else 0
+        cause = q850_of(hop.response) if hop.final is not None else 0
         told = f"Q.850 cause {cause} ({cause_name(cause)})" if cause else "no Q.850 cause"
         outcome = f"said {end.status} with {told}" if end.status else "heard the caller give up"
         yield Case(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gateway.analysis.finding import Case, Kind, Sure, number, who
 from gateway.analysis.model import Call, Hop, Mark
-from gateway.analysis.shipped import facts_of, rule_for, rule_text
+from gateway.analysis.shipped import judged, rule_text
 
 KIND = Kind(
     "486-for-everywhere",
@@ -35,7 +35,7 @@ def find(call: Call) -> Iterator[Case]:
     """Find 486 that speak for more than one device."""
     for hop in call.hops:
         if hop.status == 486 and hop.is_local:
-            rule = rule_for(facts_of(hop))
+            _, rule = judged(hop)
             if rule.startswith("user-do-not-disturb"):
                 yield _case(call, hop, "with the words do not disturb", (), Sure.LIKELY, rule_text(rule))
     for branches in call.forks():
