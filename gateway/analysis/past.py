@@ -18,7 +18,7 @@ AGAIN = 60.0
 """Seconds after a refusal within which a call to the same number is the next attempt."""
 
 _Device = tuple[Address, str]
-_Pair = tuple[str, str, str, str]
+_Pair = tuple[Address, Address, str, str]
 
 
 class Devices:
@@ -72,4 +72,6 @@ class Attempts:
 
 
 def _pair(hop: Hop) -> _Pair:
-    return hop.asker[0], hop.asked[0], hop.caller, hop.called
+    # A caller's port may change with each connection; on one machine only ports tell hosts apart.
+    port = hop.asker[1] if hop.asker[0] == hop.asked[0] else 0
+    return (hop.asker[0], port), hop.asked, hop.caller, hop.called

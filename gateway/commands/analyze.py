@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, BinaryIO, cast
 
@@ -18,7 +19,7 @@ from rich.text import Text
 from gateway.analysis import captures
 from gateway.analysis.page import clock, page, place_of, summary
 from gateway.analysis.plain import as_dict, ladder_of
-from gateway.analysis.report import Example, Finding, Report
+from gateway.analysis.report import Example, Report
 from gateway.captures.pcap import CaptureError, Notes
 from gateway.ladder.text import render
 
@@ -27,6 +28,7 @@ from .output import FAILED, JsonOption, cell, columns, complain, console, print_
 CLEAN, FOUND = 0, 1
 """Exit codes."""
 
+_SHOWN = 3  # examples of a finding in the text; JSON and page have all that are kept
 _CHUNK = 1 << 20  # bytes read at once
 _STYLES = {"certain": "bold red", "likely": "yellow", "possible": "cyan"}
 
@@ -108,40 +110,39 @@ def _without_collector() -> Iterator[None]:
 
 
 def _print(report: Report, files: list[str], ladders: bool) -> None:
+    """Print the findings, those of one kind together."""
     out = console()
-    for finding in report.findings:
-        times = "once" if finding.count == 1 else f"{finding.count:,} times"
-        head = cell(f"{finding.kind.title}: {finding.subject}", style="bold")
-        sure = finding.sure.value
-        out.print(Text.assemble(head, f"  [{finding.kind.name}, {times}, ", (sure, _STYLES[sure]), "]"))
-        out.print(cell(f"  {finding.kind.meaning}"))
-        for example in finding.examples:
-            _print_example(example, files)
-            if ladders and example.events:
-                out.print(render(ladder_of(example), max(out.width if out.is_terminal else 120, 80)))
-        out.print(cell(f"  Remedy: {finding.kind.remedy}"))
-        _print_rule(finding)
+    for kind, findings in groupby(report.findings, lambda finding: finding.kind):
+        out.print(cell(f"{kind.title} [{kind.name}]", style="bold"))
+        out.print(cell(f"  {kind.meaning}"))
+        rules: dict[str, None] = {}
+        for finding in findings:
+            times = "once" if finding.count == 1 else f"{finding.count:,} times"
+            sure = finding.sure.value
+            head = cell(f"  {finding.subject}: {times}, ")
+            out.print(Text.assemble(head, (sure, _STYLES[sure])))
+            for example in finding.examples[:_SHOWN]:
+                _print_example(out, example, files)
+                if ladders and example.events:
+                    out.print(render(ladder_of(example), max(out.width if out.is_terminal else 120, 80)))
+            rules[finding.rule] = None
+        out.print(cell(f"  Remedy: {kind.remedy}"))
+        for rule in filter(None, rules):
+            out.print(cell("  Rule to add to rules.toml:"))
+            for line in rule.splitlines():
+                out.print(cell(f"    {line}"))
         out.print()
     if report.omitted:
         out.print(cell(f"{report.omitted:,} more cases of further findings are left out"))
     out.print(cell(summary(report)))
 
 
-def _print_example(example: Example, files: list[str]) -> None:
-    out = console()
+def _print_example(out: Console, example: Example, files: list[str]) -> None:
     out.print(cell(f"  - {example.text}"))
-    table = columns("packet", "time (UTC)", "from", "to", "message")
+    table = columns("   packet", "time (UTC)", "from", "to", "message")
     for mark in example.evidence:
-        parts = place_of(mark, files), clock(mark.at), mark.source, mark.destination, mark.text
+        parts = f"   {place_of(mark, files)}", clock(mark.at), mark.source, mark.destination, mark.text
         table.add_row(*(cell(part) for part in parts))
     out.print(table)
     if example.call_ids:
         out.print(cell(f"    Call-ID {', '.join(example.call_ids)}"))
-
-
-def _print_rule(finding: Finding) -> None:
-    if finding.rule:
-        out = console()
-        out.print(cell("  Rule to add to rules.toml:"))
-        for line in finding.rule.splitlines():
-            out.print(cell(f"    {line}"))

@@ -46,9 +46,8 @@ def test_a_clean_capture_gives_nothing_and_exit_code_0(place: Place) -> None:
 def test_a_finding_is_told_with_evidence_remedy_and_rule(place: Place) -> None:
     assert place.run(analyze, place.write("one.pcapng", pcapng(one_device()))) == 1
     lines = [" ".join(line.split()) for line in place.out.splitlines()]
-    assert lines[0] == (
-        "One device's 603 stopped all others: 198.51.100.11:5060 [603-for-one-device, once, likely]"
-    )
+    assert lines[0] == "One device's 603 stopped all others [603-for-one-device]"
+    assert lines[2] == "198.51.100.11:5060: once, likely"
     assert (
         "#10 2027-01-15 08:00:03.050 198.51.100.11:5060 198.51.100.2:5060 603 Decline (ends the hunt)"
         in lines
