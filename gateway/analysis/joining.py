@@ -38,12 +38,12 @@ class Joiner:
         session = (request.get(b"Session-ID") or b"").partition(b";")[0].strip()
         session = hop.leg.session = session if session.strip(b"0") else b""
         before = legs.get(named)
-        if before is not None and before is not hop.leg:
+        if before is not None and before is not hop.leg and before.hops:
             put_below(_upper(before, hop), hop, "X-CID")
         elif named:
             self._waiting.setdefault(named, []).append(hop.leg)
             _trim(self._waiting, _WAITING)
-        elif session and session in self._by_session:
+        elif session in self._by_session:
             put_below(_upper(self._by_session[session].leg, hop), hop, "Session-ID")
         else:
             candidate = self._by_numbers(hop)

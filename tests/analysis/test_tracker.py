@@ -99,11 +99,11 @@ def test_a_call_is_judged_when_it_is_over_and_not_before() -> None:
     lasting.hung_up()
     order: list[str] = []
     reader = Tracker(lambda call: order.append(call.hops[0].called))
-    for packet in scene.messages():
+    for packet in scene.packets:
         reader.feed(packet)
-    assert order == [f"30{number}" for number in range(9)]
+    assert order == [f"30{number}" for number in range(8)]  # of the last two, more may come
     reader.finish()
-    assert order[-2:] == ["200", "309"] or order[-2:] == ["309", "200"]
+    assert sorted(order[8:]) == ["200", "308", "309"]
 
 
 @pytest.mark.parametrize(("name", "bound"), [("_MOST_LEGS", 20), ("_MOST_BYTES", 40_000)])
