@@ -254,7 +254,7 @@ class B2bua:
             verdict.response.phrase,
             verdict.response.rows,
             verdict.rows,
-            facts.request.rows if facts.request is not None else [],
+            facts.request,
             self._note_of(facts.source),
             self._note_of(facts.target),
             facts.method,

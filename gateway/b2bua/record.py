@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.rules.facts import TrunkView
-from gateway.sip.message import Row
+from gateway.sip.message import Request, Row
 
 
 class TrunkNote(msgspec.Struct, array_like=True, eq=False):
@@ -44,7 +44,7 @@ class Evidence(msgspec.Struct, array_like=True, gc=False):
     phrase: bytes
     rows: list[Row]  # of the response, as it came
     emitted: list[Row]  # as it left the rules; the same list when nothing was changed
-    request: list[Row]  # of the caller's request
+    request: Request | None  # the caller's
     source: TrunkNote  # who answered
     target: TrunkNote  # who got the answer
     method: bytes

@@ -20,7 +20,7 @@ import msgspec
 
 from gateway.b2bua.record import CallRecord, Evidence, TrunkNote
 from gateway.rules.facts import Facts
-from gateway.rules.passport import attestation
+from gateway.rules.passport import UNATTESTED, attestation
 from gateway.rules.replay import Outcome
 from gateway.sip.message import Request, Response, Row, header_key, unfold
 
@@ -40,6 +40,9 @@ WITH_NUMBERS = frozenset(
     b"History-Info Referred-By Refer-To Reply-To P-Charge-Info Additional-Identity".split()
 )
 """Keys of the headers that are not kept either where numbers are hidden."""
+
+_LEFT_OUT = NOT_KEPT | {b"Identity"}
+_LEFT_OUT_HIDDEN = _LEFT_OUT | WITH_NUMBERS
 
 
 class Packed(msgspec.Struct, array_like=True, gc=False):
@@ -70,22 +73,25 @@ _decode = msgspec.msgpack.Decoder(Packed).decode
 
 def pack(evidence: Evidence, hide_numbers: bool) -> bytes:
     """Return the blob of what a call was decided by; with `hide_numbers`, without headers that hold some."""
-    attested = evidence.attested
-    if attested is None:
-        identities = (unfold(line.partition(b":")[2]) for key, line in evidence.request if key == b"Identity")
-        attested = attestation(identities)
-    kept = _kept(evidence.rows, hide_numbers)
+    left_out = _LEFT_OUT_HIDDEN if hide_numbers else _LEFT_OUT
+    kept = _kept(evidence.rows, left_out)
     unchanged = evidence.emitted is evidence.rows
+    request = evidence.request
+    asked = [] if request is None else _kept(request.rows, left_out)
+    attested = evidence.attested or UNATTESTED
+    if request is not None and b"Identity" in request.index:
+        asked.append(b"Identity: left out")  # rules may ask whether there was one
+        attested = attestation(request.values(b"Identity"))
     return _encode(
-        Packed(
+        (  # a Packed, field by field: its trunks are encoded once for all calls
             FORM,
             hide_numbers,
             evidence.phrase,
             kept,
-            checksum(kept if unchanged else _kept(evidence.emitted, hide_numbers)),
-            _kept(evidence.request, hide_numbers),
-            evidence.source,
-            evidence.target,
+            checksum(kept if unchanged else _kept(evidence.emitted, left_out)),
+            asked,
+            _encoded(evidence.source),
+            _encoded(evidence.target),
             evidence.method,
             evidence.rang,
             evidence.after,
@@ -97,6 +103,11 @@ def pack(evidence: Evidence, hide_numbers: bool) -> bytes:
             evidence.hunt,
         )
     )
+
+
+@lru_cache(maxsize=1024)
+def _encoded(trunk: TrunkNote) -> msgspec.Raw:
+    return msgspec.Raw(_encode(trunk))
 
 
 _values: Callable[[CallRecord], tuple[object, ...]] = attrgetter(*FIELDS)
@@ -139,11 +150,8 @@ def hidden(number: str, key: bytes) -> str:
     return f"#{blake2b(number.encode(), digest_size=8, key=key).hexdigest()}" if number else ""
 
 
-def _kept(rows: Iterable[Row], hide_numbers: bool) -> list[bytes]:
-    left_out = NOT_KEPT | WITH_NUMBERS if hide_numbers else NOT_KEPT
-    return [
-        line if key != b"Identity" else b"Identity: left out" for key, line in rows if key not in left_out
-    ]
+def _kept(rows: Iterable[Row], left_out: frozenset[bytes]) -> list[bytes]:
+    return [line for key, line in rows if key not in left_out]
 
 
 def checksum(lines: Sequence[bytes]) -> int:
@@ -204,7 +212,7 @@ class Unpacker:
 
 def emitted_checksum(rows: Iterable[Row], numbers_hidden: bool) -> int:
     """Return the checksum of the header lines that a decision sends, as `pack` takes it."""
-    return checksum(_kept(rows, numbers_hidden))
+    return checksum(_kept(rows, _LEFT_OUT_HIDDEN if numbers_hidden else _LEFT_OUT))
 
 
 @lru_cache(maxsize=4096)

@@ -20,6 +20,9 @@ from gateway.sip.headers import parse_params, split_list, unquote
 LEVELS = ("A", "B", "C")
 """Full, partial and gateway attestation (RFC 8588 section 4)."""
 
+UNATTESTED = "none"
+"""Where nothing that can be read attests anything."""
+
 _HEADERS = 4  # Identity values that are looked at; a call has one for each extension of PASSporT in use
 _LONGEST = 8192
 _PART = re.compile(rb"[A-Za-z0-9_-]+=*")
@@ -39,7 +42,7 @@ _read_claims = msgspec.json.Decoder(_Claims).decode
 
 
 def attestation(values: Iterable[bytes]) -> str:
-    """Return "A", "B" or "C" as the first SHAKEN PASSporT of these Identity values has it, or "none"."""
+    """Return "A", "B" or "C" as the first SHAKEN PASSporT of these Identity values has it, or UNATTESTED."""
     for value in _tokens(values):
         token, _, params = value.partition(b";")
         parts = token.strip().split(b".")
@@ -51,7 +54,7 @@ def attestation(values: Iterable[bytes]) -> str:
             continue
         if level in LEVELS:
             return level
-    return "none"
+    return UNATTESTED
 
 
 def _tokens(values: Iterable[bytes]) -> list[bytes]:

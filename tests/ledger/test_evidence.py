@@ -167,8 +167,7 @@ def decided(ruleset: RuleSet, known: Facts) -> CallRecord:
         shadow_status=decision.shadow_status,
         evidence=Evidence(
             response.phrase, response.rows, emit(decision, known),
-            known.request.rows if known.request else [], TrunkNote.of(known.source),
-            TrunkNote.of(known.target), known.method, known.rang, known.after, known.ringing, known.finals,
+            known.request, TrunkNote.of(known.source), TrunkNote.of(known.target), known.method, known.rang, known.after, known.ringing, known.finals,
             known.pending, known.now, known.attested, decision.hunt,
         ),
     )  # fmt: skip
