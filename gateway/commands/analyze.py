@@ -88,7 +88,7 @@ def _opener(paths: tuple[Path, ...]) -> Iterator[captures.Open]:
 
         def open_(path: Path) -> BinaryIO:
             # The bar looks at each read, so these are made large.
-            file = progress.wrap_file(path.open("rb", buffering=0), task_id=task, total=total)
+            file = progress.open(path, "rb", buffering=0, total=total, task_id=task)
             return cast("BinaryIO", BufferedReader(cast("BufferedReader", file), _CHUNK))
 
         yield open_

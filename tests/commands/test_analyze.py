@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from random import Random
 from xml.etree import ElementTree
@@ -15,7 +16,7 @@ from gateway.captures.pcap import Datagram
 from gateway.commands.analyze import analyze
 from tests.analysis.scene import CARRIER, PBX, Scene
 from tests.analysis.test_rejections import cancelled, ringing_fork
-from tests.captures.writer import pcap, pcapng
+from tests.captures.writer import pcap, pcap_of, pcapng, tcp
 from tests.commands.conftest import Place
 
 
@@ -55,6 +56,29 @@ def test_a_finding_is_told_with_evidence_remedy_and_rule(place: Place) -> None:
     assert "Call-ID call-1@x" in lines
     assert 'name = "one-device-declined"' in lines
     assert lines[-1].endswith(": 1 finding of 1 kind")
+
+
+def test_the_same_call_over_tcp_gives_the_same(place: Place) -> None:
+    sent: dict[object, int] = {}
+    packets = []
+    for each in one_device():
+        ends = each.source, each.destination
+        at = sent.setdefault(ends, 1000)
+        sent[ends] = at + len(each.payload)
+        packets += [
+            (each.at, tcp(*ends, at + begin, each.payload[begin : begin + 200]))
+            for begin in range(0, len(each.payload), 200)
+        ]
+    assert place.run(analyze, place.write("one.pcap", pcap_of(packets)), json=True) == 1
+    assert [each["finding"] for each in place.json["findings"]] == ["603-for-one-device"]
+
+
+def test_on_a_terminal_a_bar_shows_how_far_it_has_come(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = place.write("clean.pcap", pcap(clean()))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert place.run(analyze, path) == 0
+    assert "reading" in place.err
+    assert "nothing found" in place.out
 
 
 def test_json_says_the_same(place: Place) -> None:
