@@ -307,13 +307,33 @@ def test_an_announcement_before_the_rejection(line: str) -> None:
     assert scene.only("early-media-rejection").sure is Sure.POSSIBLE
 
 
-def test_a_caller_gives_up_on_an_announcement() -> None:
+def test_a_caller_gives_up_on_an_announcement_whose_183_says_why() -> None:
+    scene = Scene()
+    call = scene.invite(PBX, CARRIER)
+    call.says("183 Session Progress", "Reason: Q.850;cause=1", body=SDP)
+    scene.wait(8)
+    cancelled(call)
+    finding = scene.only("early-media-rejection")
+    assert finding.sure is Sure.LIKELY
+    assert "waited until the caller gave up, with Q.850 cause 1" in finding.examples[0].text
+
+
+def test_a_caller_who_gives_up_on_early_media_may_have_heard_it_ring() -> None:
     scene = Scene()
     call = scene.invite(PBX, CARRIER)
     call.says("183 Session Progress", body=SDP)
     scene.wait(8)
     cancelled(call)
-    assert scene.only("early-media-rejection").examples[0].text.endswith("then heard the caller give up")
+    assert scene.found() == set()
+
+
+def test_nobody_answers_after_ringing_tone_in_early_media() -> None:
+    scene = Scene()
+    call = scene.invite(PBX, CARRIER)
+    call.says("183 Session Progress", body=SDP)
+    scene.wait(25)
+    call.rejected("480 Temporarily Unavailable", "Reason: Q.850;cause=19")
+    assert scene.found() == set()
 
 
 def test_ringing_tone_in_early_media_is_no_announcement() -> None:
