@@ -29,17 +29,21 @@ class Datagram(NamedTuple):
     destination: tuple[str, int]
     payload: bytes
     number: int = 0
-    """The number of the packet in its file, from 1; of a message in several packets, the last one's."""
+    """The number of the packet in its file, from 1; of a message in several packets, the last one's. 0 where
+    nobody asks.
+    """
     point: int = 0
     """Where it was caught: an interface of the file."""
     transport: str = "UDP"
 
 
 def datagrams(path: Path) -> Iterator[Datagram]:
-    """Yield the UDP datagrams of a capture, in the order of the file. Raises CaptureError."""
+    """Yield the UDP datagrams of a capture, whatever is in them, in the order of the file: what they say, not
+    which packet said it. Raises CaptureError.
+    """
     for packet, segment in _segments(path, Notes(), _open):
         if segment.protocol == UDP:
-            yield _datagram(packet, segment)
+            yield Datagram(packet.at, segment.source, segment.destination, segment.payload)
 
 
 def _open(path: Path) -> BinaryIO:

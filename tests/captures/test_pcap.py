@@ -14,7 +14,7 @@ from tests.captures.writer import pcap, pcapng
 
 A, B = ("192.0.2.2", 5060), ("192.0.2.3", 5062)
 SIX_A, SIX_B = ("2001:db8::1", 5060), ("2001:db8::2", 5060)
-SOME = [Datagram(1_800_000_000.25, A, B, b"one", 1), Datagram(1_800_000_001.5, SIX_A, SIX_B, b"\r\n\r\n", 2)]
+SOME = [Datagram(1_800_000_000.25, A, B, b"one"), Datagram(1_800_000_001.5, SIX_A, SIX_B, b"\r\n\r\n")]
 HEAD = "Via: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK{n}\r\nFrom: <sip:1@x>;tag=a\r\nCall-ID: {n}\r\n"
 
 
