@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TypeVar
 
-from gateway.analysis.model import Call, Hop, Leg
+from gateway.analysis.model import MOST_HOPS, Call, Hop, Leg
 from gateway.sip.message import Request
 
 _K = TypeVar("_K")
@@ -41,7 +41,9 @@ class Joiner:
         if before is not None and before is not hop.leg and before.hops:
             put_below(_upper(before, hop), hop, "X-CID")
         elif named:
-            self._waiting.setdefault(named, []).append(hop.leg)
+            waiting = self._waiting.setdefault(named, [])
+            if len(waiting) < _CANDIDATES:
+                waiting.append(hop.leg)
             _trim(self._waiting, _WAITING)
         elif session in self._by_session:
             put_below(_upper(self._by_session[session].leg, hop), hop, "Session-ID")
@@ -105,7 +107,10 @@ class Joiner:
 
 
 def put_below(upper: Hop, hop: Hop, by: str) -> None:
-    """Note that `hop` comes from `upper`; their legs are one call from now on."""
+    """Note that `hop` comes from `upper`; their legs are one call from now on, unless it grows too large."""
+    call, other = upper.leg.call, hop.leg.call
+    if call is not other and call.hop_count + other.hop_count > MOST_HOPS:
+        return
     walk: Hop | None = upper
     while walk is not None:  # captures of hostile making may name each other
         if walk is hop:
@@ -113,15 +118,15 @@ def put_below(upper: Hop, hop: Hop, by: str) -> None:
         walk = walk.above
     hop.above, hop.joined_by = upper, by
     upper.below.append(hop)
-    _merge(upper.leg.call, hop.leg.call)
+    if call is not other:
+        _merge(call, other)
 
 
 def _merge(call: Call, other: Call) -> None:
-    if other is call:
-        return
     for leg in other.legs:
         leg.call = call
     call.legs += other.legs
+    call.hop_count += other.hop_count
     call.size += other.size
     call.last = max(call.last, other.last)
     other.legs = []

@@ -18,7 +18,10 @@ from gateway.sip.message import Message, Request, Response, parse
 from gateway.wire import Address
 
 MOST_KEPT = 64
-"""Messages kept of each kind of one hop, and hops of one call: more of them say nothing new."""
+"""Messages kept of each kind of one hop: more of them say nothing new."""
+
+MOST_HOPS = 128
+"""Hops of one call. Findings compare each with each."""
 
 
 @dataclass(slots=True, eq=False)
@@ -246,6 +249,8 @@ class Call:
     """When its last message came, by the time of the capture."""
     queued_at: float = 0.0
     """When it was last moved behind the other calls, to be judged after them."""
+    hop_count: int = 0
+    """How many hops it has."""
     size: int = 0
     """Bytes of the messages that are kept of it."""
     capture_ends: float = 0.0

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from gateway.analysis.clocks import Clocks
 from gateway.analysis.joining import Joiner, put_below
-from gateway.analysis.model import MOST_KEPT, Call, Event, Hop, Inside, Leg
+from gateway.analysis.model import MOST_HOPS, MOST_KEPT, Call, Event, Hop, Inside, Leg
 from gateway.analysis.past import Attempts, Devices
 from gateway.captures.pcap import Datagram
 from gateway.sip.errors import MalformedError
@@ -161,7 +161,7 @@ class Tracker:
                 if (hop.asker, hop.asked) == (event.source, event.destination):
                     _keep(hop.resent, event)
                 return
-        if len(leg.hops) >= MOST_KEPT:
+        if leg.call.hop_count >= MOST_HOPS:
             return
         hop = Hop(
             leg, event, branch, cseq, _upper_branch(request),
@@ -173,6 +173,7 @@ class Tracker:
             elif other.above is None and other.upper_branch == branch and other.cseq == cseq:
                 put_below(hop, other, "Via")
         leg.hops.append(hop)
+        leg.call.hop_count += 1
         if hop.above is None and len(leg.hops) == 1:
             self._joiner.join(hop, request, self._legs)
         if hop.above is None:

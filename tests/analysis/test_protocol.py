@@ -178,6 +178,21 @@ def test_a_bye_that_is_never_answered() -> None:
     assert "BYE from 198.51.100.1:5060 to 203.0.113.3:5060 was sent 4 times" in finding.examples[0].text
 
 
+def test_a_contact_behind_a_nat_is_named_as_the_reason() -> None:
+    public, private = ("93.184.216.34", 5060), ("10.0.0.7", 5060)
+    scene = Scene()
+    call = scene.invite(PBX, public)
+    call.says("200 OK", "Contact: <sip:x@10.0.0.7:5060>", body=SDP)
+    call.destination = private  # from here on requests go to the Contact
+    call.ack_answer()
+    via = call.inside("BYE")
+    for wait in (0.5, 1, 2):
+        scene.wait(wait)
+        call.inside("BYE", branch=via)
+    text = scene.only("one-way-dialog").examples[0].text
+    assert text.endswith("(the other side is at 93.184.216.34, and its Contact says 10.0.0.7)")
+
+
 def test_a_dialog_that_the_other_side_has_lost() -> None:
     scene = Scene()
     call = scene.invite(PBX, CARRIER)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.analysis import tracker
-from gateway.analysis.model import Call
+from gateway.analysis.model import MOST_HOPS, Call
 from gateway.analysis.report import Report
 from gateway.analysis.tracker import Tracker
 from gateway.captures.pcap import Datagram
@@ -140,6 +140,21 @@ def test_nothing_is_left_of_calls_that_were_judged() -> None:
     assert (reader._size, reader._live, reader._ringing, reader._up) == (0, {}, {}, {})
     joiner = reader._joiner
     assert (joiner._waiting, joiner._by_session, joiner._by_caller) == ({}, {}, {})
+
+
+@pytest.mark.parametrize("named", ["call-1@x", "unknown"])
+def test_a_call_does_not_grow_without_end(named: str) -> None:
+    scene = Scene()
+    up = scene.invite()
+    for number in range(300):
+        scene.invite(PROXY, CARRIER, f"{number}", f"9{number}", f"X-CID: {named}")
+        up.forward(PHONE_A)
+    judged: list[int] = []
+    reader = Tracker(lambda call: judged.append(len(call.hops)))
+    for packet in scene.packets:
+        reader.feed(packet)
+    reader.finish()
+    assert max(judged) == MOST_HOPS
 
 
 LINES = [
