@@ -29,6 +29,7 @@ CLEAN, FOUND = 0, 1
 """Exit codes."""
 
 _SHOWN = 3  # examples of a finding in the text; JSON and page have all that are kept
+_LADDER_WIDTH = 120  # columns, where there is no terminal
 _CHUNK = 1 << 20  # bytes read at once
 _STYLES = {"certain": "bold red", "likely": "yellow", "possible": "cyan"}
 
@@ -124,7 +125,8 @@ def _print(report: Report, files: list[str], ladders: bool) -> None:
             for example in finding.examples[:_SHOWN]:
                 _print_example(out, example, files)
                 if ladders and example.events:
-                    out.print(render(ladder_of(example), max(out.width if out.is_terminal else 120, 80)))
+                    width = out.width if out.is_terminal else _LADDER_WIDTH
+                    out.print(render(ladder_of(example), width), no_wrap=True, crop=False)
             rules[finding.rule] = None
         out.print(cell(f"  Remedy: {kind.remedy}"))
         for rule in filter(None, rules):

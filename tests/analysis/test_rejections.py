@@ -40,7 +40,7 @@ def test_one_phones_603_stops_the_others_of_a_fork() -> None:
     finding = scene.only("603-for-one-device")
     assert (finding.subject, finding.sure, finding.count) == ("198.51.100.11:5060", Sure.LIKELY, 1)
     (example,) = finding.examples
-    assert "2 other devices stopped while it was still ringing" in example.text
+    assert "which stopped 2 other devices that had not answered yet" in example.text
     assert [mark.what for mark in example.evidence][:2] == ["INVITE", "603 Decline"]
     assert example.call_ids == ["call-1@x"]
 

@@ -1,10 +1,12 @@
-"""Each rule that a finding offers is one that `gateway check` takes, and that changes what was found."""
+"""What findings offer: rules that `gateway check` takes and that mend what was found, and an explanation."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from gateway.analysis.findings import device_dnd, everywhere, in_a_call, one_device
+from gateway.analysis.findings import KINDS, device_dnd, everywhere, in_a_call, one_device
 from gateway.analysis.shipped import rule_text
 from gateway.commands.check import check
 from gateway.rules import Facts, compile_rules, shipped_rules
@@ -13,6 +15,7 @@ from tests.commands.conftest import Place, place  # noqa: F401 - the fixture
 from tests.rules.support import PBX as TRUNK_PBX
 from tests.rules.support import facts, rules, told
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "analyze.md"
 SHIPPED = [rule.name for rule in compile_rules(shipped_rules(), None).rules if rule.mode != "off"]
 
 
@@ -58,3 +61,10 @@ def test_the_rule_mends_what_was_found_and_nothing_else(rule: str, known: Facts,
 def test_a_cause_that_contradicts_leaves_in_agreement() -> None:
     known = facts("486 Busy Here", "Reason: Q.850;cause=21")
     assert told(rules(contradiction("486 Busy Here", 21)), known)[1][0].startswith("Reason: Q.850;cause=17")
+
+
+def test_each_finding_is_explained_in_the_document_and_no_other() -> None:
+    rows = [
+        line for line in DOCUMENT.read_text().splitlines() if line.startswith("| `") and line.count("|") == 6
+    ]
+    assert [row.split("`")[1] for row in rows] == [kind.name for kind in KINDS]

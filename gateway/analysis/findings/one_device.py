@@ -38,12 +38,12 @@ def find(call: Call) -> Iterator[Case]:
         for other in others[:3]:
             said = other.final or (other.cancels[0] if other.cancels else other.invite)
             evidence.append(Mark.of(said, "another device"))
-        did = "stopped while it was still ringing" if pending else "had not been the last one to try"
         many = "another device" if len(others) == 1 else f"{len(others)} other devices"
+        did = f"stopped {many} that had not answered yet" if pending else f"ended the hunt after {many}"
         yield Case(
             KIND,
             who(hop),
-            f"{who(hop)} said 603 to the call for {number(hop)}, and {many} {did}",
+            f"{who(hop)} said 603 to the call for {number(hop)}, which {did}",
             tuple(sorted(evidence, key=lambda mark: mark.at)),
             Sure.LIKELY if pending else Sure.POSSIBLE,
             RULE,
