@@ -42,6 +42,15 @@ def file_of(point: int) -> int:
     return point // _INTERFACES
 
 
+def place_of(point: int) -> str:
+    """Name a place where packets were caught, for people.
+
+    >>> place_of(0), place_of((1 << 16) + 2)
+    ('file 1 interface 1', 'file 2 interface 3')
+    """
+    return f"file {file_of(point) + 1} interface {point % _INTERFACES + 1}"
+
+
 def sentences(path: Path, notes: Notes) -> Iterator[str]:
     """Say what is wrong with a file that could be read."""
     if notes.broken:

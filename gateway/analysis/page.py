@@ -74,7 +74,7 @@ def clock(at: float) -> str:
         return f"{at:.3f}"
 
 
-def place_of(mark: Mark, files: Sequence[str]) -> str:
+def where(mark: Mark, files: Sequence[str]) -> str:
     """Say where a packet is to be found."""
     return f"#{mark.number}" if len(files) == 1 else f"{files[file_of(mark.point)]} #{mark.number}"
 
@@ -93,7 +93,7 @@ def _section(finding: Finding, place: int, files: Sequence[str]) -> str:
 
 def _example(example: Example, files: Sequence[str]) -> str:
     rows = "".join(
-        f"<tr><td>{_safe(place_of(mark, files))}</td><td>{clock(mark.at)}</td><td>{_safe(mark.source)}</td>"
+        f"<tr><td>{_safe(where(mark, files))}</td><td>{clock(mark.at)}</td><td>{_safe(mark.source)}</td>"
         f"<td>{_safe(mark.destination)}</td><td>{_safe(mark.text)}</td></tr>"
         for mark in example.evidence
     )

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.text import Text
 
 from gateway.analysis import captures
-from gateway.analysis.page import clock, page, place_of, summary
+from gateway.analysis.page import clock, page, summary, where
 from gateway.analysis.plain import as_dict, ladder_of
 from gateway.analysis.report import Example, Report
 from gateway.captures.pcap import CaptureError, Notes
@@ -143,7 +143,7 @@ def _print_example(out: Console, example: Example, files: list[str]) -> None:
     out.print(cell(f"  - {example.text}"))
     table = columns("   packet", "time (UTC)", "from", "to", "message")
     for mark in example.evidence:
-        parts = f"   {place_of(mark, files)}", clock(mark.at), mark.source, mark.destination, mark.text
+        parts = f"   {where(mark, files)}", clock(mark.at), mark.source, mark.destination, mark.text
         table.add_row(*(cell(part) for part in parts))
     out.print(table)
     if example.call_ids:

@@ -243,7 +243,9 @@ def test_clocks_that_disagree(skew: float) -> None:
     call.rejected("486 Busy Here")
     at_both_ends(scene, skew, 0.02)
     finding = scene.only("clock-skew")
-    assert finding.subject == "capture points 0 and 1"
+    assert finding.subject == "file 1 interface 1 and file 1 interface 2"
+    ahead = "file 1 interface 2" if skew > 0 else "file 1 interface 1"
+    assert finding.examples[0].text.startswith(f"the clock of {ahead} is")
     assert finding.sure is (Sure.CERTAIN if skew < 60 else Sure.LIKELY)
     assert {3.0: "3.0 s", -0.2: "200 ms", 4000.0: "4000 s"}[skew] in finding.examples[0].text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from gateway.analysis.captures import place_of
 from gateway.analysis.clocks import LEAST, Skew
 from gateway.analysis.finding import Case, Kind, Sure, seconds
 from gateway.analysis.model import Call, Mark
@@ -25,7 +26,8 @@ def skews(found: Iterable[Skew]) -> Iterator[Case]:
         yield Case(
             KIND,
             _points(skew.behind, skew.point),
-            f"the clock of the one capture is {about}{seconds(skew.seconds)} ahead of the other's",
+            f"the clock of {place_of(skew.point)} is {about}{seconds(skew.seconds)} ahead of that of"
+            f" {place_of(skew.behind)}",
             (skew.second, skew.first),
             Sure.CERTAIN if skew.is_certain else Sure.LIKELY,
         )
@@ -50,5 +52,4 @@ def find(call: Call) -> Iterator[Case]:
 
 
 def _points(one: int, other: int) -> str:
-    """Name two places of capturing: an interface of a file each."""
-    return f"capture points {min(one, other)} and {max(one, other)}"
+    return f"{place_of(min(one, other))} and {place_of(max(one, other))}"
