@@ -8,6 +8,7 @@ import sys
 from cyclopts import App
 
 from gateway import __version__
+from gateway.commands.analyze import analyze
 from gateway.commands.calls import calls
 from gateway.commands.check import check
 from gateway.commands.demo import demo
@@ -24,7 +25,7 @@ app = App(
     help="A SIP back-to-back user agent that makes call rejections tell the truth, by rule and on evidence.",
     version=__version__,
 )
-for command in (run, check, explain, replay, calls, scorecard, rules, demo, doctor):
+for command in (run, check, explain, replay, analyze, calls, scorecard, rules, demo, doctor):
     app.command(command)
 app.command(unwanted)
 

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gateway import config as settings
 from gateway.b2bua.record import TrunkNote
 from gateway.captures.exchanges import Exchange, rejections
-from gateway.captures.pcap import CaptureError, datagrams
+from gateway.captures.pcap import CaptureError, messages
 from gateway.ledger import query
 from gateway.ledger.database import LedgerError, open_for_reading, reason
 from gateway.ledger.evidence import NOT_KEPT, Unpacker, emitted_checksum
@@ -136,7 +136,7 @@ def from_ledger(
 def from_capture(path: Path, config: settings.Config) -> Judged:
     """Yield the rejections in a capture, each as if it had passed unchanged. Raises CaptureError."""
     trunks = _TrunksBySource(config)
-    for exchange in rejections(datagrams(path)):
+    for exchange in rejections(messages(path)):
         facts = _facts(exchange, trunks)
         response = facts.response
         outcome = Outcome(

@@ -32,15 +32,16 @@ def read(tmp_path: Path, data: bytes) -> list[Datagram]:
     return list(datagrams(path))
 
 
-@pytest.mark.parametrize("link", [1, 113, 276, 101, 0])
+@pytest.mark.parametrize("link", [1, 113, 276, 101, 228, 0])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_every_form_of_capture_gives_the_same(tmp_path: Path, link: int, order: str) -> None:
     assert read(tmp_path, pcap(SOME, link, order)) == SOME
     assert read(tmp_path, pcapng(SOME, link, order)) == SOME
 
 
-def test_a_vlan_tag_is_looked_past(tmp_path: Path) -> None:
-    assert read(tmp_path, pcap(SOME, vlan=True)) == SOME
+def test_vlan_tags_are_looked_past(tmp_path: Path) -> None:
+    assert read(tmp_path, pcap(SOME, vlans=[0x8100])) == SOME
+    assert read(tmp_path, pcap(SOME, vlans=[0x88A8, 0x8100])) == SOME
 
 
 @pytest.mark.parametrize("form", [pcap, pcapng])

@@ -1,44 +1,89 @@
-"""Writes captures: UDP datagrams in the packets of one of several link types, in pcap or pcapng."""
+"""Writes captures: datagrams and streams in the packets of one of several link types, in pcap or pcapng."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from ipaddress import ip_address
 
 from gateway.captures.pcap import Datagram
+
+Address = tuple[str, int]
+Caught = tuple[float, bytes]
+"""When, and the bytes of a packet."""
 
 _LINKS = {
     1: lambda kind: bytes(12) + kind,
     113: lambda kind: bytes(14) + kind,
     276: lambda kind: kind + bytes(18),
     101: lambda kind: b"",
+    228: lambda kind: b"",
     0: lambda kind: bytes(4),
 }
 
 
-def packet(datagram: Datagram, link: int = 1, vlan: bool = False) -> bytes:
-    """The bytes of one packet."""
-    source, destination = (ip_address(host) for host, _ in (datagram.source, datagram.destination))
-    length = 8 + len(datagram.payload)
-    udp = struct.pack(">HHHH", datagram.source[1], datagram.destination[1], length, 0) + datagram.payload
-    if source.version == 4:
-        head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + length, 0, 0, 64, 17, 0)
-        kind = b"\x08\x00"
-    else:
-        head = struct.pack(">IHBB", 6 << 28, length, 17, 64)
-        kind = b"\x86\xdd"
-    ip = head + source.packed + destination.packed + udp
-    if vlan:
-        return bytes(12) + b"\x81\x00\x00\x05" + kind + ip
+def frame(ip: bytes, link: int = 1, vlans: Sequence[int] = ()) -> bytes:
+    """An IP packet with the header of its link, and VLAN tags of these types."""
+    kind = b"\x08\x00" if ip[0] >> 4 == 4 else b"\x86\xdd"
+    tags = b"".join(struct.pack(">HH", tag, 5) for tag in vlans)
+    if tags:
+        return bytes(12) + tags + kind + ip
     return _LINKS[link](kind) + ip
 
 
-def pcap(datagrams: list[Datagram], link: int = 1, order: str = "<", vlan: bool = False) -> bytes:
-    """A pcap file."""
+def ip_packets(
+    source: str, destination: str, protocol: int, data: bytes, mtu: int = 0, key: int = 1
+) -> list[bytes]:
+    """IP packets around a payload: one, or with `mtu` fragments of at most so many bytes of it."""
+    ends = ip_address(source).packed, ip_address(destination).packed
+    size = mtu // 8 * 8 or len(data)
+    parts = [(begin, data[begin : begin + size]) for begin in range(0, len(data) or 1, size or 1)]
+    packets = []
+    for begin, part in parts:
+        more = begin + len(part) < len(data)
+        if len(ends[0]) == 4:
+            flags = begin // 8 | more << 13
+            head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(part), key, flags, 64, protocol, 0)
+            packets.append(head + ends[0] + ends[1] + part)
+        elif len(parts) == 1:
+            head = struct.pack(">IHBB", 6 << 28, len(part), protocol, 64)
+            packets.append(head + ends[0] + ends[1] + part)
+        else:
+            head = struct.pack(">IHBB", 6 << 28, 8 + len(part), 44, 64)
+            fragment = struct.pack(">BxHI", protocol, begin | more, key)
+            packets.append(head + ends[0] + ends[1] + fragment + part)
+    return packets
+
+
+def udp(datagram: Datagram) -> bytes:
+    """The UDP datagram itself."""
+    length = 8 + len(datagram.payload)
+    ports = datagram.source[1], datagram.destination[1]
+    return struct.pack(">HHHH", *ports, length, 0) + datagram.payload
+
+
+def packet(datagram: Datagram, link: int = 1, vlans: Sequence[int] = ()) -> bytes:
+    """The one packet of a UDP datagram."""
+    return frame(ip_packets(datagram.source[0], datagram.destination[0], 17, udp(datagram))[0], link, vlans)
+
+
+def tcp(source: Address, destination: Address, sequence: int, data: bytes, syn: bool = False) -> bytes:
+    """The packet of a TCP segment."""
+    flags = 2 if syn else 16
+    head = struct.pack(">HHIIBBHHH", source[1], destination[1], sequence % 2**32, 0, 5 << 4, flags, 0, 0, 0)
+    return frame(ip_packets(source[0], destination[0], 6, head + data)[0])
+
+
+def pcap(datagrams: list[Datagram], link: int = 1, order: str = "<", vlans: Sequence[int] = ()) -> bytes:
+    """A pcap file of UDP datagrams."""
+    return pcap_of([(datagram.at, packet(datagram, link, vlans)) for datagram in datagrams], link, order)
+
+
+def pcap_of(packets: Sequence[Caught], link: int = 1, order: str = "<") -> bytes:
+    """A pcap file of packets as they are."""
     parts = [struct.pack(order + "IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, link)]
-    for datagram in datagrams:
-        data = packet(datagram, link, vlan)
-        micros = round(datagram.at * 1e6)
+    for at, data in packets:
+        micros = round(at * 1e6)
         parts += [struct.pack(order + "IIII", *divmod(micros, 1_000_000), len(data), len(data)), data]
     return b"".join(parts)
 
