@@ -17,6 +17,7 @@ import trio
 from gateway import speedups
 from gateway.b2bua.core import B2bua, Setup
 from gateway.config import Config, SettingsErrors, load, numbers_key, passwords
+from gateway.console.calls import CallPages
 from gateway.console.pages import make_app
 from gateway.console.server import Console
 from gateway.ledger.evidence import RowMaker
@@ -31,6 +32,7 @@ from gateway.rules.configured import configured_rules
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flows, Local
 from gateway.sip.transaction import Timing
+from gateway.tap.service import Wiretap
 from gateway.telemetry import logs
 from gateway.telemetry.collect import Sources, collect
 from gateway.telemetry.prometheus import CONTENT_TYPE
@@ -108,11 +110,15 @@ class Gateway:
         )
         self.resolver.configure(setup.trunks.targets())
         self.telemetry = Telemetry(config, clock, log.warning)
-        sinks = (self.telemetry,) if self.ledger is None else (self.telemetry, self.ledger)
+        self.wiretap = Wiretap(config, clock, self.ports.attach, log.warning)
+        parts = (self.telemetry, self.ledger, self.wiretap if self.wiretap.keeper else None)
+        sinks = tuple(part for part in parts if part is not None)
         mark = os.urandom(3).hex()
         self.b2bua = B2bua(self.endpoint, setup, sinks, locator=self.resolver, mark=mark)
         self.b2bua.notes_branches = self.telemetry.exporter is not None
         self.b2bua.keeps_evidence = self.ledger is not None
+        if self.wiretap.homer is not None:
+            self.b2bua.on_silent_leg = self.wiretap.homer.pair
         kept = config.unwanted
         self.historian = Historian(ledger.url, kept.keep, kept.lists, clock=clock, log=log.warning)
         self.b2bua.feedback = self.historian
@@ -125,10 +131,15 @@ class Gateway:
             self.telemetry.times,
             self.telemetry.loop_lag,
             self.telemetry.traces,
+            self.wiretap.copies,
         )
         self.telemetry.collect = lambda: collect(sources)
         if self.console is not None:
-            self.console.app = make_app(self.telemetry.render, CONTENT_TYPE, self._unready, self.console)
+            ours = {(local.host, local.port) for local in self.ports.locals}
+            calls = CallPages(self.wiretap, self.b2bua, config.gateway.name, ledger.url, ours)
+            self.console.app = make_app(
+                self.telemetry.render, CONTENT_TYPE, self._unready, self.console, calls.routes()
+            )
         self.b2bua.health.log = log.warning
         self.b2bua.registrations.log = log.info
 
@@ -145,6 +156,7 @@ class Gateway:
                 if self._versions is not None:
                     nursery.start_soon(self._versions.run)
                 nursery.start_soon(self.telemetry.run)
+                nursery.start_soon(self.wiretap.run)
                 if self.console is not None:
                     await nursery.start(self.console.serve)
                 nursery.start_soon(self._tick)
@@ -160,6 +172,7 @@ class Gateway:
             self.ports.close()
             await self.historian.close()
             await self.telemetry.close()
+            await self.wiretap.close()
             if self.ledger is not None:
                 await self.ledger.close()
         log.info("stopped: %d calls, %d rewritten", self.b2bua.begun, sum(self.b2bua.rewrites.values()))
@@ -303,8 +316,8 @@ def serve(path: Path | None) -> int:
             print(error, file=sys.stderr)
         return 2
     _tame_garbage_collector()
-    if config.telemetry.otlp:
-        # Encoding traces is a thread's work; the loop must not wait long for the interpreter.
+    if config.telemetry.otlp or config.telemetry.hep:
+        # Encoding is a thread's work; the loop must not wait long for the interpreter.
         sys.setswitchinterval(_SWITCH)
     trio.run(gateway.run)
     return 0

@@ -9,7 +9,8 @@ from cyclopts import App
 
 from gateway import __version__
 from gateway.commands.analyze import analyze
-from gateway.commands.calls import calls
+from gateway.commands.calls import app as calls
+from gateway.commands.capture import capture
 from gateway.commands.check import check
 from gateway.commands.demo import demo
 from gateway.commands.doctor import doctor
@@ -25,9 +26,8 @@ app = App(
     help="A SIP back-to-back user agent that makes call rejections tell the truth, by rule and on evidence.",
     version=__version__,
 )
-for command in (run, check, explain, replay, analyze, calls, scorecard, rules, demo, doctor):
+for command in (run, check, explain, replay, analyze, calls, capture, scorecard, rules, demo, doctor, unwanted):
     app.command(command)
-app.command(unwanted)
 
 
 def main() -> None:

@@ -148,6 +148,12 @@ class TelemetrySettings:
     max_traces_per_second: float
     hep: TransportAddress | None
     """Where copies of messages go as HEPv3; None means off."""
+    hep_sample: float
+    """Share of calls whose messages are copied there, from 0 to 1."""
+    hep_id: int
+    """What the copies say of which gateway they are from."""
+    keep_messages: int
+    """Bytes of recent messages that are kept in memory; 0 means none."""
     numbers: str
     """"hash", "last4" or "clear": how numbers appear in traces and logs."""
     logs: str
@@ -375,7 +381,10 @@ def _telemetry(table: Table) -> TelemetrySettings:
         sample=table.number("sample", 0.01, 0, 1),
         sample_rewritten=table.number("sample_rewritten", 1.0, 0, 1),
         max_traces_per_second=table.number("max_traces_per_second", 50.0, 0, 100_000),
-        hep=table.parsed("hep", None, _optional_address),
+        hep=table.parsed("hep", None, _capture_server),
+        hep_sample=table.number("hep_sample", 1.0, 0, 1),
+        hep_id=table.integer("hep_id", 2001, 0, 2**32 - 1),
+        keep_messages=table.integer("keep_messages", 64, 0, 16_384) * 1024 * 1024,
         numbers=table.choice("numbers", "hash", _NUMBER_FORMS),
         logs=table.choice("logs", "console", _LOG_FORMS),
     )
@@ -440,8 +449,13 @@ def _web_address(text: str) -> TransportAddress | None:
     return TransportAddress("tcp", address.host, address.port)
 
 
-def _optional_address(text: str) -> TransportAddress | None:
-    return parse_transport_address(text) if text else None
+def _capture_server(text: str) -> TransportAddress | None:
+    if not text:
+        return None
+    address = parse_transport_address(text)
+    if address.transport == "tls":
+        raise BadValue("copies go over UDP or TCP", 'write "udp:HOST:PORT" or "tcp:HOST:PORT"')
+    return address
 
 
 def _database(text: str) -> str:

@@ -16,11 +16,8 @@ def unserved(config: Config) -> list[SettingsError]:
     """
     if config.is_embedded:
         return []
-    data = config.source.data
     paths: list[tuple[str | int, ...]] = []
     if config.gateway.workers != 1:
         paths.append(("gateway", "workers"))
-    if data.get("telemetry", {}).get("hep"):
-        paths.append(("telemetry", "hep"))
     remedy = "this version carries calls as if it were not there"
     return [config.source.error(path, "this has no effect yet", remedy) for path in paths]

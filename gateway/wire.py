@@ -16,7 +16,7 @@ _SHOWN = re.compile(rb"[^\r\n \t]")
 
 
 class WireMessage(NamedTuple):
-    """When (seconds since the epoch), over what ("udp", "tcp", "tls"), from where, to where, and the bytes."""
+    """When (seconds since the epoch), over what ("udp", "tcp", "tls"), from where, to where, which bytes."""
 
     at: float
     transport: str

@@ -7,6 +7,7 @@ began with. What other parts want to know stands here in plain counters, and in 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 from zlib import crc32
@@ -104,6 +105,8 @@ class B2bua:
         self.keeps_evidence = True  # whether a sink takes what decisions were made by
         self.history: History | None = None  # where rules ask for earlier calls
         self.feedback: FeedbackSink | None = None  # who wants to know of unwanted calls
+        self.on_silent_leg: Callable[[bytes, bytes], None] | None = None
+        """Told the Call-IDs of the callee's and the caller's leg where the first does not name the second."""
         self._sinks = sinks
         self._serial = 0
         self._mark = mark

@@ -137,6 +137,8 @@ class Search:
             lines += b"X-CID: %b\r\n" % request.call_id
         leg.call_out(request, uri, flow, lines, policy.body(request), now)
         call.record.callee_call_id = leg.call_id.decode()
+        if core.on_silent_leg is not None and not leg.trunk.x_cid:
+            core.on_silent_leg(leg.call_id, request.call_id)
 
     def _shared(self, rows: list[Row]) -> list[Row]:
         share = (b"Max-Breadth", b"Max-Breadth: %d" % self._share)

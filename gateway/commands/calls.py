@@ -1,4 +1,4 @@
-"""`gateway calls`: what became of recent calls, or of one, out of the ledger.
+"""`gateway calls`: what became of recent calls, or of one, out of the ledger. `gateway calls show` is beside.
 
 The list has one row a call. Whatever comes in pairs, such as what the far end said and what the caller got,
 stands side by side where the line is long enough and one above the other where it is not, so that 80 columns
@@ -11,17 +11,16 @@ import time
 from typing import Annotated
 
 import sqlalchemy as sa
-from cyclopts import Parameter
-from rich.console import Group
+from cyclopts import App, Parameter
 from rich.table import Table
 from rich.text import Text
 
 from gateway import config as settings
 from gateway.b2bua.record import CallRecord
+from gateway.ladder.facts import answer, duration
 from gateway.ledger.database import LedgerError, open_for_reading, reason
 from gateway.ledger.query import Selection, by_call_id, by_id, count, recent
 from gateway.patterns import BadValue, parse_duration
-from gateway.rules.causes import cause_name
 
 from .output import (
     CLEAN,
@@ -36,11 +35,15 @@ from .output import (
     print_json,
     printable,
 )
+from .show import print_facts, show, style_of
 from .sources import ledger_url
 
+app = App(name="calls")
+app.command(show)
 _SIDE_BY_SIDE = 150  # columns from which pairs fit on one line
 
 
+@app.default
 def calls(
     call: Annotated[
         str | None, Parameter(help="The id of a call, how it begins, or the Call-ID of either leg.")
@@ -118,7 +121,7 @@ def _one(connection: sa.Connection, call: str, json: bool) -> int:
     if json:
         print_json(found)
     elif len(found) == 1:
-        console().print(_in_full(found[0]))
+        print_facts(found[0])
     else:
         _print_table(found)
     if len(found) > 1:
@@ -153,7 +156,7 @@ def _table(found: list[CallRecord], width: int) -> Table:
             cell(_clock(record.invited_at), record.id, between=between),
             cell(record.caller or "-", f"→ {record.called or '-'}", between=between),
             cell(record.caller_trunk or "-", f"→ {record.callee_trunk or '-'}", between=between),
-            Text.assemble(cell(_said(record)), between, "→ ", cell(_got(record), style=_style(record))),
+            Text.assemble(cell(_said(record)), between, "→ ", cell(_got(record), style=style_of(record))),
             cell(_decided(record), style="cyan"),
             cell(_lasted(record), record.ended_by, between=between),
         )
@@ -169,24 +172,11 @@ def _clock(at: float) -> str:
 
 
 def _said(record: CallRecord) -> str:
-    return _answer(record.original_status, record.original_phrase, record.original_q850)
+    return answer(record.original_status, record.original_phrase, record.original_q850)
 
 
 def _got(record: CallRecord) -> str:
-    return _answer(record.emitted_status, record.emitted_phrase, record.emitted_q850)
-
-
-def _style(record: CallRecord) -> str:
-    """Return how the answer to the caller is shown: a good end in green, a changed answer in yellow."""
-    if 200 <= record.emitted_status < 300:
-        return "green"
-    return "bold yellow" if record.original_status and _said(record) != _got(record) else ""
-
-
-def _answer(status: int, phrase: str, q850: int) -> str:
-    if not status:
-        return "no answer"
-    return f"{status}/{q850} {phrase}".rstrip() if q850 else f"{status} {phrase}".rstrip()
+    return answer(record.emitted_status, record.emitted_phrase, record.emitted_q850)
 
 
 def _decided(record: CallRecord) -> str:
@@ -199,69 +189,4 @@ def _decided(record: CallRecord) -> str:
 
 def _lasted(record: CallRecord) -> str:
     """Return how long the call was talked on, or else how long it took to fail."""
-    return _seconds(record.ended_at - (record.answered_at or record.invited_at))
-
-
-def _seconds(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-# -- one call --------------------------------------------------------------------------------------
-
-
-def _in_full(record: CallRecord) -> Group:
-    facts = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    for name, value, style in _facts(record):
-        if value:
-            facts.add_row(cell(name, style="dim"), cell(value, style=style))
-    return Group(cell(f"call {record.id}", style="bold"), facts)
-
-
-def _facts(record: CallRecord) -> list[tuple[str, str, str]]:
-    """Return name, value and style of everything that is known of a call; an empty value is not shown."""
-    start = record.invited_at
-    day = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(start))
-    ended_by = f"by {record.ended_by}" if record.ended_by else ""
-    why = f"({record.end_reason})" if record.end_reason else ""
-    guard = f"guard {record.guard}" if record.guard else ""
-    rule = f"rule {record.rule}" if record.rule else ""
-    shadow = f"rule {record.shadow_rule} would have sent {record.shadow_status}" if record.shadow_rule else ""
-    return [
-        ("caller", f"{record.caller or '-'} on {record.caller_trunk or '-'}", ""),
-        ("called", f"{record.called or '-'} on {record.callee_trunk or '-'}", ""),
-        ("INVITE", f"{day}.{int(start % 1 * 1000):03}", ""),
-        ("rang", _after(start, record.ringing_at), ""),
-        ("answered", _after(start, record.answered_at), ""),
-        ("ended", " ".join(filter(None, (_after(start, record.ended_at), ended_by, why))), ""),
-        ("targets tried", str(record.attempts), ""),
-        ("gateway said" if record.origin == "local" else "far end said", _said_in_full(record), ""),
-        ("caller got", _got_in_full(record), _style(record)),
-        ("decided by", ", ".join(filter(None, (rule, guard))) or "no rule", "cyan"),
-        ("in shadow", shadow, ""),
-        ("label", record.label, ""),
-        ("caller's Call-ID", record.caller_call_id, ""),
-        ("callee's Call-ID", record.callee_call_id, ""),
-    ]
-
-
-def _after(start: float, at: float) -> str:
-    return f"after {_seconds(at - start)}" if at else ""
-
-
-def _said_in_full(record: CallRecord) -> str:
-    return _in_full_answer(record.original_status, record.original_phrase, record.original_q850)
-
-
-def _got_in_full(record: CallRecord) -> str:
-    return _in_full_answer(record.emitted_status, record.emitted_phrase, record.emitted_q850)
-
-
-def _in_full_answer(status: int, phrase: str, q850: int) -> str:
-    if not q850:
-        return _answer(status, phrase, 0)
-    name = cause_name(q850)
-    return f"{_answer(status, phrase, 0)}, Q.850 cause {q850}" + (f" ({name})" if name else "")
+    return duration(record.ended_at - (record.answered_at or record.invited_at))

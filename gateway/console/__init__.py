@@ -1,1 +1,1 @@
-"""HTTP: health, metrics."""
+"""HTTP: health, metrics, calls and captures."""

@@ -14,7 +14,6 @@ from gateway.addresses import TransportAddress
 from gateway.config import Config, SettingsErrors
 
 _KEEP_ALIVE = 75.0  # seconds
-_SILENCE = 30  # seconds after which a connection that says nothing is closed
 
 
 class Console:
@@ -63,8 +62,7 @@ class Console:
         config.accesslog = None
         config.errorlog = None
         config.include_server_header = False
-        config.keep_alive_timeout = _KEEP_ALIVE
-        config.read_timeout = _SILENCE
+        config.keep_alive_timeout = _KEEP_ALIVE  # which closes a connection that asks for nothing, too
         config.h11_max_incomplete_size = 16_384
         config.graceful_timeout = 0.5
         await hypercorn.trio.serve(

@@ -25,7 +25,8 @@ from .metric import Metric, counter, gauge, histogram
 
 @dataclass(slots=True)
 class Sources:
-    """Where the counters are. ``traces`` counts traces by what became of them."""
+    """Where the counters are. ``traces`` and ``copies`` count traces, and messages for Homer, by what
+    became of them."""
 
     b2bua: B2bua
     ports: Ports
@@ -34,6 +35,7 @@ class Sources:
     times: CallTimes
     loop_lag: Histogram
     traces: Callable[[], dict[str, int]]
+    copies: Callable[[], dict[str, int]] = dict
 
 
 def collect(sources: Sources) -> list[Metric]:
@@ -179,5 +181,7 @@ def _parts(sources: Sources) -> Iterator[Metric]:
     yield counter(
         "sip_gateway_traces_total", "Traces, by what became of them", ("outcome",), sources.traces()
     )
+    help_text = "Copies of messages for the capture server, by what became of them"
+    yield counter("sip_gateway_hep_messages_total", help_text, ("outcome",), sources.copies())
     build = (__version__, b2bua.setup.rules.version_hash)
     yield gauge("sip_gateway_info", "What is running", ("version", "rules"), {build: 1})

@@ -7,6 +7,7 @@ of them its flow belongs to.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -19,6 +20,9 @@ from .connection import Limits
 from .streams import StreamTransport
 from .tls import Certificates
 from .udp import Clock, UdpTransport
+
+if TYPE_CHECKING:
+    from gateway.tap.tap import Tap
 
 
 class Ports:
@@ -69,6 +73,10 @@ class Ports:
         self.streams.sweep(now)
         self.flush(endpoint)
         self.udp.measures = True
+
+    def attach(self, tap: Tap | None) -> None:
+        """Have a tap told of all messages, or None any more."""
+        self.udp.tap = self.streams.tap = tap
 
     def flush(self, endpoint: Endpoint) -> None:
         """Send everything that the endpoint has for the wire."""

@@ -19,6 +19,7 @@ import socket
 import ssl
 from collections import defaultdict
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -29,6 +30,9 @@ from gateway.sip.flow import Flow, Local, is_address
 from .connection import Connection, Limits, Stage, tune
 from .tls import Certificates, Session
 from .udp import Clock, visible
+
+if TYPE_CHECKING:
+    from gateway.tap.tap import Tap
 
 log = logging.getLogger("gateway")
 
@@ -55,6 +59,7 @@ class StreamTransport:
         self.closed: defaultdict[str, int] = defaultdict(int)
         self.refused: defaultdict[str, int] = defaultdict(int)
         self.connections: set[Connection] = set()
+        self.tap: Tap | None = None  # told of the messages that come; of the others the UDP transport tells
         self._clock = clock
         self._listeners: dict[Local, socket.socket] = {}
         self._by_key: dict[Key, Connection] = {}
@@ -318,7 +323,10 @@ class StreamTransport:
             return
         flow = connection.flow
         if messages:
-            self._endpoint.receive([(message, flow) for message in messages], now)
+            batch = [(message, flow) for message in messages]
+            if self.tap is not None:
+                self.tap.received(batch, now)
+            self._endpoint.receive(batch, now)
             if flow.alias and not connection.alias:
                 self._offer(connection)
         if connection.framer.error is not None:

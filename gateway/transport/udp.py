@@ -47,6 +47,7 @@ _QUOTED = 1024  # bytes of a datagram that are looked at: the branch stands near
 
 if TYPE_CHECKING:
     from gateway._native import Batches
+    from gateway.tap.tap import Tap
 
 Clock = Callable[[], float]
 Carry = Callable[[bytes, Flow], None]
@@ -58,7 +59,8 @@ class UdpTransport:
     ``dropped`` counts datagrams that could not be sent, by the system's name for the reason, and those that
     the system lost because we were slow to take them. ``carry`` sends what goes over other transports.
     ``latency`` is the time from reading a batch to having sent what follows from it, in seconds; one batch is
-    measured whenever ``measures`` was set.
+    measured whenever ``measures`` was set. ``tap`` is told of all that comes, and of all that is to be sent,
+    over other transports too; None when nobody listens.
     """
 
     def __init__(self, clock: Clock, carry: Carry | None = None) -> None:
@@ -66,6 +68,7 @@ class UdpTransport:
         self.dropped: defaultdict[str, int] = defaultdict(int)
         self.latency = Histogram(LOOP_SECONDS)
         self.measures = False
+        self.tap: Tap | None = None
         self._clock = clock
         self._sockets: dict[Local, socket.socket] = {}
         self._batches: dict[Local, Batches] = {}  # of each socket, where the native core is in use
@@ -113,6 +116,8 @@ class UdpTransport:
                 self._heed_errors(sock, endpoint)  # it was they that woke us
                 self.flush(endpoint)
             while batch:
+                if self.tap is not None:
+                    self.tap.received(batch, now)
                 endpoint.receive(batch, now)
                 self.flush(endpoint)
                 if self.measures:
@@ -134,16 +139,22 @@ class UdpTransport:
         for local, sock in self._sockets.items():
             batch = self._read(sock, local, flows)
             if batch:
-                endpoint.receive(batch, self._clock())
+                now = self._clock()
+                if self.tap is not None:
+                    self.tap.received(batch, now)
+                endpoint.receive(batch, now)
             self._heed_errors(sock, endpoint)
 
     def flush(self, endpoint: Endpoint) -> None:
         """Send everything that the endpoint has for the wire."""
+        messages = endpoint.drain()
+        if self.tap is not None and messages:
+            self.tap.sent(messages)
         if self._batches:
-            self._send_batches(endpoint)
+            self._send_batches(messages, endpoint)
             return
         sockets = self._sockets
-        for data, flow in endpoint.drain():
+        for data, flow in messages:
             try:
                 sockets[flow.local].sendto(data, flow.peer)
             except KeyError:
@@ -155,10 +166,10 @@ class UdpTransport:
         assert self.carry is not None, "there is a listening point for it"
         self.carry(data, flow)
 
-    def _send_batches(self, endpoint: Endpoint) -> None:
+    def _send_batches(self, messages: list[tuple[bytes, Flow]], endpoint: Endpoint) -> None:
         """Send what there is by as few system calls as it takes: in order from each socket."""
         waiting: dict[Local, list[tuple[bytes, Flow]]] = {}
-        for item in endpoint.drain():
+        for item in messages:
             local = item[1].local
             if local in waiting:
                 waiting[local].append(item)

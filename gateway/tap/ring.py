@@ -1,0 +1,118 @@
+"""The messages of the last minutes, so that a call can be looked at after it went wrong.
+
+What came in a tenth of a second is one segment: all bytes in one piece, and where each message ends in it. So
+two hundred thousand messages are few objects, and the messages of a call are found by searching the pieces
+for its Call-IDs, at about a gigabyte a second, when somebody asks. Until then nothing is read.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, islice
+
+import trio
+
+from gateway.sip.flow import Flow
+from gateway.wire import WireMessage
+
+from .identity import call_id_of, x_cid_of
+from .tap import Batch, copy_of
+
+_OVERHEAD = 64  # bytes that a message costs beside its own
+_SLICE = 1024 * 1024  # bytes that are searched in one go: a millisecond
+_LEGS = 64  # Call-IDs of one call that are looked for
+MOST = 2_000
+"""Messages of one dialog that are shown."""
+_LATEST = 34.0  # seconds after its end that a call's last retransmissions may take
+
+
+class Segment:
+    """Messages in order of time, in one piece."""
+
+    __slots__ = ("_ends", "_first", "_flows", "_sent", "_times", "begun", "blob", "count", "ended", "size")
+
+    def __init__(self, batches: Sequence[Batch], first: int) -> None:
+        self._first = first  # the place of its first message
+        self.begun, self.ended = batches[0].at, batches[-1].at
+        payloads = [data for batch in batches for data, _ in batch.messages]
+        self.blob = b"".join(payloads)
+        self.count = len(payloads)
+        self.size = len(self.blob) + _OVERHEAD * self.count
+        self._ends = array("Q", accumulate(map(len, payloads)))
+        self._flows: list[Flow] = [flow for batch in batches for _, flow in batch.messages]
+        self._times = array("d", [batch.at for batch in batches for _ in batch.messages])
+        self._sent = bytes([batch.sent for batch in batches for _ in batch.messages])
+
+    def mentioning(self, word: bytes) -> Iterator[tuple[int, WireMessage]]:
+        """Yield each message that has these bytes in it, with its place among all messages."""
+        ends = self._ends
+        found = self.blob.find(word)
+        while found >= 0:
+            index = bisect_right(ends, found)
+            data = self.blob[ends[index - 1] if index else 0 : ends[index]]
+            message = copy_of(self._times[index], bool(self._sent[index]), data, self._flows[index])
+            yield self._first + index, message
+            found = self.blob.find(word, ends[index])
+
+
+class Ring:
+    """Listens to the tap and keeps the newest messages: as many as fit into ``limit`` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.size = 0
+        self._count = 0  # messages since the start
+        self._limit = limit
+        self._segments: deque[Segment] = deque()
+
+    def take(self, batches: Sequence[Batch]) -> None:
+        """Keep these, and let the oldest go where there is no room."""
+        segment = Segment(batches, self._count)
+        self._count += segment.count
+        self._segments.append(segment)
+        self.size += segment.size
+        while self.size > self._limit:
+            self.size -= self._segments.popleft().size
+
+    async def find(
+        self, call_ids: Iterable[bytes], begun: float = 0.0, ended: float = 0.0, pause: float = 0.0
+    ) -> list[WireMessage]:
+        """Return the messages of dialogs with these Call-IDs, and of the legs that name them as X-CID, in
+        order. ``begun`` and ``ended`` narrow the search to a call's time; ``pause`` is how many
+        seconds to wait after each megabyte.
+        """
+        wanted = dict.fromkeys(call_ids)
+        wanted.pop(b"", None)
+        segments = [
+            segment
+            for segment in self._segments
+            if segment.ended >= begun - 1.0 and (not ended or segment.begun <= ended + _LATEST)
+        ]
+        found: dict[int, WireMessage] = {}
+        waiting = list(wanted)
+        while waiting:
+            call_id = waiting.pop()
+            for place, message in await _search(segments, call_id, pause):
+                if call_id_of(message.payload) == call_id:
+                    found[place] = message
+                elif x_cid_of(message.payload) == call_id:
+                    leg = call_id_of(message.payload)
+                    if leg not in wanted and len(wanted) < _LEGS:
+                        wanted[leg] = None
+                        waiting.append(leg)
+        return [found[place] for place in sorted(found)]
+
+
+async def _search(segments: Iterable[Segment], word: bytes, pause: float) -> list[tuple[int, WireMessage]]:
+    """Return at most :data:`MOST` messages that have these bytes in them; let others run in between."""
+    found: list[tuple[int, WireMessage]] = []
+    searched = 0
+    for segment in segments:
+        found += islice(segment.mentioning(word), MOST - len(found))
+        searched += segment.size
+        if searched >= _SLICE:
+            searched = 0
+            await trio.sleep(pause)
+    return found

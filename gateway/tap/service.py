@@ -1,0 +1,75 @@
+"""The wire tap as a part of the gateway: what is kept, and what is sent on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from gateway.b2bua.record import CallRecord
+from gateway.config import Config
+
+from .homer import Homer, HomerSender
+from .keeper import Keeper
+from .ring import Ring
+from .tap import Tap
+
+_CLOSE = 2.0  # seconds that a stop may wait for the capture server
+_SHARE = 4  # one part of so many is for failed and rewritten calls
+
+
+class Wiretap:
+    """A RecordSink. ``attach`` puts the tap into the transports, or takes it out; ``log`` is told when the
+    capture server fails, and when it is back.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Callable[[], float],
+        attach: Callable[[Tap | None], None],
+        log: Callable[[str], None],
+    ) -> None:
+        settings = config.telemetry
+        self.tap = Tap(clock, attach)
+        self.keeper: Keeper | None = None
+        self.homer: HomerSender | None = None
+        if settings.keep_messages:
+            kept = settings.keep_messages // _SHARE
+            ring = Ring(settings.keep_messages - kept)
+            self.keeper = Keeper(self.tap, ring, kept, clock)
+            self.tap.add(ring)
+        if settings.hep is not None:
+            homer = Homer(settings.hep, settings.hep_sample, settings.hep_id, config.gateway.name)
+            self.homer = HomerSender(homer, log)
+            self.tap.add(self.homer)
+
+    def record(self, record: CallRecord) -> None:
+        """Take the record of a call that has just ended. Returns at once and never raises."""
+        if self.keeper is not None:
+            self.keeper.record(record)
+
+    def copies(self) -> dict[str, int]:
+        """Return how many copies of messages there were for Homer, by what became of them."""
+        homer = self.homer
+        if homer is None:
+            return {}
+        return {
+            "sent": homer.sent, "dropped": homer.dropped, "failed": homer.failed, "skipped": homer.skipped
+        }  # fmt: skip
+
+    async def run(self) -> None:
+        """Hand messages to whoever listens, until cancelled."""
+        if self.homer is not None:
+            self.homer.start()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.tap.run)
+            if self.keeper is not None:
+                nursery.start_soon(self.keeper.run)
+
+    async def close(self) -> None:
+        """Send what is left to Homer, for at most 2 seconds. Call it once :meth:`run` has ended."""
+        if self.homer is not None:
+            self.tap.settle()
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self.homer.close, _CLOSE)
