@@ -68,6 +68,7 @@ def _copy(response: HTTPResponse, file: BinaryIO) -> tuple[int, str]:
     messages = 0
     try:
         file.write(response.read(_FILE_HEADER))
+        file.flush()
         while len(head := response.read(_RECORD.size)) == _RECORD.size:
             file.write(head + response.read(*_RECORD.unpack(head)))
             file.flush()

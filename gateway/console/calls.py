@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import aclosing
 from typing import Annotated, Any
 
 import msgspec
@@ -225,10 +226,11 @@ async def _body(request: Request) -> bytes:
     """Return what was sent, as far as an order may be long."""
     body = b""
     with trio.move_on_after(_READING):
-        async for piece in request.stream():
-            body += piece
-            if len(body) > _LARGEST_ORDER:
-                break
+        async with aclosing(request.stream()) as pieces:
+            async for piece in pieces:
+                body += piece
+                if len(body) > _LARGEST_ORDER:
+                    break
     return body[: _LARGEST_ORDER + 1]
 
 

@@ -41,6 +41,11 @@ class Keeper:
         self._waiting: deque[CallRecord] = deque()
         self._kept: OrderedDict[str, list[WireMessage]] = OrderedDict()
 
+    @property
+    def count(self) -> int:
+        """How many calls' messages are kept beside the ring."""
+        return len(self._kept)
+
     def record(self, record: CallRecord) -> None:
         """Take the record of a call that has just ended. Returns at once and never raises."""
         self._records.append(record)

@@ -1,0 +1,222 @@
+"""One call and captures over the console's HTTP, from a gateway that carried the call."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from gateway.app import Gateway
+from gateway.captures.write import HEADER
+from gateway.config import parse as parse_config
+from tests.tap.words import CALL, call, rejected
+
+CONFIG = """
+[gateway]
+listen = ["udp:127.0.0.1:0"]
+[console]
+listen = "127.0.0.1:0"
+[ledger]
+url = ""
+[[trunk]]
+name = "pbx"
+source = ["127.0.0.1:5070"]
+[[trunk]]
+name = "carrier"
+source = ["127.0.0.1:5080"]
+"""
+JSON = {"Content-Type": "application/json"}
+Answer = tuple[int, bytes]
+
+
+class Page:
+    """A gateway's console, and a call that it carried."""
+
+    def __init__(self, config: str) -> None:
+        self.gateway = Gateway(parse_config(config), None)
+        self.gateway.ports.close()
+        assert self.gateway.console is not None
+        self.console = self.gateway.console
+        self.tap = self.gateway.wiretap.tap
+
+    def carry(self) -> None:
+        """Have a rejected call behind us."""
+        now = time.time()
+        for batch in call(self.gateway.ports.locals[0], now):
+            if batch.sent:
+                self.tap.sent(batch.messages)
+            else:
+                self.tap.received(batch.messages, now)
+        self.gateway.wiretap.record(rejected(now))
+
+    async def ask(self, method: str, path: str, body: str = "", **headers: str) -> Answer:
+        return await trio.to_thread.run_sync(self._ask, method, path, body, headers)
+
+    def _ask(self, method: str, path: str, body: str, headers: dict[str, str]) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.console.port, timeout=10)
+        try:
+            connection.request(method, path, body or None, headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+
+@asynccontextmanager
+async def served(config: str = CONFIG) -> AsyncIterator[Page]:
+    page = Page(config)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(page.console.serve)
+        nursery.start_soon(page.gateway.wiretap.run)
+        yield page
+        nursery.cancel_scope.cancel()
+
+
+def played(play: Callable[[Page], Awaitable[None]], config: str = CONFIG) -> None:
+    async def main() -> None:
+        async with served(config) as page:
+            await play(page)
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize("id_", ["id1", "id", "a%40pbx", "b%40gw"])
+def test_a_call_is_shown_with_messages_decision_and_ladder(id_: str) -> None:
+    async def play(page: Page) -> None:
+        page.carry()
+        status, body = await page.ask("GET", f"/api/calls/{id_}")
+        shown = json.loads(body)
+        assert status == 200
+        assert shown["call"]["rule"] == "dead-number" and "evidence" not in shown["call"]
+        assert shown["decision"] == "rule dead-number: 603 Decline → 404 Not Found"
+        assert len(shown["messages"]) == len(shown["ladder"]["arrows"]) == 5
+        assert shown["messages"][0]["text"].startswith("INVITE sip:+12025550123@gw SIP/2.0\r\n")
+        assert [each["role"] for each in shown["ladder"]["participants"]] == ["caller", "gateway", "callee"]
+        marks = {each["label"]: each["mark"] for each in shown["ladder"]["arrows"] if each["mark"]}
+        assert marks == {"404 Not Found": "rule dead-number: 603 Decline → 404 Not Found"}
+
+    played(play)
+
+
+def test_a_call_is_drawn_and_written_in_other_forms() -> None:
+    async def play(page: Page) -> None:
+        page.carry()
+        for form, begins in (("svg", b"<svg "), ("html", b"<!doctype html>"), ("pcap", HEADER)):
+            status, body = await page.ask("GET", f"/api/calls/id1?format={form}")
+            assert (status, body[: len(begins)]) == (200, begins)
+        assert (await page.ask("GET", "/api/calls/id1?format=exe"))[0] == 422
+
+    played(play)
+
+
+def test_what_is_not_there_is_404_and_a_dialog_without_a_call_is_shown() -> None:
+    async def play(page: Page) -> None:
+        assert (await page.ask("GET", "/api/calls/nothing"))[0] == 404
+        for batch in CALL:
+            page.tap.received(batch.messages, batch.at)
+        status, body = await page.ask("GET", "/api/calls/b%40gw")
+        assert (status, json.loads(body)["call"]) == (200, None)
+
+    played(play)
+
+
+def test_without_kept_messages_calls_are_still_found_in_the_ledger_alone() -> None:
+    async def play(page: Page) -> None:
+        assert page.gateway.wiretap.keeper is None
+        assert page.gateway.ports.udp.tap is None  # and nothing is listened to
+        assert (await page.ask("GET", "/api/calls/id1"))[0] == 404
+
+    played(play, CONFIG + "[telemetry]\nkeep_messages = 0\n")
+
+
+def test_a_capture_ends_with_its_time_and_the_tap_is_let_go() -> None:
+    async def play(page: Page) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def capture() -> None:
+                order = '{"trunk": "carrier", "seconds": 1}'
+                status, body = await page.ask("POST", "/api/capture", order, **JSON)
+                assert status == 200
+                assert body.startswith(HEADER)
+                assert body.count(b"CSeq: 1 INVITE") == 2 and body.count(b"CSeq: 1 ACK") == 1
+                assert page.gateway.ports.udp.tap is None
+
+            nursery.start_soon(capture)
+            while page.gateway.ports.udp.tap is None:
+                await trio.sleep(0.01)
+            page.carry()
+
+    played(play, CONFIG + "[telemetry]\nkeep_messages = 0\n")
+
+
+def test_a_capture_ends_when_it_is_long_enough() -> None:
+    async def play(page: Page) -> None:
+        page.tap.add(_Repeating(page))
+        page.carry()
+        status, body = await page.ask("POST", "/api/capture", '{"bytes": 2000}', **JSON)
+        assert status == 200
+        assert 1000 < len(body) <= 2000
+
+    played(play)
+
+
+class _Repeating:
+    """Has the call carried again whenever somebody was told of it."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def take(self, _batches: object) -> None:
+        self._page.carry()
+
+
+@pytest.mark.parametrize(
+    ("order", "headers", "status", "why"),
+    [
+        ("{}", {}, 415, b"application/json"),
+        ("{", JSON, 422, b"truncated"),
+        ('{"seconds": 0}', JSON, 422, b"seconds"),
+        ('{"seconds": 1e9}', JSON, 422, b"seconds"),
+        ('{"bytes": -1}', JSON, 422, b"bytes"),
+        ('{"trunk": "nobody"}', JSON, 422, b"there is pbx, carrier"),
+        ('{"trunks": "pbx"}', JSON, 422, b"unknown field"),
+        (f'{{"number": "{"1" * 9_000}"}}', JSON, 422, b""),
+    ],
+)
+def test_an_order_that_is_wrong_is_refused_in_words(
+    order: str, headers: dict[str, str], status: int, why: bytes
+) -> None:
+    async def play(page: Page) -> None:
+        got, body = await page.ask("POST", "/api/capture", order, **headers)
+        assert got == status and why in body
+
+    played(play)
+
+
+def test_captures_are_bounded_and_end_when_the_asker_goes() -> None:
+    async def play(page: Page) -> None:
+        connections = []
+        for _ in range(4):
+            connection = http.client.HTTPConnection("127.0.0.1", page.console.port, timeout=10)
+            connections.append(connection)
+
+            def begin(connection: http.client.HTTPConnection = connection) -> bytes:
+                connection.request("POST", "/api/capture", '{"seconds": 60}', JSON)
+                return connection.getresponse().read(len(HEADER))
+
+            assert await trio.to_thread.run_sync(begin) == HEADER
+        status, body = await page.ask("POST", "/api/capture", "{}", **JSON)
+        assert (status, body) == (503, b"4 captures are running; wait for one to end\n")
+        connections[0].close()
+        with trio.fail_after(10):
+            while (await page.ask("POST", "/api/capture", '{"seconds": 0.1}', **JSON))[0] != 200:
+                await trio.sleep(0.05)
+        for connection in connections:
+            connection.close()
+
+    played(play)

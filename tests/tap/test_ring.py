@@ -1,0 +1,112 @@
+"""The tap and the ring behind it: what is kept, how it is found, what goes when there is no room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import trio
+from trio.testing import MockClock
+
+from gateway.tap.ring import Ring
+from gateway.tap.tap import Batch, Tap
+from gateway.wire import WireMessage
+from tests.tap.words import CALL, CARRIER, INVITE, PBX, received, sent, sip
+
+ROOM = 1_000_000
+
+
+def kept(batches: Iterable[Batch], room: int = ROOM) -> Ring:
+    """A ring that took batches one by one, each as a segment of its own."""
+    ring = Ring(room)
+    for batch in batches:
+        ring.take([batch])
+    return ring
+
+
+def found(ring: Ring, *call_ids: bytes, begun: float = 0.0, ended: float = 0.0) -> list[WireMessage]:
+    return trio.run(ring.find, call_ids, begun, ended, clock=MockClock(autojump_threshold=0))
+
+
+def starts(messages: list[WireMessage]) -> list[bytes]:
+    return [message.payload.partition(b"\r\n")[0] for message in messages]
+
+
+def test_both_legs_are_found_by_the_callers_call_id_in_the_order_of_the_wire() -> None:
+    messages = found(kept(CALL), b"a@pbx")
+    assert starts(messages) == [
+        INVITE.encode(), INVITE.encode(), b"SIP/2.0 603 Decline", b"ACK sip:2@carrier SIP/2.0",
+        b"SIP/2.0 404 Not Found",
+    ]  # fmt: skip
+    assert [message.at for message in messages] == [10.0, 10.001, 10.5, 10.501, 10.501]
+    assert (messages[0].source, messages[0].destination) == (("127.0.0.1", 5070), ("127.0.0.1", 5060))
+    assert (messages[1].source, messages[1].destination) == (("127.0.0.1", 5060), ("127.0.0.1", 5080))
+
+
+def test_messages_of_one_segment_are_told_apart() -> None:
+    ring = Ring(ROOM)
+    ring.take(CALL)
+    assert found(ring, b"a@pbx") == found(kept(CALL), b"a@pbx")
+
+
+def test_a_call_that_only_mentions_the_call_id_is_not_of_it() -> None:
+    transfer = sip("REFER sip:2@gw SIP/2.0", "other", "Refer-To: <sip:3@gw?Replaces=a%40pbx>", "X-Old: a@pbx")
+    longer = sip(INVITE, "a@pbx.example.com")
+    ring = kept([*CALL, received(11.0, transfer, longer)])
+    assert len(found(ring, b"a@pbx")) == 5
+
+
+def test_the_oldest_go_where_there_is_no_room() -> None:
+    ring = kept((received(float(at), sip(INVITE, f"call-{at}")) for at in range(1000)), room=20_000)
+    assert ring.size <= 20_000
+    assert found(ring, b"call-0") == []
+    assert starts(found(ring, b"call-999")) == [INVITE.encode()]
+
+
+def test_the_search_keeps_to_the_calls_time() -> None:
+    again = received(500.0, sip(INVITE, "a@pbx"))  # a Call-ID that somebody used twice
+    assert len(found(kept([*CALL, again]), b"a@pbx", begun=10.0, ended=11.0)) == 5
+    assert len(found(kept([*CALL, again]), b"a@pbx", begun=490.0, ended=501.0)) == 1
+
+
+def test_an_empty_call_id_means_no_message() -> None:
+    assert found(kept(CALL), b"") == []
+
+
+class Transports:
+    """What the tap is attached to, and somebody who listens."""
+
+    def __init__(self) -> None:
+        self.tap: Tap | None = None
+        self.heard: list[Batch] = []
+
+    def attach(self, tap: Tap | None) -> None:
+        self.tap = tap
+
+    def take(self, batches: Iterable[Batch]) -> None:
+        self.heard += batches
+
+
+def test_transports_have_a_tap_only_while_somebody_listens() -> None:
+    transports = Transports()
+    tap = Tap(lambda: 7.0, transports.attach)
+    assert transports.tap is None
+    tap.add(transports)
+    assert transports.tap is tap
+    tap.received([(b"1", PBX)], 6.0)
+    tap.sent([(b"2", CARRIER)])
+    assert transports.heard == []  # nothing is done on a message's way
+    tap.remove(transports)
+    assert transports.tap is None
+    assert transports.heard == [Batch(6.0, False, [(b"1", PBX)]), Batch(7.0, True, [(b"2", CARRIER)])]
+
+
+def test_who_comes_later_hears_nothing_of_before() -> None:
+    first, second = Transports(), Transports()
+    tap = Tap(lambda: 7.0, lambda _tap: None)
+    tap.add(first)
+    tap.sent([(b"1", CARRIER)])
+    tap.add(second)
+    tap.sent([(b"2", CARRIER)])
+    tap.settle()
+    assert [batch.messages[0][0] for batch in first.heard] == [b"1", b"2"]
+    assert second.heard == [sent(7.0, b"2")]
