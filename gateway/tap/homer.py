@@ -74,7 +74,7 @@ class HomerSender:
     def take(self, batches: Sequence[Batch]) -> None:
         """Take what has come. Returns at once and never raises."""
         for batch in batches:
-            count = len(batch.messages)
+            count = len(batch[2])
             if self._waiting - self._taken + count > QUEUE:
                 self.dropped += count
             else:
@@ -104,9 +104,9 @@ class HomerSender:
 
     def _send_all(self) -> None:
         while self._queue:
-            batch = self._queue.popleft()
-            for data, flow in batch.messages:
-                self._send(copy_of(batch.at, batch.sent, data, flow))
+            at, sent, messages = self._queue.popleft()
+            for data, flow in messages:
+                self._send(copy_of(at, sent, data, flow))
                 self._taken += 1
 
     def _send(self, message: WireMessage) -> None:

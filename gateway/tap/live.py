@@ -83,10 +83,11 @@ class Capture:
     def take(self, batches: Sequence[Batch]) -> None:
         """Take what has come. Returns at once and never raises."""
         for batch in batches:
-            if self._count + len(batch.messages) > _WAITING:
-                self.dropped += len(batch.messages)
+            count = len(batch[2])
+            if self._count + count > _WAITING:
+                self.dropped += count
             else:
-                self._count += len(batch.messages)
+                self._count += count
                 self._waiting.append(batch)
         self._more.set()
 
@@ -95,13 +96,13 @@ class Capture:
         while not self._waiting:
             self._more = trio.Event()
             await self._more.wait()
-        batch = self._waiting.popleft()
-        self._count -= len(batch.messages)
+        at, sent, messages = self._waiting.popleft()
+        self._count -= len(messages)
         found = []
-        for index, (data, flow) in enumerate(batch.messages):
+        for index, (data, flow) in enumerate(messages):
             if index % _SLICE == 0:
                 await trio.lowlevel.checkpoint()
             if self._choice.takes(data, flow):
-                message = copy_of(batch.at, batch.sent, data, flow)
+                message = copy_of(at, sent, data, flow)
                 found.append(message._replace(payload=without_secrets(data)))
         return found

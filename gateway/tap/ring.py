@@ -11,11 +11,10 @@ from array import array
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, islice
+from itertools import accumulate, chain, islice
 
 import trio
 
-from gateway.sip.flow import Flow
 from gateway.wire import WireMessage
 
 from .identity import call_id_of, x_cid_of
@@ -32,19 +31,23 @@ _LATEST = 34.0  # seconds after its end that a call's last retransmissions may t
 class Segment:
     """Messages in order of time, in one piece."""
 
-    __slots__ = ("_ends", "_first", "_flows", "_sent", "_times", "begun", "blob", "count", "ended", "size")
+    __slots__ = (
+        "_batch_ends", "_ends", "_first", "_flows", "_sent", "_times", "begun", "blob", "count", "ended", "size",
+    )  # fmt: skip
 
     def __init__(self, batches: Sequence[Batch], first: int) -> None:
         self._first = first  # the place of its first message
-        self.begun, self.ended = batches[0].at, batches[-1].at
-        payloads = [data for batch in batches for data, _ in batch.messages]
+        # All of this is done by loops in C: it is what keeping a message costs.
+        times, sent, parts = zip(*batches, strict=True)
+        self.begun, self.ended = times[0], times[-1]
+        self._times = array("d", times)  # of the batches, as what follows
+        self._sent = bytes(sent)
+        self._batch_ends = array("Q", accumulate(map(len, parts)))
+        payloads, self._flows = zip(*chain.from_iterable(parts), strict=True)
         self.blob = b"".join(payloads)
         self.count = len(payloads)
         self.size = len(self.blob) + _OVERHEAD * self.count
         self._ends = array("Q", accumulate(map(len, payloads)))
-        self._flows: list[Flow] = [flow for batch in batches for _, flow in batch.messages]
-        self._times = array("d", [batch.at for batch in batches for _ in batch.messages])
-        self._sent = bytes([batch.sent for batch in batches for _ in batch.messages])
 
     def mentioning(self, word: bytes) -> Iterator[tuple[int, WireMessage]]:
         """Yield each message that has these bytes in it, with its place among all messages."""
@@ -53,7 +56,8 @@ class Segment:
         while found >= 0:
             index = bisect_right(ends, found)
             data = self.blob[ends[index - 1] if index else 0 : ends[index]]
-            message = copy_of(self._times[index], bool(self._sent[index]), data, self._flows[index])
+            batch = bisect_right(self._batch_ends, index)
+            message = copy_of(self._times[batch], bool(self._sent[batch]), data, self._flows[index])
             yield self._first + index, message
             found = self.blob.find(word, ends[index])
 

@@ -47,11 +47,11 @@ class Page:
     def carry(self) -> None:
         """Have a rejected call behind us."""
         now = time.time()
-        for batch in call(self.gateway.ports.locals[0], now):
-            if batch.sent:
-                self.tap.sent(batch.messages)
+        for _, sent, messages in call(self.gateway.ports.locals[0], now):
+            if sent:
+                self.tap.sent(messages)
             else:
-                self.tap.received(batch.messages, now)
+                self.tap.received(messages, now)
         self.gateway.wiretap.record(rejected(now))
 
     async def ask(self, method: str, path: str, body: str = "", **headers: str) -> Answer:
@@ -117,8 +117,8 @@ def test_a_call_is_drawn_and_written_in_other_forms() -> None:
 def test_what_is_not_there_is_404_and_a_dialog_without_a_call_is_shown() -> None:
     async def play(page: Page) -> None:
         assert (await page.ask("GET", "/api/calls/nothing"))[0] == 404
-        for batch in CALL:
-            page.tap.received(batch.messages, batch.at)
+        for at, _, messages in CALL:
+            page.tap.received(messages, at)
         status, body = await page.ask("GET", "/api/calls/b%40gw")
         assert (status, json.loads(body)["call"]) == (200, None)
 

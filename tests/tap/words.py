@@ -23,12 +23,12 @@ INVITE = "INVITE sip:+12025550123@gw SIP/2.0"
 
 def received(at: float, *messages: bytes, flow: Flow = PBX) -> Batch:
     """What came at one time."""
-    return Batch(at, False, [(message, flow) for message in messages])
+    return (at, False, [(message, flow) for message in messages])
 
 
 def sent(at: float, *messages: bytes, flow: Flow = CARRIER) -> Batch:
     """What went at one time."""
-    return Batch(at, True, [(message, flow) for message in messages])
+    return (at, True, [(message, flow) for message in messages])
 
 
 def rejected(at: float = 10.0, id_: str = "id1", status: int = 404) -> CallRecord:
