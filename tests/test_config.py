@@ -447,6 +447,17 @@ SECTION_MISTAKES = [
         'hep = "127.0.0.1:9060"',
         f'hep: "127.0.0.1:9060" does not begin with a transport; {ADDRESS}',
     ),
+    (
+        "telemetry",
+        'hep = "tls:127.0.0.1:9060"',
+        'hep: copies go over UDP or TCP; write "udp:HOST:PORT" or "tcp:HOST:PORT"',
+    ),
+    (
+        "telemetry",
+        "keep_messages = -1",
+        "keep_messages: -1 is not possible; write a whole number from 0 to 16384",
+    ),
+    ("telemetry", "hep_sample = 2", "hep_sample: 2 is not possible; write a number from 0 to 1"),
     ("telemetry", 'numbers = "hashed"', 'numbers: "hashed" is not one of the choices; did you mean "hash"?'),
     ("telemetry", 'numbers = "no"', 'numbers: "no" is not one of the choices; write hash, last4 or clear'),
     ("timers", 't1 = "1m"', 't1: "1m" is not possible; write a duration from "1ms" to "10s"'),
