@@ -32,7 +32,8 @@ class Segment:
     """Messages in order of time, in one piece."""
 
     __slots__ = (
-        "_batch_ends", "_ends", "_first", "_flows", "_sent", "_times", "begun", "blob", "count", "ended", "size",
+        "_batch_ends", "_ends", "_first", "_flows", "_sent", "_times",
+        "begun", "blob", "count", "ended", "size",
     )  # fmt: skip
 
     def __init__(self, batches: Sequence[Batch], first: int) -> None:
