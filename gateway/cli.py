@@ -26,7 +26,20 @@ app = App(
     help="A SIP back-to-back user agent that makes call rejections tell the truth, by rule and on evidence.",
     version=__version__,
 )
-for command in (run, check, explain, replay, analyze, calls, capture, scorecard, rules, demo, doctor, unwanted):
+for command in (
+    run,
+    check,
+    explain,
+    replay,
+    analyze,
+    calls,
+    capture,
+    scorecard,
+    rules,
+    demo,
+    doctor,
+    unwanted,
+):
     app.command(command)
 
 
