@@ -51,8 +51,9 @@ class Dialog:
     ``local`` and ``remote`` are whole From/To values with their tags; ``target`` is the remote target URI;
     ``route`` is b"" or one Route line; ``twin`` is whatever the owner pairs it with. Behind a strict router,
     ``target`` is that router and the remote target stands last in the Route. With ``observed``, requests go
-    to where the peer's last message came from, whatever host it names: it is behind a NAT. ``credentials``
-    are the header lines that our last INVITE carried, for its ACK.
+    to where the peer's last message came from, whatever host it names: it is behind a NAT. ``others`` are the
+    further addresses of a next hop that is a name (RFC 3263 4.3). ``credentials`` are the header lines that
+    our last INVITE carried, for its ACK.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Dialog:
         "local",
         "local_tag",
         "observed",
+        "others",
         "remote",
         "remote_seq",
         "remote_tag",
@@ -95,6 +97,7 @@ class Dialog:
         self.target = target
         self.flow = flow
         self.observed = observed
+        self.others: tuple[Flow, ...] = ()
         self.route = b""
         self._strict: list[bytes] | None = None  # the routers that follow a strict one
         self.seq = 0
@@ -181,6 +184,7 @@ class Dialog:
         """
         if self.observed:
             return
+        self.others = ()
         try:
             uri = _parsed(self.first_hop())
         except MalformedError:
