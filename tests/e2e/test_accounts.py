@@ -59,6 +59,15 @@ def test_the_gateway_answers_the_challenges_of_its_carrier_3261_22(lab: Lab, alg
     assert not {"401", "407"} & statuses(caller.received())
 
 
+def test_credentials_cover_the_body_where_the_carrier_wants_it_7616_3_4_3(lab: Lab) -> None:
+    carrier = lab.carrier("uas_challenges", calls=2)
+    lab.gateway(keys={"carrier": ACCOUNT})
+    lab.caller("uac_answered", calls=2).succeeds()
+    carrier.succeeds()
+    credentials = [value for message in carrier.received() for value in message.all("Authorization")]
+    assert len([value for value in credentials if "qop=auth-int" in value]) >= 2 * 2
+
+
 def test_a_wrong_password_ends_as_403_to_the_caller(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CARRIER_PASSWORD", "guessed")
     _, gateway, _ = carrier_with_accounts(lab)
