@@ -107,6 +107,20 @@ def test_the_gateway_registers_takes_calls_at_its_contact_and_unregisters_3261_1
     assert gateway.errors.read_text().count("no longer registered") == 1
 
 
+def test_a_registrar_that_is_fussy_gets_what_it_asks_for_3261_10_2_8(lab: Lab) -> None:
+    registrar = lab.carrier("uas_registrar")
+    keys = f'{ACCOUNT}register = true\nregister_expires = "60s"\n'
+    gateway = lab.gateway(keys={"carrier": keys})
+    registrar.succeeds()
+    assert said(gateway.errors, "trunk carrier") == [
+        f"registered at sip:{lab.at(lab.carrier_port)} for 1800 s"
+    ]
+    asked = registrar.received()
+    assert [message.one("CSeq") for message in asked] == [f"{number} REGISTER" for number in (1, 2, 3, 4)]
+    assert [message.one("Expires") for message in asked] == ["60", "60", "60", "1800"]
+    assert len({message.one("Call-ID") for message in asked}) == 1
+
+
 def test_a_phone_registers_through_the_gateway_and_is_called_3261_10_3(lab: Lab) -> None:
     kamailio, _, border = carrier_with_accounts(lab, keys='supports = ["607"]\n', user="alice")
     phone = lab.caller("uac_register", name="phone-registers").succeeds()
