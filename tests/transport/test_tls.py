@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -58,22 +59,30 @@ class Vault:
         cert.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
         return cert, key
 
-    def server(self, *identities: str, ask: bool = False) -> ssl.SSLContext:
+    def server(self, *identities: str, ask: bool = False, expired: bool = False) -> ssl.SSLContext:
         """What a peer that listens answers with; `ask`: for a certificate, too."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.ca.issue_cert(*identities).configure_cert(context)
+        self.issue(identities, expired).configure_cert(context)
         if ask:
             context.verify_mode = ssl.CERT_REQUIRED
             self.ca.configure_trust(context)
         return context
 
-    def client(self, *identities: str) -> ssl.SSLContext:
+    def client(self, *identities: str, expired: bool = False) -> ssl.SSLContext:
         """What a peer that connects uses, with a certificate if it has identities."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.ca.configure_trust(context)
         if identities:
-            self.ca.issue_cert(*identities).configure_cert(context)
+            self.issue(identities, expired).configure_cert(context)
         return context
+
+    def issue(self, identities: Iterable[str], expired: bool) -> trustme.LeafCert:
+        """A certificate that counts, or did until yesterday."""
+        if not expired:
+            return self.ca.issue_cert(*identities)
+        now = datetime.datetime.now(datetime.UTC)
+        days = datetime.timedelta(days=1)
+        return self.ca.issue_cert(*identities, not_before=now - 9 * days, not_after=now - days)
 
     def text(self, port: int = 9, *, target: str = "", carrier: str = "", more: str = "") -> str:
         """A configuration with a tls: listener, and a carrier that is met over TLS."""
@@ -146,6 +155,17 @@ async def test_a_certificate_that_names_another_is_not_talked_to(
 async def test_a_certificate_of_an_unknown_ca_is_not_talked_to(vault: Vault, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     async with with_carrier(vault, Vault(tmp_path / "other").server("127.0.0.3")) as (station, accept):
+        pbx = await call(station)
+        carrier = await accept()
+        with pytest.raises(trio.BrokenResourceError):
+            await carrier.stream.receive_some()
+        await pbx.response(503)
+        assert station.streams.closed == {"TLS: certificate verify failed": 1}
+
+
+@scene
+async def test_a_certificate_that_has_expired_is_not_talked_to_5280_4_1_2_5(vault: Vault) -> None:
+    async with with_carrier(vault, vault.server("127.0.0.3", expired=True)) as (station, accept):
         pbx = await call(station)
         carrier = await accept()
         with pytest.raises(trio.BrokenResourceError):
@@ -232,6 +252,19 @@ async def test_a_client_whose_certificate_nobody_vouches_for_does_not_get_in(
         assert station.streams.closed == {"TLS: certificate verify failed": 1}
 
 
+@scene
+async def test_a_client_whose_certificate_has_expired_does_not_get_in_5280_4_1_2_5(vault: Vault) -> None:
+    text = vault.text().replace('source = ["127.0.0.3"]', 'source = ["carrier.example"]')
+    async with serving(text) as station:
+        with pytest.raises(trio.BrokenResourceError):
+            wire = await dial_tls(
+                station.local("tls"), vault.client("carrier.example", expired=True), STRANGER
+            )
+            await wire.stream.receive_some()
+        await station.until(lambda: bool(station.streams.closed))
+        assert station.streams.closed == {"TLS: certificate verify failed": 1}
+
+
 @pytest.mark.parametrize("noise", [b"INVITE sip:a SIP/2.0\r\n\r\n", b"\0" * 100])
 @scene
 async def test_noise_where_a_handshake_is_due_ends_the_connection(vault: Vault, noise: bytes) -> None:
@@ -306,6 +339,30 @@ async def test_new_certificates_serve_new_connections_and_old_ones_go_on(vault: 
         for wire in (first, second):
             await wire.send(request(transport="TLS"))
             await wire.response(200)
+
+
+@scene
+async def test_a_call_goes_on_over_its_connections_when_certificates_are_renewed(vault: Vault) -> None:
+    async with (
+        listening(context=vault.server("127.0.0.3")) as (port, accept),
+        serving(text := vault.text(port)) as station,
+    ):
+        pbx = await dial_tls(station.local("tls"), vault.client())
+        await pbx.send(request("INVITE", "sip:1001@127.0.0.1", transport="TLS", call="long"))
+        await pbx.response(100)
+        carrier = await accept()
+        invite = await carrier.request("INVITE")
+        await carrier.send(reply(invite, 200, contact=f"sip:b@127.0.0.3:{port};transport=tls"))
+        tag = (await pbx.response(200)).to_tag.decode()
+        vault.sign("gw", "gw.example")
+        station.ports.certificates.load(parse_config(text))
+        inside = {"transport": "TLS", "call": "long", "to_tag": tag}
+        await pbx.send(request("ACK", "sip:127.0.0.1", **inside))
+        await carrier.request("ACK")
+        await pbx.send(request("BYE", "sip:127.0.0.1", seq=2, **inside))
+        await carrier.send(reply(await carrier.request("BYE"), 200))
+        await pbx.response(200)
+        assert not station.streams.closed
 
 
 @scene
