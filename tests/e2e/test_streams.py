@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
 from pathlib import Path
 
@@ -92,6 +94,19 @@ def test_stock_sipp_calls_stock_sipp_over_tcp(lab: Lab) -> None:
     tcp_gateway(lab)
     lab.caller("-sn uac", over="t1", calls=5).succeeds()
     carrier.succeeds()
+
+
+def test_calls_cross_while_hundreds_of_connections_dawdle(lab: Lab) -> None:
+    carrier = lab.carrier("uas_answered", over="t1", calls=20)
+    tcp_gateway(lab)
+    with contextlib.ExitStack() as stack:
+        dawdling = [
+            stack.enter_context(socket.create_connection((lab.host, lab.gateway_port))) for _ in range(800)
+        ]
+        for connection in dawdling[::2]:
+            connection.send(b"INVITE sip:1001@gateway SIP/2.0\r\nVia: ")
+        lab.caller("uac_answered", over="t1", calls=20, rate=50).succeeds()
+        carrier.succeeds()
 
 
 # -- TLS -------------------------------------------------------------------------------------------------

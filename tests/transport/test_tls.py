@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from gateway.config import SettingsErrors
 from gateway.config import parse as parse_config
+from gateway.transport import streams
 from gateway.transport.connection import Limits
 from gateway.transport.tls import Certificates
 
@@ -284,6 +285,22 @@ async def test_a_handshake_that_dawdles_ends_the_connection(vault: Vault) -> Non
         assert await pbx.end() == b""
         assert station.streams.closed == {"handshake too slow": 1}
         assert station.streams._securing == 0
+
+
+@scene
+async def test_so_many_handshakes_at_a_time_and_no_more(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "_SECURING", 2)
+    async with serving(vault.text()) as station:
+        dawdling = [await dial(station.local("tls")) for _ in range(2)]
+        assert await (await dial(station.local("tls"))).end() == b""
+        assert station.streams.refused == {"too many handshakes": 1}
+        await dawdling.pop().stream.aclose()
+        await station.until(lambda: station.streams._securing == 1)
+        pbx = await dial_tls(station.local("tls"), vault.client())  # what is closed makes room
+        await pbx.send(request(transport="TLS"))
+        await pbx.response(200)
 
 
 @scene
