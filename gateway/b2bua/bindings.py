@@ -6,7 +6,8 @@ passes as it came, and so does ``*``. A binding lives as long as the registrar g
 bounded.
 
 A contact is no more believed than one in a dialog: where the PBX is behind a NAT, or names an address that it
-must not send us to, its contact is called where its REGISTER came from.
+must not send us to, its contact is called where its REGISTER came from; and so it is where it takes no
+connection at the address that it named, but is still on the one that it registered over.
 """
 
 from __future__ import annotations
@@ -60,12 +61,15 @@ class Binding:
         wanted = contact_uri(b"<%b>" % self.contact)
         contact = parse_uri(wanted)
         target = target_of_uri(contact)
-        if trunk.nat or not self._flows.may_name(target.host, self.flow):
-            came_from = Address(self.flow.peer[0], self.flow.peer[1], self.flow.local.transport)
-            hop = Hop(trunk, target, came_from, uri=wanted)
+        flow = self.flow
+        came_from = Address(flow.peer[0], flow.peer[1], flow.local.transport)
+        if trunk.nat or not self._flows.may_name(target.host, flow):
+            hops: tuple[Hop, ...] = (Hop(trunk, target, came_from, uri=wanted),)
         else:
-            hop = hop_to(trunk, target, wanted)
-        return contact, Plan((hop,), "serial")
+            hops = (hop_to(trunk, target, wanted),)
+            if flow.local.reliable:
+                hops += (Hop(trunk, target, came_from, is_alternate=True, uri=wanted),)
+        return contact, Plan(hops, "serial")
 
 
 class TooManyContactsError(Exception):

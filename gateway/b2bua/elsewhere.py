@@ -1,8 +1,10 @@
-"""A request inside a dialog whose next hop is a host name with several addresses (RFC 3263 4.3).
+"""A request inside a dialog that has more than one address to go to (RFC 3263 4.3).
 
-Where an address fails (503, no way to send, silence), the dialog turns to the next one, and with it all that
-follows. The request itself goes there too, with the next CSeq number, unless silence has met one that is no
-INVITE: whoever asked has given up by then (RFC 4320 4.1).
+Its next hop is a name with several addresses; or the peer named an address where it takes no connection, and
+is still on the one that it opened: so do phones on TLS, which have no certificate to be called with. Where an
+address fails (503, no way to send, silence), the dialog turns to the next one, and with it all that follows.
+The request itself goes there too, with the next CSeq number, unless silence has met one that is no INVITE:
+whoever asked has given up by then (RFC 4320 4.1).
 """
 
 from __future__ import annotations

@@ -377,3 +377,16 @@ def test_a_contact_behind_a_nat_is_called_where_it_registered_from_last_3581_4()
     net.carrier.request("MESSAGE", uri=uri)
     moved.take("MESSAGE")
     first.nothing()
+
+
+def test_a_contact_that_takes_no_connection_is_called_on_the_one_it_registered_over_rfc_5923_1() -> None:
+    net = Net(REGISTRAR, streams=("tcp",))
+    phone = net.peer(("192.0.2.2", 41000), "phone", "tcp")
+    uri = registered_as(net, "sip:alice@192.0.2.2:5066;transport=tcp", phone)
+    net.carrier.request("MESSAGE", uri=uri)
+    phone.reply(phone.take_request("MESSAGE"), 200)
+    net.carrier.take(200)
+    listening = net.peer(("192.0.2.2", 5066), "listening", "tcp")
+    net.carrier.request("MESSAGE", uri=uri)
+    listening.take("MESSAGE")
+    phone.nothing()

@@ -12,6 +12,7 @@ from tests.helpers import (
     HUNTING,
     PBX,
     SDP,
+    End,
     Net,
     Peer,
     establish,
@@ -106,6 +107,28 @@ def test_the_contact_of_an_answer_may_name_another_transport_rfc_3261_12_1_2() -
 
 
 # -- too large for UDP (RFC 3261 18.1.1) ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+def test_a_caller_that_takes_no_connections_is_met_on_its_own_rfc_5923_1(transport: str) -> None:
+    """It names a port where nobody listens: a phone on TLS has no certificate to be called with."""
+    net = Net(streams=("tcp", "tls"))
+    phone = net.peer((PBX[0], 41000), "phone", transport)
+    contact = f"Contact: <sip:phone@{PBX[0]}:5066;transport={transport}>"
+    invite = phone.invite(contact=False, headers=contact)
+    phone.take(100)
+    offer = net.carrier.take_request("INVITE")
+    net.carrier.reply(offer, 200, body=SDP)
+    phone.ack(invite, phone.take_response(200))
+    net.carrier.take("ACK")
+    callee = End.of_callee(net.carrier, offer)
+    for method in ("INFO", "BYE"):
+        callee.request(method)
+        asked = phone.take_request(method)
+        assert asked.uri == f"sip:phone@{PBX[0]}:5066;transport={transport}".encode()
+        phone.reply(asked, 200)
+        net.carrier.take(200)
+    net.assert_all_freed()
 
 
 def test_a_large_invite_goes_over_tcp_its_ack_and_bye_over_udp_rfc_3261_18_1_1() -> None:
