@@ -324,6 +324,24 @@ def test_a_reload_keeps_what_is_known_and_pings_no_more_where_it_is_not_asked_fo
     refuse(net.carrier, offered(net, net.carrier), 603)
 
 
+# -- weights ----------------------------------------------------------------------------------------------
+
+
+def test_each_target_gets_its_share_of_the_calls_and_takes_over_for_the_other() -> None:
+    both = 'target = ["sip:192.0.2.3:5060", "sip:192.0.2.4:5060"]\nweights = [3, 1]'
+    net = Net(CONFIG.replace('target = ["sip:192.0.2.3:5060"]', both))
+    first = {net.carrier: 0, net.backup: 0}
+    for _ in range(200):
+        net.pbx.invite()
+        net.pbx.take(100)
+        peer, other = (net.carrier, net.backup) if net.carrier.inbox else (net.backup, net.carrier)
+        first[peer] += 1
+        refuse(peer, peer.take_request("INVITE"), 500)
+        refuse(other, other.take_request("INVITE"), 603)
+        net.pbx.take(603)
+    assert 130 <= first[net.carrier] <= 170
+
+
 # -- limits ------------------------------------------------------------------------------------------------
 
 
