@@ -90,6 +90,18 @@ def test_a_carrier_on_tcp_refuses(lab: Lab) -> None:
     carrier.succeeds()
 
 
+@pytest.mark.parametrize(("over", "protocol"), [("t1", "TCP"), ("u1", "UDP")])
+def test_a_large_invite_goes_over_tcp_where_the_carrier_has_it_3261_18_1_1(
+    lab: Lab, over: str, protocol: str
+) -> None:
+    carrier = lab.carrier("uas_rejected", over=over, ANSWER="486 Busy Here")
+    lab.gateway_from(config(lab, f"sip:{lab.at(lab.carrier_port)}"))
+    lab.caller("uac_rejected", STATUS="486", CALLER=f"Subject: {'x' * 1300}").succeeds()
+    carrier.succeeds()
+    vias = [message.one("Via").split()[0] for message in carrier.received()]
+    assert vias == [f"SIP/2.0/{protocol}"] * 2, "the INVITE and its ACK"
+
+
 def test_stock_sipp_calls_stock_sipp_over_tcp(lab: Lab) -> None:
     carrier = lab.carrier("-sn uas", over="t1", calls=5)
     tcp_gateway(lab)
