@@ -40,9 +40,11 @@ class Elsewhere:
         return self._send(self, now)
 
     def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
-        """Go elsewhere on a 503; hand everything else up."""
+        """Go elsewhere on a 503, which speaks for its whole host; hand everything else up."""
         self._was_heard = True
-        if response.status == 503 and self._goes_on(transaction):
+        host, dialog = transaction.flow.peer[0], self._dialog
+        has_another = any(flow.peer[0] != host for flow in (dialog.flow, *dialog.others))
+        if response.status == 503 and has_another and self._goes_on(transaction):
             self._again(now)
         elif self.user is not None:
             self.user.on_response(transaction, response, now)

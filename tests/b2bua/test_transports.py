@@ -131,6 +131,22 @@ def test_a_caller_that_takes_no_connections_is_met_on_its_own_rfc_5923_1(transpo
     net.assert_all_freed()
 
 
+def test_a_503_of_a_caller_on_a_stream_is_not_asked_for_twice() -> None:
+    net = Net(streams=("tcp",))
+    phone, listening = net.peer((PBX[0], 41000), "phone", "tcp"), net.peer(PBX, "pbx", "tcp")
+    contact = f"Contact: <sip:phone@{PBX[0]}:{PBX[1]};transport=tcp>"
+    invite = phone.invite(contact=False, headers=contact)
+    phone.take(100)
+    offer = net.carrier.take_request("INVITE")
+    net.carrier.reply(offer, 200, body=SDP)
+    phone.ack(invite, phone.take_response(200))
+    net.carrier.take("ACK")
+    End.of_callee(net.carrier, offer).request("INFO")
+    listening.reply(listening.take_request("INFO"), 503)
+    net.carrier.take(503)
+    phone.nothing()
+
+
 def test_a_large_invite_goes_over_tcp_its_ack_and_bye_over_udp_rfc_3261_18_1_1() -> None:
     net = Net(streams=("tcp",))
     stream = net.peer(CARRIER, "carrier", "tcp")
