@@ -414,3 +414,29 @@ def test_two_cas_for_tls_names_cannot_be_told_apart_and_are_an_error(vault: Vaul
         Certificates(parse_config(text))
     assert "trunk[b].tls_ca: another trunk with a TLS name trusts another CA" in str(caught.value)
     Certificates(parse_config(text.replace("[ledger]", f'tls_ca = "{vault.ca_file}"\n[ledger]')))
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [(-1, ["has expired"]), (3, ["expires in 3 days"]), (13.5, ["expires in 14 days"]), (15, [])],
+)
+def test_a_certificate_of_ours_that_ends_soon_is_spoken_of(
+    vault: Vault, days: float, said: list[str]
+) -> None:
+    text = vault.text()
+    now = datetime.datetime.now(datetime.UTC)
+    ends = now + datetime.timedelta(days=days, minutes=1)
+    leaf = vault.ca.issue_cert("gw.example", not_before=now - datetime.timedelta(days=9), not_after=ends)
+    cert, _ = vault.write("gw", leaf)
+    warnings = Certificates(parse_config(text)).warnings
+    assert warnings == [f'the certificate "{cert}" {what}' for what in said]
+
+
+def test_a_certificate_that_only_its_ca_can_vouch_for_is_spoken_of_too(vault: Vault) -> None:
+    """Its chain holds a CA between, as those of public CAs do."""
+    text = vault.text()
+    between = vault.ca.create_child_ca()
+    now = datetime.datetime.now(datetime.UTC)
+    leaf = between.issue_cert("gw.example", not_after=now + datetime.timedelta(days=2, minutes=1))
+    cert, _ = vault.write("gw", leaf)
+    assert Certificates(parse_config(text)).warnings == [f'the certificate "{cert}" expires in 2 days']
