@@ -6,6 +6,7 @@ import pytest
 
 from gateway.routing.locate import Address, Waiter
 from gateway.routing.trunk import Target
+from gateway.sip.message import Request
 from tests.helpers import CARRIER, CARRIER2, CONFIG, SDP, End, Net, Peer, begin, establish, text
 
 OTHER = ("192.0.2.9", 5070)
@@ -200,6 +201,13 @@ def two_addresses(transport: str = "udp", config: str = CONFIG) -> tuple[Net, Pe
     return net, first, second, caller, callee
 
 
+def reinvited(net: Net, caller: End) -> Request:
+    """The caller's re-INVITE, on its way."""
+    reinvite = caller.request("INVITE", body=SDP)
+    net.pbx.take(100)
+    return reinvite
+
+
 def test_a_bye_goes_to_the_next_address_when_the_connection_breaks_3263_4_3() -> None:
     net, first, second, caller, _ = two_addresses("tcp")
     caller.request("BYE", contact=False)
@@ -243,8 +251,7 @@ def test_any_other_refusal_inside_a_dialog_is_the_answer() -> None:
 
 def test_a_reinvite_that_meets_silence_goes_to_the_next_address_3263_4_3() -> None:
     net, first, second, caller, _ = two_addresses()
-    reinvite = caller.request("INVITE", body=SDP)
-    net.pbx.take(100)
+    reinvite = reinvited(net, caller)
     first.take_repeated("INVITE")
     net.run(33)
     first.forget()
@@ -258,8 +265,7 @@ def test_a_reinvite_that_meets_silence_goes_to_the_next_address_3263_4_3() -> No
 
 def test_a_reinvite_that_was_cancelled_goes_nowhere_else() -> None:
     net, first, second, caller, _ = two_addresses()
-    reinvite = caller.request("INVITE", body=SDP)
-    net.pbx.take(100)
+    reinvite = reinvited(net, caller)
     offer = first.take_request("INVITE")
     first.reply(offer, 100, tag="")
     net.pbx.cancel(reinvite)
@@ -275,8 +281,7 @@ def test_a_reinvite_that_was_cancelled_goes_nowhere_else() -> None:
 
 def test_a_cancel_goes_where_its_reinvite_went_last_3261_9_1() -> None:
     net, first, second, caller, _ = two_addresses()
-    reinvite = caller.request("INVITE", body=SDP)
-    net.pbx.take(100)
+    reinvite = reinvited(net, caller)
     first.reply(first.take_request("INVITE"), 503)
     first.take("ACK")
     offer = second.take_request("INVITE")
