@@ -82,9 +82,9 @@ def test_a_reply_over_tcp_is_read_only_so_far(server: NameServer) -> None:
     """Reading 64 KiB of records would hold up every call for a quarter of a second."""
     server.vice = lab.cutting
     server.records += [f"big.example. 300 A 10.0.{at >> 8}.{at & 255}" for at in range(505)]
-    assert len(ask(server, "big.example", "A").addresses) == 505  # 16 bytes each
+    assert len(ask(server, "big.example", "A", timeout=10).addresses) == 505  # 16 bytes each
     server.records += [f"big.example. 300 A 10.1.0.{at}" for at in range(8)]
-    assert ask(server, "big.example", "A") == Answer(5.0, failed=True)
+    assert ask(server, "big.example", "A", timeout=10) == Answer(5.0, failed=True)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2, 40])
