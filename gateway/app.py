@@ -164,6 +164,7 @@ class Gateway:
                 await nursery.start(self._heed_signals)
                 console = "off" if self.console is None else self.console.url
                 log.info("message core: %s", speedups.description())
+                self._warn_of_certificates()
                 print(f"ready sip={','.join(map(_shown, self.ports.locals))} console={console}", flush=True)
                 await self._stopping.wait()
                 await self._drain()
@@ -203,6 +204,12 @@ class Gateway:
             _log_errors(errors, "the certificates in force stay as they are")
             return
         log.info("new certificates are in force")
+        self._warn_of_certificates()
+
+    def _warn_of_certificates(self) -> None:
+        """Say which certificates of ours have expired, or will soon."""
+        for sentence in self.ports.certificates.warnings:
+            log.warning("%s", sentence)
 
     async def reload(self) -> None:
         """Read configuration, rules and certificates anew (SIGHUP). Listeners, ledger and timers stay as they
@@ -222,6 +229,7 @@ class Gateway:
         self._put_to_work(setup)
         self.b2bua.begin(self._clock())
         log.info("configuration and rules %s are in force", setup.rules.version_hash)
+        self._warn_of_certificates()
 
     def _unready(self) -> str:
         """Tell why no calls should be sent here, "" when they may."""

@@ -3,6 +3,7 @@
 A peer may name itself in Contact or Record-Route. What the name stands for may have to be asked for, and
 what goes out meanwhile goes where the peer was last heard from. A dialog that talks to one of the name's
 addresses already stays with it: a draw among equals would take it to another server in the middle of a call.
+The name's other addresses are for where that one fails (``elsewhere.py``).
 """
 
 from __future__ import annotations
@@ -55,10 +56,16 @@ class _Waiter:
         if dialog.first_hop() != self._hop:
             return  # it has gone on to another target meanwhile
         flow = dialog.flow
-        if Address(flow.peer[0], flow.peer[1], flow.local.transport) in addresses:
+        found = [
+            there
+            for address in sorted(addresses, key=core.health.is_resting)
+            if (there := core.endpoint.flows.towards(*address, flow.trunk)) is not None
+        ]
+        if not found:
             return
-        for address in sorted(addresses, key=core.health.is_resting):
-            found = core.endpoint.flows.towards(*address, flow.trunk)
-            if found is not None:
-                dialog.flow = found
-                return
+        if Address(flow.peer[0], flow.peer[1], flow.local.transport) not in addresses:
+            flow = dialog.flow = found[0]
+        # The Contact of a request under way names its listening point, so what comes after keeps to that.
+        dialog.others = tuple(
+            other for other in found if other.peer != flow.peer and other.local is flow.local
+        )

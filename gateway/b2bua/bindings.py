@@ -4,16 +4,21 @@ The registrar is told a contact of ours in place of each of the PBX's, so that c
 gateway; the PBX is told its own contacts in the answer. What stands with a contact (expires, q, instance ids)
 passes as it came, and so does ``*``. A binding lives as long as the registrar grants; the table of them is
 bounded.
+
+A contact is no more believed than one in a dialog: where the PBX is behind a NAT, or names an address that it
+must not send us to, its contact is called where its REGISTER came from; and so it is where it takes no
+connection at the address that it named, but is still on the one that it registered over.
 """
 
 from __future__ import annotations
 
-from gateway.routing.route import Plan, hop_to
-from gateway.routing.trunk import Target, Trunk, TrunkTable
+from gateway.routing.locate import Address, target_of_uri
+from gateway.routing.route import Hop, Plan, hop_to
+from gateway.routing.trunk import Trunk, TrunkTable
 from gateway.sip.dialog import contact_uri
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.errors import MalformedError
-from gateway.sip.flow import Local
+from gateway.sip.flow import Flow, Flows, Local
 from gateway.sip.message import Request, Response, Row, unfold
 from gateway.sip.uri import Uri, parse_uri
 
@@ -30,17 +35,23 @@ _FEATURE_607 = b"+sip.607"
 
 
 class Binding:
-    """One contact of a PBX under one address of record, and the token it has towards the registrar."""
+    """One contact of a PBX under one address of record, and the token it has towards the registrar.
+    ``flow`` is where it was registered from last.
+    """
 
-    __slots__ = ("contact", "expires_at", "is_confirmed", "registrar", "source", "token")
+    __slots__ = ("_flows", "contact", "expires_at", "flow", "is_confirmed", "registrar", "source", "token")
 
-    def __init__(self, source: str, registrar: str, contact: bytes, token: bytes, expires_at: float) -> None:
+    def __init__(
+        self, source: str, registrar: str, contact: bytes, token: bytes, flows: Flows, flow: Flow
+    ) -> None:
         self.source = source
         self.registrar = registrar
         self.contact = contact
         self.token = token
-        self.expires_at = expires_at
+        self.flow = flow
+        self.expires_at = 0.0
         self.is_confirmed = False
+        self._flows = flows
 
     def reach(self, _request: Request, uri: Uri, trunks: TrunkTable, now: float) -> tuple[Uri, Plan | None]:
         """Return the PBX's contact, byte for byte, and the way to it; no way once it has expired."""
@@ -49,13 +60,16 @@ class Binding:
             return uri, Plan((), "serial")
         wanted = contact_uri(b"<%b>" % self.contact)
         contact = parse_uri(wanted)
-        secure = contact.scheme == b"sips"
-        transport = (
-            (contact.param(b"transport") or (b"tls" if secure else b"udp")).decode("ascii", "replace").lower()
-        )
-        port = contact.port or (5061 if transport == "tls" else 5060)
-        target = Target(wanted, contact.host.strip(b"[]").decode(), port, transport, not contact.port)
-        return contact, Plan((hop_to(trunk, target, wanted),), "serial")
+        target = target_of_uri(contact)
+        flow = self.flow
+        came_from = Address(flow.peer[0], flow.peer[1], flow.local.transport)
+        if trunk.nat or not self._flows.may_name(target.host, flow):
+            hops: tuple[Hop, ...] = (Hop(trunk, target, came_from, uri=wanted),)
+        else:
+            hops = (hop_to(trunk, target, wanted),)
+            if flow.local.reliable:
+                hops += (Hop(trunk, target, came_from, is_alternate=True, uri=wanted),)
+        return contact, Plan(hops, "serial")
 
 
 class TooManyContactsError(Exception):
@@ -81,15 +95,15 @@ class Bindings:
         return self._count
 
     def begin(
-        self, request: Request, source: Trunk, registrar: Trunk, local: Local, now: float
+        self, request: Request, source: Trunk, flow: Flow, registrar: Trunk, local: Local, now: float
     ) -> Registering:
-        """Take a REGISTER from ``source`` that goes on to ``registrar`` from ``local``.
+        """Take a REGISTER from ``source`` on ``flow`` that goes on to ``registrar`` from ``local``.
 
         Raises TooManyContactsError, and MalformedError for a Contact that cannot be read.
         """
-        return Registering(self, request, source.name, registrar, local, now)
+        return Registering(self, request, source.name, flow, registrar, local, now)
 
-    def bind(self, key: tuple[str, bytes], source: str, contact: bytes, now: float) -> Binding:
+    def bind(self, key: tuple[str, bytes], source: str, contact: bytes, flow: Flow, now: float) -> Binding:
         """Return the binding of a contact, made on first need. Raises TooManyContactsError."""
         bound = self._bound.get(key, {})
         binding = bound.get((source, contact))
@@ -98,10 +112,12 @@ class Bindings:
                 raise TooManyContactsError(403)
             if self._count >= MAX_BINDINGS:
                 raise TooManyContactsError(503)
-            binding = Binding(source, key[0], contact, self._endpoint.new_token(), 0.0)
+            token, flows = self._endpoint.new_token(), self._endpoint.flows
+            binding = Binding(source, key[0], contact, token, flows, flow)
             self._bound.setdefault(key, bound)[source, contact] = binding
             self._contacts[binding.token] = binding
             self._count += 1
+        binding.flow = flow
         binding.expires_at = max(binding.expires_at, now + _UNCONFIRMED)
         if not self._is_sweeping:
             self._is_sweeping = True
@@ -138,7 +154,14 @@ class Registering:
     __slots__ = ("_asked", "_bindings", "_key", "_registrar", "rows")
 
     def __init__(
-        self, bindings: Bindings, request: Request, source: str, registrar: Trunk, local: Local, now: float
+        self,
+        bindings: Bindings,
+        request: Request,
+        source: str,
+        flow: Flow,
+        registrar: Trunk,
+        local: Local,
+        now: float,
     ) -> None:
         self._bindings = bindings
         self._registrar = registrar
@@ -155,7 +178,7 @@ class Registering:
                 continue
             said = []
             for item in read_contacts(value):
-                binding = bindings.bind(self._key, source, item.uri, now)
+                binding = bindings.bind(self._key, source, item.uri, flow, now)
                 self._asked[binding.token] = otherwise if item.expires is None else item.expires
                 said.append(item.before + our_contact(local, binding.token) + item.after)
             self.rows.append((key, b"Contact: " + b", ".join(said)))

@@ -2,7 +2,8 @@
 
 :func:`ask` sends whatever we send to a trunk. Where the trunk has no account that is ``Endpoint.request`` and
 nothing else. Where it has one, the request goes out with the credentials that served last, and a challenge
-is answered by the same request with the next CSeq number; its user hears of neither.
+is answered by the same request with the next CSeq number; its user hears of neither. In a dialog with several
+addresses to go to, ``elsewhere.py`` stands between.
 
 Credentials for a fresh nonce that are challenged all the same are refused, unless that nonce is called stale.
 Then the user gets 403, not the challenge: nobody behind the gateway has this account, so a 401 or 407
@@ -11,7 +12,7 @@ would ask the caller for a password that it cannot know. The original stands in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 from gateway.routing.trunk import Trunk
 from gateway.sip.dialog import Dialog
@@ -21,12 +22,12 @@ from gateway.sip.message import Response
 from gateway.sip.phrases import phrase_for
 from gateway.sip.transaction import ClientTransaction, ClientUser, InviteClient
 
+from .elsewhere import Elsewhere, Follow
+
 MAX_REPEATS = 4
 """Challenges that one request answers: a proxy's, the peer's behind it, and each once more when stale."""
 _CHALLENGED = (401, 407)
 _CHALLENGES = (b"WWW-Authenticate", b"Proxy-Authenticate")
-
-Follow = Callable[[ClientTransaction], None]
 
 
 def ask(
@@ -43,9 +44,30 @@ def ask(
 ) -> ClientTransaction:
     """Send a request (not ACK) to a trunk and return its transaction, as :meth:`Endpoint.request` does.
 
-    ``follow`` is told of the transaction that takes its place when the request is repeated with credentials:
-    whoever may CANCEL it, or needs its CSeq number, must know.
+    ``follow`` is told of the transaction that takes its place when the request is repeated with credentials,
+    or at another address: whoever may CANCEL it, or needs its CSeq number, must know.
     """
+    if trunk.account is None and not dialog.others:
+        return endpoint.request(method, dialog, lines, body, user, now, hops)
+    send = partial(_ask_here, endpoint, trunk, method, dialog, lines, body, hops, follow)
+    if dialog.others:
+        return Elsewhere(dialog, user, follow, send).send(now)
+    return send(user, now)
+
+
+def _ask_here(
+    endpoint: Endpoint,
+    trunk: Trunk,
+    method: bytes,
+    dialog: Dialog,
+    lines: bytes,
+    body: bytes,
+    hops: int,
+    follow: Follow | None,
+    user: ClientUser | None,
+    now: float,
+) -> ClientTransaction:
+    """Send a request to the one address that its dialog has."""
     account = trunk.account
     if account is None:
         return endpoint.request(method, dialog, lines, body, user, now, hops)

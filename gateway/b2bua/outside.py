@@ -266,8 +266,8 @@ class RegisterRelay(OutsideRelay):
             self.server.reject(error.status, self.endpoint.new_token(), now)
 
     def _lines(self, request: Request, hop: Hop, flow: Flow, now: float) -> bytes:
-        bindings = self._core.bindings
-        self._registering = bindings.begin(request, self._source, hop.trunk, flow.local, now)
+        bindings, came_on = self._core.bindings, self.server.flow
+        self._registering = bindings.begin(request, self._source, came_on, hop.trunk, flow.local, now)
         return self.forth.lines_with_contact(self._registering.rows)
 
     def _succeed(self, response: Response, now: float) -> None:

@@ -1,15 +1,16 @@
 """OPTIONS to the targets of trunks that ask for it (`options_ping`), to know which of them are up.
 
 Any final response shows that somebody is there, whatever it says, but for 408 and 503, which a proxy gives
-for somebody who is not. A ping that finds no answer counts when its transaction ends, 64*T1 later, or at the
-next ping, if that comes first.
+for somebody who is not. A ping that finds no answer ends with its transaction, 64*T1 later, or when the next
+one is due, if that comes first. Of a target that is a name each address is tried before the target has failed
+to answer (RFC 3263 4.3); those that are silent rest, so that calls need not find out by themselves.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.routing.health import Input, TargetHealth
+from gateway.routing.health import REST, Input, TargetHealth
 from gateway.routing.locate import Address
 from gateway.routing.route import Hop, hop_to
 from gateway.sip.build import MAX_FORWARDS
@@ -52,9 +53,11 @@ class Pinger:
 
 
 class Ping:
-    """The pings to one target, every ``every`` seconds. ``_asked`` tells that one waits for its answer."""
+    """The pings to one target, every ``every`` seconds. ``_asked`` tells that one waits for its answer,
+    ``_address`` where it went; ``_left`` are the target's addresses that have not been tried since.
+    """
 
-    __slots__ = ("_asked", "_core", "_every", "_health", "_hop", "_is_over")
+    __slots__ = ("_address", "_asked", "_core", "_every", "_health", "_hop", "_is_over", "_left")
 
     def __init__(self, core: B2bua, hop: Hop, health: TargetHealth, every: float) -> None:
         self._core = core
@@ -63,6 +66,8 @@ class Ping:
         self._every = every
         self._is_over = False
         self._asked: ClientTransaction | None = None
+        self._address: Address | None = None
+        self._left: tuple[Address, ...] = ()
 
     def start(self, when: float) -> None:
         """Ping for the first time at ``when``."""
@@ -78,7 +83,9 @@ class Ping:
             return
         self._core.endpoint.timers.at(now + self._every, self)
         if self._asked is not None:
-            self._silent()
+            self._silent(now)
+            if self._asked is not None:
+                return  # at the next address
         address = self._hop.address
         if address is not None:
             self._send(address, now)
@@ -92,15 +99,18 @@ class Ping:
         if self._is_over:
             return
         if addresses:
-            self._send(addresses[0], now)
+            first, *others = sorted(addresses, key=self._core.health.is_resting)
+            self._left = tuple(others)
+            self._send(first, now)
         else:
             self._health.feed(Input.SILENT)
 
     def _send(self, address: Address, now: float) -> None:
+        self._address = address
         endpoint = self._core.endpoint
         flow = endpoint.flows.towards(address.host, address.port, address.transport, self._hop.trunk.name)
         if flow is None:
-            self._health.feed(Input.SILENT)
+            self._silent(now)
             return
         tag = endpoint.new_token()
         us = b"<sip:ping@%b>" % flow.local.sent_by
@@ -117,20 +127,32 @@ class Ping:
         lines = b"Contact: %b\r\nAccept: application/sdp\r\n" % half.contact
         self._asked = endpoint.request(b"OPTIONS", half, lines, b"", self, now, MAX_FORWARDS)
 
-    def on_response(self, transaction: ClientTransaction, response: Response, _now: float) -> None:
+    def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         """Take the answer."""
         if response.status < 200 or transaction is not self._asked:
             return
+        if response.status in _NOBODY_THERE:
+            self._silent(now)
+            return
         self._asked = None
         if not self._is_over:
-            self._health.feed(Input.SILENT if response.status in _NOBODY_THERE else Input.ANSWERED)
+            self._health.feed(Input.ANSWERED)
 
-    def on_no_response(self, transaction: ClientTransaction, _status: int, _now: float) -> None:
+    def on_no_response(self, transaction: ClientTransaction, _status: int, now: float) -> None:
         """Take it that nobody answers."""
         if transaction is self._asked:
-            self._silent()
+            self._silent(now)
 
-    def _silent(self) -> None:
+    def _silent(self, now: float) -> None:
+        """Nobody is at this address: go to the target's next one, or count it as silent."""
         self._asked = None
-        if not self._is_over:
+        if self._is_over:
+            return
+        if not self._left:
             self._health.feed(Input.SILENT)
+            return
+        if self._address is not None:
+            self._core.health.rest(self._address, REST, now)
+        address, *left = self._left
+        self._left = tuple(left)
+        self._send(address, now)

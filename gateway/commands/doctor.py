@@ -190,6 +190,8 @@ def certificates(config: Config) -> Iterator[Finding]:
         return
     if found.files:
         yield Finding("certificates", "ok", f"{len(found.files)} files can be used")
+    for sentence in found.warnings:
+        yield Finding("certificates", "problem" if "has expired" in sentence else "note", sentence)
 
 
 def _port(name: str, address: TransportAddress) -> Finding:

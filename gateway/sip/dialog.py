@@ -51,8 +51,10 @@ class Dialog:
     ``local`` and ``remote`` are whole From/To values with their tags; ``target`` is the remote target URI;
     ``route`` is b"" or one Route line; ``twin`` is whatever the owner pairs it with. Behind a strict router,
     ``target`` is that router and the remote target stands last in the Route. With ``observed``, requests go
-    to where the peer's last message came from, whatever host it names: it is behind a NAT. ``credentials``
-    are the header lines that our last INVITE carried, for its ACK.
+    to where the peer's last message came from, whatever host it names: it is behind a NAT. ``others`` are for
+    where ``flow`` fails: the further addresses of a next hop that is a name (RFC 3263 4.3), and the
+    connection that the peer speaks on where it may take none. ``credentials`` are the header lines that our
+    last INVITE carried, for its ACK.
     """
 
     __slots__ = (
@@ -64,6 +66,7 @@ class Dialog:
         "local",
         "local_tag",
         "observed",
+        "others",
         "remote",
         "remote_seq",
         "remote_tag",
@@ -95,6 +98,7 @@ class Dialog:
         self.target = target
         self.flow = flow
         self.observed = observed
+        self.others: tuple[Flow, ...] = ()
         self.route = b""
         self._strict: list[bytes] | None = None  # the routers that follow a strict one
         self.seq = 0
@@ -181,6 +185,7 @@ class Dialog:
         """
         if self.observed:
             return
+        self.others = ()
         try:
             uri = _parsed(self.first_hop())
         except MalformedError:
@@ -200,6 +205,8 @@ class Dialog:
         port = uri.port or (5061 if transport == "tls" else 5060)
         flow = flows.named(uri.host.strip(b"[]").decode(), port, transport, self.flow)
         if flow is not None:
+            if flow is not self.flow and flow.local is self.flow.local and flow.local.reliable:
+                self.others = (self.flow,)
             self.flow = flow
         elif flows.on_name is not None:
             flows.on_name(self, uri, transport)

@@ -138,10 +138,12 @@ class Flows:
         A peer must not send us to the services of this machine or of this link, so loopback and link-local
         addresses count only for one that is there itself, or where we serve them.
         """
+        return self.towards(host, port, transport, near.trunk) if self.may_name(host, near) else None
+
+    def may_name(self, host: str, near: Flow) -> bool:
+        """Tell whether the peer at ``near`` may send us to this host; names are left to who looks them up."""
         kind = _kind(host)
-        if kind and (kind == "nobody" or not (_kind(near.peer[0]) == kind or self._serves(kind))):
-            return None
-        return self.towards(host, port, transport, near.trunk)
+        return not kind or (kind != "nobody" and (_kind(near.peer[0]) == kind or self._serves(kind)))
 
     def _serves(self, kind: str) -> bool:
         return any(_kind(local.host) == kind for local in self.locals)

@@ -2,7 +2,8 @@
 
 dnspython asks over UDP, repeats, goes to the next server, and to TCP when a reply was cut; it takes only a
 reply that comes from the server asked and repeats the question's id and name. What is in a reply is for
-:mod:`gateway.routing.locate` to doubt.
+:mod:`gateway.routing.locate` to doubt; only its size is bounded here, since reading one of 64 KiB would hold
+up every call for a quarter of a second.
 
 The names in this machine's table of hosts, and localhost (RFC 6761 6.3), are answered from there, and nobody
 is asked about them. Names are asked as they stand: there is no search list.
@@ -11,6 +12,7 @@ is asked about them. Names are asked as they stand: there is no search list.
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,12 @@ from typing import Any
 import dns.asyncbackend
 import dns.asyncresolver
 import dns.exception
+import dns.message
 import dns.nameserver
+import dns.query
 import dns.rdatatype
 import dns.resolver
+import trio
 
 from gateway.addresses import HostPort, parse_ip
 from gateway.routing.locate import LONGEST, RETRY
@@ -28,6 +33,8 @@ from gateway.routing.records import Answer, Naptr, Question, Srv
 
 HOSTS = Path("/etc/hosts")
 _LOCALHOST = ("127.0.0.1", "::1")
+MAX_REPLY = 8_192
+"""Bytes of a reply over TCP; a longer one counts as none."""
 _MOST_HOSTS = 4 * 1024 * 1024  # bytes read of the table
 _FAILED = Answer(RETRY, failed=True)
 
@@ -64,7 +71,7 @@ class NameServers:
         """This machine's own names."""
         self._backend = dns.asyncbackend.get_backend("trio")
         self._resolver = _resolver(servers)
-        self.servers = [_shown(server) for server in servers] or list(map(str, self._resolver.nameservers))
+        self.servers = [str(server) for server in self._resolver.nameservers]
         """The servers that are asked, as text; none when this machine knows none."""
         self._lifetime = timeout / 2
         self._resolver.timeout = timeout / 5
@@ -94,19 +101,63 @@ class NameServers:
 def _resolver(servers: tuple[HostPort, ...]) -> dns.asyncresolver.Resolver:
     if servers:
         resolver = dns.asyncresolver.Resolver(configure=False)
-        resolver.nameservers = [
-            dns.nameserver.Do53Nameserver(server.host, server.port or 53) for server in servers
-        ]
+        resolver.nameservers = [_Server(server.host, server.port or 53) for server in servers]
         return resolver
     try:
-        return dns.asyncresolver.Resolver()
+        resolver = dns.asyncresolver.Resolver()
     except dns.resolver.NoResolverConfiguration:
         return dns.asyncresolver.Resolver(configure=False)  # it fails every question
+    resolver.nameservers = [_Server(str(host), resolver.port) for host in resolver.nameservers]
+    return resolver
 
 
-def _shown(server: HostPort) -> str:
-    host = f"[{server.host}]" if ":" in server.host else server.host
-    return f"{host}:{server.port or 53}"
+class _Server(dns.nameserver.Do53Nameserver):
+    """A name server that is not listened to for longer than ``MAX_REPLY``."""
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{host}:{self.port}"
+
+    async def async_query(
+        self,
+        request: dns.message.QueryMessage,
+        timeout: float,
+        source: str | None,
+        source_port: int,
+        max_size: bool,
+        backend: Any,
+        one_rr_per_rrset: bool = False,
+        ignore_trailing: bool = False,
+    ) -> dns.message.Message:
+        """Ask over UDP, or over TCP where ``max_size`` says that a reply was cut. Raises OSError,
+        trio.TooSlowError and dns.exception.DNSException.
+        """
+        if not max_size:
+            return await super().async_query(
+                request, timeout, source, source_port, max_size, backend, one_rr_per_rrset, ignore_trailing
+            )
+        query = request.to_wire()
+        with trio.fail_after(timeout):
+            async with await trio.open_tcp_stream(self.address, self.port) as stream:
+                await stream.send_all(struct.pack("!H", len(query)) + query)
+                (size,) = struct.unpack("!H", await _read_all(stream, 2))
+                if size > MAX_REPLY:
+                    raise dns.exception.TooBig
+                reply = dns.message.from_wire(await _read_all(stream, size))
+        if not request.is_response(reply):
+            raise dns.query.BadResponse
+        return reply
+
+
+async def _read_all(stream: trio.SocketStream, size: int) -> bytes:
+    """Read so many bytes. Raises EOFError when the stream ends before."""
+    data = b""
+    while len(data) < size:
+        piece = await stream.receive_some(size - len(data))
+        if not piece:
+            raise EOFError
+        data += piece
+    return data
 
 
 def _host_of(name: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from gateway.config import Config, SettingsError, SettingsErrors, TrunkSettings
 from gateway.routing.trunk import tls_names
 
 from .identity import names_of, normalized
+from .validity import trouble
 
 _READ = 65_536
 
@@ -62,6 +64,8 @@ class Certificates:
         """What they were read from."""
         self.server = server
         """What connections to our tls: listeners are answered with; None when we have no certificate."""
+        self.warnings = list(_warnings(config))
+        """What is to be said of certificates that can be used, but not for long."""
         self._meetings = meetings
         self._unknown: ssl.SSLContext | None = None
 
@@ -142,6 +146,22 @@ def _files(config: Config) -> Iterator[Path]:
     for trunk in config.trunks:
         paths += [trunk.tls_ca, trunk.tls_cert, trunk.tls_key]
     yield from (path for path in paths if path is not None)
+
+
+def _warnings(config: Config) -> Iterator[str]:
+    """Yield a sentence for each certificate of ours that has expired, or will soon."""
+    gateway = config.gateway
+    pairs = [
+        (gateway.tls_cert, gateway.tls_key),
+        *((trunk.tls_cert, trunk.tls_key) for trunk in config.trunks),
+    ]
+    for cert, key in dict.fromkeys(pairs):
+        if cert is not None and key is not None:
+            shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            shown.load_cert_chain(cert, key, password="")
+            what = trouble(shown, cert, time.time())
+            if what:
+                yield f'the certificate "{cert}" {what}'
 
 
 def _server(config: Config, errors: list[SettingsError]) -> ssl.SSLContext | None:

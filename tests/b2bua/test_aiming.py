@@ -6,6 +6,7 @@ import pytest
 
 from gateway.routing.locate import Address, Waiter
 from gateway.routing.trunk import Target
+from gateway.sip.message import Request
 from tests.helpers import CARRIER, CARRIER2, CONFIG, SDP, End, Net, Peer, begin, establish, text
 
 OTHER = ("192.0.2.9", 5070)
@@ -185,3 +186,175 @@ def test_peers_on_this_machine_name_its_addresses_rightly() -> None:
     net.pbx.ack(invite, answer)
     other.take("ACK")
     bye_at(net, End.of_caller(net.pbx, invite, answer), other)
+
+
+# -- a name with several addresses (RFC 3263 4.3) -----------------------------------------------------------
+
+
+def two_addresses(transport: str = "udp", config: str = CONFIG) -> tuple[Net, Peer, Peer, End, End]:
+    """A call whose callee named itself, and stands at two addresses; it has the first one's ACK."""
+    net = Net(config, streams=("tcp",))
+    first, second = net.peer(OTHER, "first", transport), net.peer(("192.0.2.10", 5070), "second", transport)
+    Names(net, Address(*first.address, transport), Address(*second.address, transport))
+    caller, callee = answered(net, f"Contact: <sip:carrier@callee.example;transport={transport}>")
+    first.take("ACK")
+    return net, first, second, caller, callee
+
+
+def reinvited(net: Net, caller: End) -> Request:
+    """The caller's re-INVITE, on its way."""
+    reinvite = caller.request("INVITE", body=SDP)
+    net.pbx.take(100)
+    return reinvite
+
+
+def test_a_bye_goes_to_the_next_address_when_the_connection_breaks_3263_4_3() -> None:
+    net, first, second, caller, _ = two_addresses("tcp")
+    caller.request("BYE", contact=False)
+    bye = first.take_request("BYE")
+    net.lose(first.address)
+    again = second.take_request("BYE")
+    assert (again.cseq[0], again.uri) == (bye.cseq[0] + 1, bye.uri)
+    second.reply(again, 200)
+    net.pbx.take(200)
+    net.assert_all_freed()
+
+
+def test_a_503_inside_a_dialog_is_left_for_the_next_address_and_the_dialog_stays_there_3263_4_3() -> None:
+    net, first, second, caller, _ = two_addresses()
+    caller.request("INFO")
+    first.reply(first.take_request("INFO"), 503)
+    net.pbx.nothing()
+    second.reply(second.take_request("INFO"), 200)
+    net.pbx.take(200)
+    bye_at(net, caller, second)
+    first.nothing()
+
+
+def test_when_every_address_says_503_so_do_we_3263_4_3() -> None:
+    net, first, second, caller, _ = two_addresses()
+    caller.request("INFO")
+    for peer in (first, second):
+        peer.reply(peer.take_request("INFO"), 503, "Busy Here Too")
+    assert net.pbx.take_response(503).phrase == b"Busy Here Too"
+    bye_at(net, caller, second)
+
+
+def test_any_other_refusal_inside_a_dialog_is_the_answer() -> None:
+    net, first, second, caller, _ = two_addresses()
+    caller.request("INFO")
+    first.reply(first.take_request("INFO"), 500)
+    net.pbx.take(500)
+    second.nothing()
+    bye_at(net, caller, first)
+
+
+def test_a_reinvite_that_meets_silence_goes_to_the_next_address_3263_4_3() -> None:
+    net, first, second, caller, _ = two_addresses()
+    reinvite = reinvited(net, caller)
+    first.take_repeated("INVITE")
+    net.run(33)
+    first.forget()
+    second.reply(second.take_repeated("INVITE"), 200, body=SDP, contact=False)
+    net.pbx.take(200)
+    caller.ack(reinvite)
+    second.take("ACK")
+    bye_at(net, caller, second)
+    first.nothing()
+
+
+def test_a_reinvite_that_was_cancelled_goes_nowhere_else() -> None:
+    net, first, second, caller, _ = two_addresses()
+    reinvite = reinvited(net, caller)
+    offer = first.take_request("INVITE")
+    first.reply(offer, 100, tag="")
+    net.pbx.cancel(reinvite)
+    net.pbx.take(200)
+    first.reply(first.take_request("CANCEL"), 200)
+    first.reply(offer, 503)
+    first.take("ACK")
+    caller.ack_refusal(reinvite)
+    net.pbx.take(503)
+    second.nothing()
+    bye_at(net, caller, second)
+
+
+def test_a_cancel_goes_where_its_reinvite_went_last_3261_9_1() -> None:
+    net, first, second, caller, _ = two_addresses()
+    reinvite = reinvited(net, caller)
+    first.reply(first.take_request("INVITE"), 503)
+    first.take("ACK")
+    offer = second.take_request("INVITE")
+    second.reply(offer, 100, tag="")
+    net.pbx.cancel(reinvite)
+    net.pbx.take(200)
+    second.reply(second.take_request("CANCEL"), 200)
+    second.reply(offer, 487)
+    second.take("ACK")
+    net.pbx.take(487)
+    caller.ack_refusal(reinvite)
+    bye_at(net, caller, second)
+
+
+def test_after_silence_the_next_request_goes_to_the_next_address_4320_4_1() -> None:
+    net, first, second, caller, _ = two_addresses()
+    caller.request("INFO")
+    net.run(33)
+    first.forget()
+    for peer in (second, net.pbx):
+        peer.nothing()
+    bye_at(net, caller, second)
+    first.nothing()
+
+
+def test_a_peer_that_is_at_work_is_not_left_for_its_silence_3263_4_3() -> None:
+    net, first, second, caller, _ = two_addresses()
+    caller.request("INFO")
+    first.reply(first.take_repeated("INFO"), 100, tag="")
+    net.run(33)
+    first.forget()
+    bye_at(net, caller, first)
+    second.nothing()
+
+
+def test_requests_that_fail_at_one_address_together_turn_the_dialog_once() -> None:
+    net, first, second, caller, _ = two_addresses()
+    caller.request("INFO")
+    caller.request("MESSAGE")
+    info, message = first.take_request("INFO"), first.take_request("MESSAGE")
+    first.reply(info, 503)
+    first.reply(message, 503)
+    for method in ("INFO", "MESSAGE"):
+        second.reply(second.take_request(method), 200)
+        net.pbx.take(200)
+    bye_at(net, caller, second)
+    first.nothing()
+
+
+def test_a_challenge_at_the_next_address_is_answered_there_3261_22() -> None:
+    account = 'name = "carrier"\nusername = "gw"\npassword_env = "PASSWORD"\n'
+    net, first, second, caller, _ = two_addresses(config=CONFIG.replace('name = "carrier"\n', account))
+    caller.request("INFO")
+    first.reply(first.take_request("INFO"), 503)
+    challenge = 'WWW-Authenticate: Digest realm="x", nonce="1", qop="auth"'
+    second.reply(second.take_request("INFO"), 401, headers=challenge)
+    again = second.take_request("INFO")
+    assert b"Authorization" in again.index
+    second.reply(again, 200)
+    net.pbx.take(200)
+    bye_at(net, caller, second)
+
+
+def test_a_contact_that_becomes_an_address_has_no_others() -> None:
+    net, first, second, caller, callee = two_addresses()
+    callee.peer = net.carrier
+    update = callee.request("UPDATE")
+    net.pbx.reply(net.pbx.take_request("UPDATE"), 200)
+    net.carrier.take(200)
+    assert b"192.0.2.3" in update.need(b"Contact")
+    caller.request("INFO")
+    net.carrier.reply(net.carrier.take_request("INFO"), 503)
+    net.pbx.take(503)
+    bye_at(net, caller, net.carrier)
+    for peer in (first, second):
+        peer.nothing()

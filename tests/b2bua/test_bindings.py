@@ -8,7 +8,7 @@ import pytest
 
 from gateway.b2bua import bindings
 from gateway.sip.message import Request, Response
-from tests.helpers import CONFIG, SDP, Address, Net, hang_up, text
+from tests.helpers import CONFIG, SDP, Address, Net, Peer, hang_up, text
 from tests.helpers import End as Ends
 
 REGISTRAR = CONFIG.replace(
@@ -323,3 +323,70 @@ def test_headers_in_a_contact_are_no_part_of_the_request_uri_3261_19_1_1() -> No
     granted(net, got, f"<sip:{token}@192.0.2.1:5060>;expires=600")
     net.carrier.request("MESSAGE", uri=f"sip:{token}@192.0.2.1")
     assert phone.take_request("MESSAGE").uri == b"sip:alice@192.0.2.77:5066"
+
+
+def registered_as(net: Net, contact: str, peer: Peer) -> str:
+    """A phone of the PBX registers a contact from its own address; the URI that the registrar has."""
+    lines = f"Contact: <{contact}>\nExpires: 600"
+    peer.request("REGISTER", uri="sip:192.0.2.1", from_=f"{AOR};tag=1", to=AOR, contact=False, headers=lines)
+    got = net.carrier.take_request("REGISTER")
+    token = token_of(text(got, b"Contact"))
+    net.carrier.reply(got, 200, contact=False, headers=f"Contact: <sip:{token}@192.0.2.1:5060>;expires=600")
+    peer.take_response(200)
+    return f"sip:{token}@192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("contact", "place"),
+    [
+        ("sip:alice@127.0.0.1:5038", ("127.0.0.1", 5038)),
+        ("sip:alice@192.0.2.77;maddr=127.0.0.1", ("127.0.0.1", 5060)),
+        ("sip:alice@0.0.0.0", ("0.0.0.0", 5060)),
+        ("sip:alice@169.254.169.254:80", ("169.254.169.254", 80)),
+        ("sip:alice@224.0.1.75", ("224.0.1.75", 5060)),
+    ],
+)
+def test_a_contact_cannot_aim_requests_at_this_machine_or_at_groups_of_machines(
+    contact: str, place: Address
+) -> None:
+    net = Net(REGISTRAR)
+    aimed_at = net.peer(place, "victim")
+    uri = registered_as(net, contact, net.pbx)
+    net.carrier.request("MESSAGE", uri=uri)
+    # As in a dialog, it goes to where the peer was heard from.
+    assert net.pbx.take_request("MESSAGE").uri == contact.encode()
+    aimed_at.nothing()
+
+
+def test_a_phone_on_this_machine_is_reached_there() -> None:
+    net = Net(REGISTRAR.replace('source = ["192.0.2.2"]', 'source = ["192.0.2.2", "127.0.0.1"]'))
+    phone = net.peer(("127.0.0.1", 5070), "alice")
+    line = net.peer(("127.0.0.2", 5071), "line")
+    net.carrier.request("MESSAGE", uri=registered_as(net, "sip:alice@127.0.0.2:5071", phone))
+    line.take("MESSAGE")
+
+
+def test_a_contact_behind_a_nat_is_called_where_it_registered_from_last_3581_4() -> None:
+    net = Net(REGISTRAR.replace('name = "pbx"\n', 'name = "pbx"\nnat = true\n'))
+    inner = "sip:alice@10.0.0.5:5066"
+    first, moved = net.peer(("192.0.2.2", 41000), "first"), net.peer(("192.0.2.2", 42000), "moved")
+    uri = registered_as(net, inner, first)
+    net.carrier.request("MESSAGE", uri=uri)
+    assert first.take_request("MESSAGE").uri == inner.encode()
+    assert registered_as(net, inner, moved) == uri
+    net.carrier.request("MESSAGE", uri=uri)
+    moved.take("MESSAGE")
+    first.nothing()
+
+
+def test_a_contact_that_takes_no_connection_is_called_on_the_one_it_registered_over_rfc_5923_1() -> None:
+    net = Net(REGISTRAR, streams=("tcp",))
+    phone = net.peer(("192.0.2.2", 41000), "phone", "tcp")
+    uri = registered_as(net, "sip:alice@192.0.2.2:5066;transport=tcp", phone)
+    net.carrier.request("MESSAGE", uri=uri)
+    phone.reply(phone.take_request("MESSAGE"), 200)
+    net.carrier.take(200)
+    listening = net.peer(("192.0.2.2", 5066), "listening", "tcp")
+    net.carrier.request("MESSAGE", uri=uri)
+    listening.take("MESSAGE")
+    phone.nothing()

@@ -275,6 +275,34 @@ def test_a_name_that_leads_nowhere_is_down() -> None:
     assert net.carrier.take_request("OPTIONS").uri == b"sip:carrier.example"
 
 
+def test_a_name_is_up_as_long_as_one_of_its_addresses_answers_3263_4_3() -> None:
+    net = Net(PINGED.replace("sip:192.0.2.3:5060", "sip:carrier.example"))
+    net.core.locator = Names(ONE, TWO)
+    net.core.begin(net.now)
+    for _ in range(4):
+        net.run(33)
+        net.backup.reply(net.backup.take_repeated("OPTIONS"), 200)
+        net.run(7)
+    net.carrier.forget()
+    assert [target.is_up for target in net.core.health.targets.values()] == [True]
+    # The silent address rests, so a call goes to the one that answers.
+    refuse(net.backup, offered(net, net.backup), 603)
+    net.carrier.nothing()
+
+
+def test_a_name_is_down_when_none_of_its_addresses_answers() -> None:
+    net = Net(PINGED.replace("sip:192.0.2.3:5060", "sip:carrier.example"))
+    net.core.locator = Names(ONE, TWO)
+    net.core.begin(net.now)
+    for peer in (net.carrier, net.backup):
+        net.run(33)
+        assert [target.is_up for target in net.core.health.targets.values()] == [True]
+        assert peer.take_repeated("OPTIONS").uri == b"sip:carrier.example"
+        net.run(7)
+    net.run(80)
+    assert [target.is_up for target in net.core.health.targets.values()] == [False]
+
+
 def test_a_reload_keeps_what_is_known_and_pings_no_more_where_it_is_not_asked_for() -> None:
     net = Net(PINGED)
     net.core.begin(net.now)
@@ -294,6 +322,24 @@ def test_a_reload_keeps_what_is_known_and_pings_no_more_where_it_is_not_asked_fo
     net.run(100)
     net.carrier.nothing()
     refuse(net.carrier, offered(net, net.carrier), 603)
+
+
+# -- weights ----------------------------------------------------------------------------------------------
+
+
+def test_each_target_gets_its_share_of_the_calls_and_takes_over_for_the_other() -> None:
+    both = 'target = ["sip:192.0.2.3:5060", "sip:192.0.2.4:5060"]\nweights = [3, 1]'
+    net = Net(CONFIG.replace('target = ["sip:192.0.2.3:5060"]', both))
+    first = {net.carrier: 0, net.backup: 0}
+    for _ in range(200):
+        net.pbx.invite()
+        net.pbx.take(100)
+        peer, other = (net.carrier, net.backup) if net.carrier.inbox else (net.backup, net.carrier)
+        first[peer] += 1
+        refuse(peer, peer.take_request("INVITE"), 500)
+        refuse(other, other.take_request("INVITE"), 603)
+        net.pbx.take(603)
+    assert 130 <= first[net.carrier] <= 170
 
 
 # -- limits ------------------------------------------------------------------------------------------------

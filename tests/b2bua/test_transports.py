@@ -12,6 +12,7 @@ from tests.helpers import (
     HUNTING,
     PBX,
     SDP,
+    End,
     Net,
     Peer,
     establish,
@@ -106,6 +107,41 @@ def test_the_contact_of_an_answer_may_name_another_transport_rfc_3261_12_1_2() -
 
 
 # -- too large for UDP (RFC 3261 18.1.1) ----------------------------------------------------------------
+
+
+def answered(net: Net, phone: Peer, contact: str) -> End:
+    """A call of a phone that names this Contact, up to the ACK; the callee's end of it."""
+    invite = phone.invite(contact=False, headers=f"Contact: <{contact}>")
+    phone.take(100)
+    offer = net.carrier.take_request("INVITE")
+    net.carrier.reply(offer, 200, body=SDP)
+    phone.ack(invite, phone.take_response(200))
+    net.carrier.take("ACK")
+    return End.of_callee(net.carrier, offer)
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+def test_a_caller_that_takes_no_connections_is_met_on_its_own_rfc_5923_1(transport: str) -> None:
+    """It names a port where nobody listens: a phone on TLS has no certificate to be called with."""
+    net = Net(streams=("tcp", "tls"))
+    phone = net.peer((PBX[0], 41000), "phone", transport)
+    callee = answered(net, phone, f"sip:phone@{PBX[0]}:5066;transport={transport}")
+    for method in ("INFO", "BYE"):
+        callee.request(method)
+        asked = phone.take_request(method)
+        assert asked.uri == f"sip:phone@{PBX[0]}:5066;transport={transport}".encode()
+        phone.reply(asked, 200)
+        net.carrier.take(200)
+    net.assert_all_freed()
+
+
+def test_a_503_of_a_caller_on_a_stream_is_not_asked_for_twice() -> None:
+    net = Net(streams=("tcp",))
+    phone, listening = net.peer((PBX[0], 41000), "phone", "tcp"), net.peer(PBX, "pbx", "tcp")
+    answered(net, phone, f"sip:phone@{PBX[0]}:{PBX[1]};transport=tcp").request("INFO")
+    listening.reply(listening.take_request("INFO"), 503)
+    net.carrier.take(503)
+    phone.nothing()
 
 
 def test_a_large_invite_goes_over_tcp_its_ack_and_bye_over_udp_rfc_3261_18_1_1() -> None:

@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ _APPLICATIONS = ("account.so", "contact.so", "ctrl_tcp.so", "menu.so", "presence
 _CONFIG = """\
 sip_listen {at}
 sip_trans_def udp
+sip_verify_server yes
 module_path /usr/lib/baresip/modules
 ctrl_tcp_listen {host}:{control}
 audio_source aubridge,sound
@@ -26,9 +28,21 @@ rtp_ports 30000-39999
 
 
 class Baresip(Peer):
-    """One phone with one account, whose requests all go to the gateway."""
+    """One phone with one account, whose requests all go to the gateway: over UDP to its usual port, or
+    `over` "tcp" or "tls" to the port `at`. Over TLS the gateway has to show a certificate of `ca`.
+    """
 
-    def __init__(self, lab: Lab, name: str, port: int, contacts: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        name: str,
+        port: int,
+        contacts: Sequence[str] = (),
+        *,
+        over: str = "udp",
+        at: int = 0,
+        ca: Path | None = None,
+    ) -> None:
         need("baresip")
         folder = lab.folder / name
         folder.mkdir()
@@ -41,8 +55,12 @@ class Baresip(Peer):
         config += "".join(f"module {name}\n" for name in _MODULES)
         config += "".join(f"module_app {name}\n" for name in _APPLICATIONS)
         (folder / "config").write_text(config)
-        gateway = lab.at(lab.gateway_port)
-        account = f'<sip:{name}@{gateway}>;regint=0;outbound="sip:{gateway}"\n'
+        if ca is not None:
+            config += f"sip_cafile {ca}\n"
+        gateway = lab.at(at or lab.gateway_port)
+        account = (
+            f'<sip:{name}@{gateway};transport={over}>;regint=0;outbound="sip:{gateway};transport={over}"\n'
+        )
         (folder / "accounts").write_text(account)
         (folder / "contacts").write_text("".join(f"{line}\n" for line in contacts))
         super().__init__(name, ("baresip", "-s", "-f", str(folder)), lab.folder)

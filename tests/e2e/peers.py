@@ -25,7 +25,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = Path(__file__).parent / "scenarios"
-PACKAGES = {"sipp": "sip-tester", "kamailio": "kamailio", "baresip": "baresip-core"}
+PACKAGES = {
+    "sipp": "sip-tester",
+    "kamailio": "kamailio",
+    "baresip": "baresip-core",
+    "dnsmasq": "dnsmasq-base",
+    "sipsak": "sipsak",
+}
 START_LIMIT = 15.0
 STOP_LIMIT = 20.0
 # What a scenario file says between @ signs when a test does not: see the files.

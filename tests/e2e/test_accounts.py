@@ -59,6 +59,15 @@ def test_the_gateway_answers_the_challenges_of_its_carrier_3261_22(lab: Lab, alg
     assert not {"401", "407"} & statuses(caller.received())
 
 
+def test_credentials_cover_the_body_where_the_carrier_wants_it_7616_3_4_3(lab: Lab) -> None:
+    carrier = lab.carrier("uas_challenges", calls=2)
+    lab.gateway(keys={"carrier": ACCOUNT})
+    lab.caller("uac_answered", calls=2).succeeds()
+    carrier.succeeds()
+    credentials = [value for message in carrier.received() for value in message.all("Authorization")]
+    assert len([value for value in credentials if "qop=auth-int" in value]) >= 2 * 2
+
+
 def test_a_wrong_password_ends_as_403_to_the_caller(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CARRIER_PASSWORD", "guessed")
     _, gateway, _ = carrier_with_accounts(lab)
@@ -96,6 +105,20 @@ def test_the_gateway_registers_takes_calls_at_its_contact_and_unregisters_3261_1
     assert gateway.stop() == 0
     assert said(kamailio.errors, "registered")[-1] == contact.replace("expires 90", "expires 0")
     assert gateway.errors.read_text().count("no longer registered") == 1
+
+
+def test_a_registrar_that_is_fussy_gets_what_it_asks_for_3261_10_2_8(lab: Lab) -> None:
+    registrar = lab.carrier("uas_registrar")
+    keys = f'{ACCOUNT}register = true\nregister_expires = "60s"\n'
+    gateway = lab.gateway(keys={"carrier": keys})
+    registrar.succeeds()
+    assert said(gateway.errors, "trunk carrier") == [
+        f"registered at sip:{lab.at(lab.carrier_port)} for 1800 s"
+    ]
+    asked = registrar.received()
+    assert [message.one("CSeq") for message in asked] == [f"{number} REGISTER" for number in (1, 2, 3, 4)]
+    assert [message.one("Expires") for message in asked] == ["60", "60", "60", "1800"]
+    assert len({message.one("Call-ID") for message in asked}) == 1
 
 
 def test_a_phone_registers_through_the_gateway_and_is_called_3261_10_3(lab: Lab) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.peers import Lab
+from tests.e2e.peers import Lab, Peer, need
 from tests.transport.name_server import NameServer, Vice, failing, name_server, silent
 
 pytestmark = pytest.mark.e2e
@@ -92,3 +92,35 @@ def test_a_name_of_this_machine_needs_no_name_server(lab: Lab, server: NameServe
     lab.caller("uac_answered").succeeds()
     carrier.succeeds()
     assert server.asked == []
+
+
+def dnsmasq(lab: Lab, *records: str) -> int:
+    """Start dnsmasq, which serves these records and nothing else; its port."""
+    need("dnsmasq")
+    port = lab.free_port()
+    options = ["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root"]
+    options += [f"--port={port}", f"--listen-address={lab.host}", "--bind-interfaces", "--local-ttl=60"]
+    server = Peer("dnsmasq", ("dnsmasq", *options, *records), lab.folder)
+    lab.peers.append(server)
+    lab.wait_bound(server, port)
+    return port
+
+
+def test_a_real_name_server_leads_by_naptr_srv_and_aliases_to_the_peer_3263_4(either_lab: Lab) -> None:
+    """Of two servers of weight 0 one is dead, and the other has a name that is an alias of an alias."""
+    lab = either_lab
+    port = dnsmasq(
+        lab,
+        "--naptr-record=carrier.example,10,10,s,SIP+D2U,,_sip._udp.carrier.example",
+        f"--srv-host=_sip._udp.carrier.example,first.example,{lab.free_port()},1,0",
+        f"--srv-host=_sip._udp.carrier.example,alias.example,{lab.carrier_port},1,0",
+        "--cname=alias.example,another.example",
+        "--cname=another.example,real.example",
+        f"--host-record=first.example,{lab.host}",
+        f"--host-record=real.example,{lab.host}",
+    )
+    carrier = lab.carrier("uas_answered", calls=5)
+    more = f'{QUICK}[dns]\nservers = ["{lab.at(port)}"]\n'
+    lab.gateway(targets={"carrier": "sip:carrier.example"}, more=more)
+    lab.caller("uac_answered", calls=5).succeeds()
+    carrier.succeeds()

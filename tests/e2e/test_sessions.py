@@ -29,6 +29,17 @@ def test_reliable_responses_cross_and_are_acknowledged_from_end_to_end_3262(eith
     assert methods([m.start for m in carrier.received()]) == ["INVITE", "PRACK", "ACK", "BYE"]
 
 
+def test_preconditions_are_met_by_update_before_it_rings_3312_13_1(either_lab: Lab) -> None:
+    carrier = either_lab.carrier("uas_precondition")
+    either_lab.gateway()
+    caller = either_lab.caller("uac_precondition").succeeds()
+    carrier.succeeds()
+    asked = methods([m.start for m in carrier.received()])
+    assert asked == ["INVITE", "PRACK", "UPDATE", "ACK", "BYE"]
+    statuses = [m.start.split()[1] for m in caller.received()]
+    assert statuses == ["100", "183", "200", "200", "180", "200", "200"]
+
+
 def test_the_gateway_acknowledges_a_reliable_carrier_for_a_plain_caller_3262(lab: Lab) -> None:
     carrier = lab.carrier("uas_reliable")
     lab.gateway(keys={"carrier": PRACK})

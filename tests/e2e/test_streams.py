@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
 from pathlib import Path
 
 import pytest
 import trustme
 
+from tests.e2e.baresip import Baresip
 from tests.e2e.peers import Gateway, Lab, Peer
 
 pytestmark = pytest.mark.e2e
@@ -87,6 +90,18 @@ def test_a_carrier_on_tcp_refuses(lab: Lab) -> None:
     carrier.succeeds()
 
 
+@pytest.mark.parametrize(("over", "protocol"), [("t1", "TCP"), ("u1", "UDP")])
+def test_a_large_invite_goes_over_tcp_where_the_carrier_has_it_3261_18_1_1(
+    lab: Lab, over: str, protocol: str
+) -> None:
+    carrier = lab.carrier("uas_rejected", over=over, ANSWER="486 Busy Here")
+    lab.gateway_from(config(lab, f"sip:{lab.at(lab.carrier_port)}"))
+    lab.caller("uac_rejected", STATUS="486", CALLER=f"Subject: {'x' * 1300}").succeeds()
+    carrier.succeeds()
+    vias = [message.one("Via").split()[0] for message in carrier.received()]
+    assert vias == [f"SIP/2.0/{protocol}"] * 2, "the INVITE and its ACK"
+
+
 def test_stock_sipp_calls_stock_sipp_over_tcp(lab: Lab) -> None:
     carrier = lab.carrier("-sn uas", over="t1", calls=5)
     tcp_gateway(lab)
@@ -94,7 +109,29 @@ def test_stock_sipp_calls_stock_sipp_over_tcp(lab: Lab) -> None:
     carrier.succeeds()
 
 
+def test_calls_cross_while_hundreds_of_connections_dawdle(lab: Lab) -> None:
+    carrier = lab.carrier("uas_answered", over="t1", calls=20)
+    tcp_gateway(lab)
+    with contextlib.ExitStack() as stack:
+        dawdling = [
+            stack.enter_context(socket.create_connection((lab.host, lab.gateway_port))) for _ in range(800)
+        ]
+        for connection in dawdling[::2]:
+            connection.send(b"INVITE sip:1001@gateway SIP/2.0\r\nVia: ")
+        lab.caller("uac_answered", over="t1", calls=20, rate=50).succeeds()
+        carrier.succeeds()
+
+
 # -- TLS -------------------------------------------------------------------------------------------------
+
+
+def write_signed(ca: trustme.CA, folder: Path, name: str, *identities: str) -> tuple[Path, Path]:
+    """Write a certificate and its key, and return where."""
+    leaf = ca.issue_cert(*identities)
+    cert, key = folder / f"{name}.pem", folder / f"{name}.key"
+    leaf.private_key_pem.write_to_path(key)
+    cert.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+    return cert, key
 
 
 class Border:
@@ -110,11 +147,7 @@ class Border:
 
     def sign(self, name: str, *identities: str) -> tuple[Path, Path]:
         """Write a certificate and its key, and return where."""
-        leaf = self.ca.issue_cert(*identities)
-        cert, key = self.lab.folder / f"{name}.pem", self.lab.folder / f"{name}.key"
-        leaf.private_key_pem.write_to_path(key)
-        cert.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
-        return cert, key
+        return write_signed(self.ca, self.lab.folder, name, *identities)
 
     def start(self, identity: str, keys: str = "", scenario: str = "kamailio", **marks: str) -> Peer:
         """Start Kamailio with a certificate that names it, and the gateway in front of it: with further keys
@@ -220,3 +253,21 @@ def test_a_certificate_that_is_replaced_is_put_to_work(border: Border) -> None:
         while said not in gateway.errors.read_text():
             assert time.monotonic() < deadline, gateway.evidence()
             time.sleep(0.05)
+
+
+@pytest.mark.parametrize("over", ["tcp", "tls"])
+def test_a_phone_on_a_stream_calls_a_carrier_on_udp_and_is_hung_up(lab: Lab, over: str) -> None:
+    """It checks our certificate, and has none of its own: it is known by its address."""
+    ca, tls_port = trustme.CA(), lab.free_port()
+    ca.cert_pem.write_to_path(lab.folder / "ca.pem")
+    write_signed(ca, lab.folder, "gateway", lab.host)
+    carrier = lab.carrier("uas_hangs_up")
+    listen, keys = f', "tls:{lab.at(tls_port)}"', 'tls_cert = "gateway.pem"\ntls_key = "gateway.key"'
+    lab.gateway_from(config(lab, f"sip:{lab.at(lab.carrier_port)}", listen=listen, gateway=keys))
+    at = {"tcp": lab.gateway_port, "tls": tls_port}[over]
+    phone = Baresip(lab, "phone", lab.pbx_port, over=over, at=at, ca=lab.folder / "ca.pem")
+    phone.do("dial", f"sip:+4930123456@{lab.at(at)};transport={over}")
+    phone.waits_for("CALL_ESTABLISHED")
+    phone.waits_for("CALL_CLOSED")
+    carrier.succeeds()
+    assert carrier.received()[0].one("Via").startswith("SIP/2.0/UDP ")

@@ -22,13 +22,14 @@ Vice = Callable[[dns.message.Message], bytes | None]
 
 class NameServer:
     """Answers from ``records``: texts such as "_sip._udp.example. 300 SRV 1 1 5060 a.example.". What is not
-    there does not exist (with a SOA), or has no records of that kind. ``vice`` spoils replies over UDP;
-    ``asked`` has every question as "UDP name kind".
+    there does not exist (with a SOA), or has no records of that kind. ``vice`` spoils replies over UDP,
+    ``cut`` ends those over TCP after so many bytes; ``asked`` has every question as "UDP name kind".
     """
 
     def __init__(self, *records: str) -> None:
         self.records = list(records)
         self.vice: Vice | None = None
+        self.cut: int | None = None
         self.asked: list[str] = []
         self.port = 0
 
@@ -81,7 +82,7 @@ def name_server(*records: str) -> Iterator[NameServer]:
         def handle(self) -> None:
             (size,) = struct.unpack("!H", self.rfile.read(2))
             reply = server.reply(self.rfile.read(size), "TCP") or b""
-            self.wfile.write(struct.pack("!H", len(reply)) + reply)
+            self.wfile.write((struct.pack("!H", len(reply)) + reply)[: server.cut])
 
     with contextlib.ExitStack() as stack:
         datagrams, streams = _listeners(Datagram, Stream)

@@ -78,6 +78,21 @@ def test_a_reply_that_was_cut_is_fetched_over_tcp_1123_6_1_3_2(server: NameServe
     assert server.asked == ["UDP a.example. A", "TCP a.example. A"]
 
 
+def test_a_reply_over_tcp_is_read_only_so_far(server: NameServer) -> None:
+    """Reading 64 KiB of records would hold up every call for a quarter of a second."""
+    server.vice = lab.cutting
+    server.records += [f"big.example. 300 A 10.0.{at >> 8}.{at & 255}" for at in range(505)]
+    assert len(ask(server, "big.example", "A", timeout=10).addresses) == 505  # 16 bytes each
+    server.records += [f"big.example. 300 A 10.1.0.{at}" for at in range(8)]
+    assert ask(server, "big.example", "A", timeout=10) == Answer(5.0, failed=True)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2, 40])
+def test_a_reply_that_ends_too_soon_is_a_failure(server: NameServer, cut: int) -> None:
+    server.vice, server.cut = lab.cutting, cut
+    assert ask(server, "a.example", "A") == Answer(5.0, failed=True)
+
+
 @pytest.mark.parametrize("vice", [lab.silent, lab.failing, lab.babbling, lab.forging])
 def test_a_server_that_does_not_answer_properly_ends_in_a_failure(server: NameServer, vice: lab.Vice) -> None:
     server.vice = vice

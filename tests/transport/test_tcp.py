@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -375,6 +376,29 @@ async def test_a_flood_of_connections_leaves_a_call_its_way() -> None:
         await carrier.send(reply(await carrier.request("INVITE"), 486))
         await pbx.response(486)
         await station.until(lambda: station.streams.refused["unknown source"] == len(flood))
+
+
+@scene
+async def test_without_descriptors_what_stands_is_served_and_others_come_in_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    accept = socket.socket.accept
+    left = [accept]
+
+    def short_of_descriptors(self: socket.socket) -> tuple[socket.socket, object]:
+        if not left:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return left.pop()(self)
+
+    monkeypatch.setattr(socket.socket, "accept", short_of_descriptors)
+    async with serving(config_text()) as station:
+        first, second = [await dial(station.local("tcp")) for _ in range(2)]
+        await station.until(lambda: station.streams.refused["no descriptors"] > 0)
+        await first.send(request())
+        await first.response(200)
+        await second.send(request())
+        left += [accept] * 100
+        await second.response(200)
 
 
 @scene

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from gateway.config import SettingsErrors
 from gateway.config import parse as parse_config
+from gateway.transport import streams
 from gateway.transport.connection import Limits
 from gateway.transport.tls import Certificates
 
@@ -58,22 +60,30 @@ class Vault:
         cert.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
         return cert, key
 
-    def server(self, *identities: str, ask: bool = False) -> ssl.SSLContext:
+    def server(self, *identities: str, ask: bool = False, expired: bool = False) -> ssl.SSLContext:
         """What a peer that listens answers with; `ask`: for a certificate, too."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.ca.issue_cert(*identities).configure_cert(context)
+        self.issue(identities, expired).configure_cert(context)
         if ask:
             context.verify_mode = ssl.CERT_REQUIRED
             self.ca.configure_trust(context)
         return context
 
-    def client(self, *identities: str) -> ssl.SSLContext:
+    def client(self, *identities: str, expired: bool = False) -> ssl.SSLContext:
         """What a peer that connects uses, with a certificate if it has identities."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.ca.configure_trust(context)
         if identities:
-            self.ca.issue_cert(*identities).configure_cert(context)
+            self.issue(identities, expired).configure_cert(context)
         return context
+
+    def issue(self, identities: Iterable[str], expired: bool) -> trustme.LeafCert:
+        """A certificate that counts, or did until yesterday."""
+        if not expired:
+            return self.ca.issue_cert(*identities)
+        now = datetime.datetime.now(datetime.UTC)
+        days = datetime.timedelta(days=1)
+        return self.ca.issue_cert(*identities, not_before=now - 9 * days, not_after=now - days)
 
     def text(self, port: int = 9, *, target: str = "", carrier: str = "", more: str = "") -> str:
         """A configuration with a tls: listener, and a carrier that is met over TLS."""
@@ -142,10 +152,15 @@ async def test_a_certificate_that_names_another_is_not_talked_to(
         assert station.streams.closed == {"certificate names another": 1}
 
 
+@pytest.mark.parametrize("flaw", ["its CA is unknown", "it has expired"])
 @scene
-async def test_a_certificate_of_an_unknown_ca_is_not_talked_to(vault: Vault, tmp_path: Path) -> None:
+async def test_a_certificate_that_nobody_vouches_for_is_not_talked_to_5280_6_1(
+    vault: Vault, tmp_path: Path, flaw: str
+) -> None:
     (tmp_path / "other").mkdir()
-    async with with_carrier(vault, Vault(tmp_path / "other").server("127.0.0.3")) as (station, accept):
+    signer = Vault(tmp_path / "other") if flaw == "its CA is unknown" else vault
+    server = signer.server("127.0.0.3", expired=flaw == "it has expired")
+    async with with_carrier(vault, server) as (station, accept):
         pbx = await call(station)
         carrier = await accept()
         with pytest.raises(trio.BrokenResourceError):
@@ -232,6 +247,19 @@ async def test_a_client_whose_certificate_nobody_vouches_for_does_not_get_in(
         assert station.streams.closed == {"TLS: certificate verify failed": 1}
 
 
+@scene
+async def test_a_client_whose_certificate_has_expired_does_not_get_in_5280_4_1_2_5(vault: Vault) -> None:
+    text = vault.text().replace('source = ["127.0.0.3"]', 'source = ["carrier.example"]')
+    async with serving(text) as station:
+        with pytest.raises(trio.BrokenResourceError):
+            wire = await dial_tls(
+                station.local("tls"), vault.client("carrier.example", expired=True), STRANGER
+            )
+            await wire.stream.receive_some()
+        await station.until(lambda: bool(station.streams.closed))
+        assert station.streams.closed == {"TLS: certificate verify failed": 1}
+
+
 @pytest.mark.parametrize("noise", [b"INVITE sip:a SIP/2.0\r\n\r\n", b"\0" * 100])
 @scene
 async def test_noise_where_a_handshake_is_due_ends_the_connection(vault: Vault, noise: bytes) -> None:
@@ -251,6 +279,22 @@ async def test_a_handshake_that_dawdles_ends_the_connection(vault: Vault) -> Non
         assert await pbx.end() == b""
         assert station.streams.closed == {"handshake too slow": 1}
         assert station.streams._securing == 0
+
+
+@scene
+async def test_so_many_handshakes_at_a_time_and_no_more(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "_SECURING", 2)
+    async with serving(vault.text()) as station:
+        dawdling = [await dial(station.local("tls")) for _ in range(2)]
+        assert await (await dial(station.local("tls"))).end() == b""
+        assert station.streams.refused == {"too many handshakes": 1}
+        await dawdling.pop().stream.aclose()
+        await station.until(lambda: station.streams._securing == 1)
+        pbx = await dial_tls(station.local("tls"), vault.client())  # what is closed makes room
+        await pbx.send(request(transport="TLS"))
+        await pbx.response(200)
 
 
 @scene
@@ -309,6 +353,30 @@ async def test_new_certificates_serve_new_connections_and_old_ones_go_on(vault: 
 
 
 @scene
+async def test_a_call_goes_on_over_its_connections_when_certificates_are_renewed(vault: Vault) -> None:
+    async with (
+        listening(context=vault.server("127.0.0.3")) as (port, accept),
+        serving(text := vault.text(port)) as station,
+    ):
+        pbx = await dial_tls(station.local("tls"), vault.client())
+        await pbx.send(request("INVITE", "sip:1001@127.0.0.1", transport="TLS", call="long"))
+        await pbx.response(100)
+        carrier = await accept()
+        invite = await carrier.request("INVITE")
+        await carrier.send(reply(invite, 200, contact=f"sip:b@127.0.0.3:{port};transport=tls"))
+        tag = (await pbx.response(200)).to_tag.decode()
+        vault.sign("gw", "gw.example")
+        station.ports.certificates.load(parse_config(text))
+        inside = {"transport": "TLS", "call": "long", "to_tag": tag}
+        await pbx.send(request("ACK", "sip:127.0.0.1", **inside))
+        await carrier.request("ACK")
+        await pbx.send(request("BYE", "sip:127.0.0.1", seq=2, **inside))
+        await carrier.send(reply(await carrier.request("BYE"), 200))
+        await pbx.response(200)
+        assert not station.streams.closed
+
+
+@scene
 async def test_a_bad_file_is_refused_by_name_and_the_old_certificates_stay(vault: Vault) -> None:
     text = vault.text()
     async with serving(text) as station:
@@ -340,3 +408,29 @@ def test_two_cas_for_tls_names_cannot_be_told_apart_and_are_an_error(vault: Vaul
         Certificates(parse_config(text))
     assert "trunk[b].tls_ca: another trunk with a TLS name trusts another CA" in str(caught.value)
     Certificates(parse_config(text.replace("[ledger]", f'tls_ca = "{vault.ca_file}"\n[ledger]')))
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [(-1, ["has expired"]), (3, ["expires in 3 days"]), (13.5, ["expires in 14 days"]), (15, [])],
+)
+def test_a_certificate_of_ours_that_ends_soon_is_spoken_of(
+    vault: Vault, days: float, said: list[str]
+) -> None:
+    text = vault.text()
+    now = datetime.datetime.now(datetime.UTC)
+    ends = now + datetime.timedelta(days=days, minutes=1)
+    leaf = vault.ca.issue_cert("gw.example", not_before=now - datetime.timedelta(days=9), not_after=ends)
+    cert, _ = vault.write("gw", leaf)
+    warnings = Certificates(parse_config(text)).warnings
+    assert warnings == [f'the certificate "{cert}" {what}' for what in said]
+
+
+def test_a_certificate_that_only_its_ca_can_vouch_for_is_spoken_of_too(vault: Vault) -> None:
+    """Its chain holds a CA between, as those of public CAs do."""
+    text = vault.text()
+    between = vault.ca.create_child_ca()
+    now = datetime.datetime.now(datetime.UTC)
+    leaf = between.issue_cert("gw.example", not_after=now + datetime.timedelta(days=2, minutes=1))
+    cert, _ = vault.write("gw", leaf)
+    assert Certificates(parse_config(text)).warnings == [f'the certificate "{cert}" expires in 2 days']
