@@ -9,7 +9,8 @@ import pytest
 
 from gateway.sip.message import Request, parse
 from tests.b2bua.account import ACCOUNT, challenge
-from tests.helpers import CARRIER, CONFIG, GATEWAY, SDP, End, Net, Peer, rebuild, text
+from tests.helpers import CARRIER, CONFIG, GATEWAY, SDP, End, Net, Peer, text
+from tests.peer import rebuild
 
 # Whoever calls is routed to the carrier: the carrier's own calls, too.
 BACK = CONFIG.replace('from = ["kind:carrier"]\nto = ["pbx"]', 'from = ["kind:carrier"]\nto = ["carrier"]')

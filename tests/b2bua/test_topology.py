@@ -11,7 +11,7 @@ import re
 import pytest
 
 from gateway.sip.message import Message, Request
-from tests.helpers import CONFIG, GATEWAY, PBX, Address, End, Net, text
+from tests.helpers import CONFIG, GATEWAY, PBX, Address, End, Net, give_up, text
 
 PBX_SIDE = (b"192.0.2.2", b"10.0.0.", b"corp.example", b"Softphone", b"pbx-call")
 CARRIER_SIDE = (b"192.0.2.3", b"10.9.9.", b"core.example", b"Softswitch")
@@ -209,9 +209,7 @@ def test_no_byte_of_the_caller_leaves_with_cancel() -> None:
     offer = net.carrier.take_request("INVITE")
     net.carrier.reply(offer, 180)
     net.pbx.take(180)
-    net.pbx.cancel(invite, headers=PBX_SAYS)
-    net.pbx.take(200)
-    net.pbx.ack(invite, net.pbx.take_response(487))
+    give_up(net, invite, headers=PBX_SAYS)
     cancel = net.carrier.take_request("CANCEL")
     assert text(cancel, b"Reason") == 'Q.850;cause=16;text="Terminated"'
     net.carrier.reply(cancel, 200)
