@@ -66,6 +66,22 @@ def test_a_phone_transfers_its_call_after_asking_the_other_party_5589_7(lab: Lab
     assert set(tags) == {f"to-tag={own.partition(';tag=')[2]}", f"from-tag={theirs.partition(';tag=')[2]}"}
 
 
+def test_a_phone_sends_its_call_elsewhere_3261_21_3(lab: Lab) -> None:
+    """A 302 is followed where the trunk says so: to another trunk's own address."""
+    ports = {"bob": lab.free_port(), "carol": lab.free_port()}
+    lab.gateway(carriers=ports, keys={"bob": 'redirect = "follow"'})
+    bob = Twinkle(lab, "bob", ports["bob"])
+    carol = lab.carrier("uas_answered", name="carol", port=ports["carol"])
+    alice = Baresip(lab, "alice", lab.pbx_port)
+    alice.do("dial", f"sip:bob@{lab.at(lab.gateway_port)}")
+    bob.waits_for("incoming call")
+    bob.do(f"redirect sip:carol@{lab.at(ports['carol'])}")
+    alice.waits_for("CALL_ESTABLISHED")
+    alice.do("hangup")
+    carol.succeeds()
+    assert carol.received()[0].start == f"INVITE sip:carol@{lab.at(ports['carol'])} SIP/2.0"
+
+
 def test_a_phone_subscribes_to_anothers_presence_6665(lab: Lab) -> None:
     bob_port = lab.free_port()
     lab.gateway(carriers={"bob": bob_port})
