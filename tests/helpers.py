@@ -2,8 +2,8 @@
 
 `Net` delivers datagrams between raw peers and the gateway, with delay, loss, duplication and reordering when
 a test asks for them. Nothing sleeps: `net.run(seconds)` moves the clock, fires the timers that fall due on
-the way and delivers what is in flight. A `Peer` is a scripted user agent: it says just what the test tells it
-to, and `take` insists on what comes next, so that a test reads as the dialogue that it proves.
+the way and delivers what is in flight. A `Peer` (``tests.peer``) is a scripted user agent, whose
+`take` insists on what comes next, so that a test reads as the dialogue that it proves.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import heapq
 import itertools
 import math
 import random
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,12 +24,10 @@ from gateway.routing.trunk import Trunk, TrunkTable
 from gateway.rules import compile_rules
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flows, Local
-from gateway.sip.headers import parse_name_addr
-from gateway.sip.message import Message, Request, Response, parse
-from gateway.sip.phrases import phrase_for
+from gateway.sip.message import Request, Response
 from gateway.toml_source import TomlSource
+from tests.peer import GATEWAY, SDP, Address, Peer, target_of, text
 
-GATEWAY = ("192.0.2.1", 5060)
 PBX = ("192.0.2.2", 5060)
 CARRIER = ("192.0.2.3", 5060)
 CARRIER2 = ("192.0.2.4", 5060)
@@ -73,10 +70,6 @@ then.status = 404
 """
 
 PASSWORD = "s3cret!"  # of every trunk with an account
-
-SDP = b"v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
-
-Address = tuple[str, int]
 
 
 def make_setup(config: str = CONFIG, rules: str = RULES) -> Setup:
@@ -224,196 +217,6 @@ class Net:
         assert not any(left), f"{what} left: {left}"
 
 
-class Peer:
-    """A scripted user agent at one address, over one transport. What it gets waits in `inbox`."""
-
-    def __init__(self, net: Net, address: Address, user: str, transport: str = "udp") -> None:
-        self.net = net
-        self.address = address
-        self.transport = transport
-        self.user = user
-        self.inbox: deque[Message] = deque()
-        self.raw: deque[bytes] = deque()
-        self._count = itertools.count(1)
-        net.attach(address, self._receive, transport)
-
-    def _receive(self, data: bytes, _source: Address) -> None:
-        self.inbox.append(parse(data))
-        self.raw.append(data)
-
-    @property
-    def contact(self) -> str:
-        """Its Contact URI."""
-        parameter = "" if self.transport == "udp" else f";transport={self.transport}"
-        return f"sip:{self.user}@{self.address[0]}:{self.address[1]}{parameter}"
-
-    # -- sending ----------------------------------------------------------------------------------------
-
-    def send(self, data: bytes) -> None:
-        """Send raw bytes to the gateway."""
-        self.net.transmit(data, self.address, GATEWAY, self.transport)
-        self.net.run()
-
-    def new_branch(self) -> bytes:
-        """A branch nobody has used."""
-        return b"z9hG4bK%b%d" % (self.user.encode(), next(self._count))
-
-    def request(
-        self,
-        method: str,
-        *,
-        uri: str = "sip:1001@192.0.2.1",
-        call_id: str | None = None,
-        seq: int = 1,
-        from_: str | None = None,
-        to: str | None = None,
-        branch: bytes | None = None,
-        headers: str = "",
-        body: bytes = b"",
-        max_forwards: int = 70,
-        contact: bool = True,
-    ) -> Request:
-        """Send a request and return it as parsed, to answer or repeat by. `headers` are whole lines."""
-        host, port = self.address
-        number = next(self._count)
-        protocol = f"SIP/2.0/{self.transport.upper()}"
-        lines = [
-            f"{method} {uri} SIP/2.0",
-            f"Via: {protocol} {host}:{port};branch={(branch or self.new_branch()).decode()}",
-            f"Max-Forwards: {max_forwards}",
-            f"From: {from_ or f'<sip:{self.user}@{host}>;tag={self.user}{number}'}",
-            f"To: {to or '<sip:1001@192.0.2.1>'}",
-            f"Call-ID: {call_id or f'{self.user}-call-{number}'}",
-            f"CSeq: {seq} {method}",
-        ]
-        if contact:
-            lines.append(f"Contact: <{self.contact}>")
-        lines += [line for line in headers.splitlines() if line]
-        if body:
-            lines.append("Content-Type: application/sdp")
-        lines.append(f"Content-Length: {len(body)}")
-        data = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-        self.send(data)
-        request = parse(data)
-        assert isinstance(request, Request)
-        return request
-
-    def invite(self, body: bytes = SDP, **more: object) -> Request:
-        """Send an INVITE with an offer."""
-        return self.request("INVITE", body=body, **more)  # type: ignore[arg-type]
-
-    def again(self, request: Request) -> None:
-        """Retransmit a request, byte for byte."""
-        self.send(rebuild(request))
-
-    def cancel(self, invite: Request, headers: str = "") -> Request:
-        """CANCEL an INVITE of ours: same Request-URI, Via, From, To, Call-ID and CSeq number."""
-        return self.request(
-            "CANCEL",
-            uri=invite.uri.decode(),
-            call_id=invite.call_id.decode(),
-            seq=invite.cseq[0],
-            from_=text(invite, b"From"),
-            to=text(invite, b"To"),
-            branch=invite.via.branch,
-            headers=headers,
-            contact=False,
-        )
-
-    def ack(self, invite: Request, response: Response, body: bytes = b"", headers: str = "") -> Request:
-        """ACK a final response to an INVITE of ours: for a 2xx with a branch of its own."""
-        success = response.status < 300
-        return self.request(
-            "ACK",
-            uri=target_of(response).decode() if success else invite.uri.decode(),
-            call_id=invite.call_id.decode(),
-            seq=invite.cseq[0],
-            from_=text(invite, b"From"),
-            to=text(response, b"To"),
-            branch=None if success else invite.via.branch,
-            body=body,
-            headers=headers,
-            contact=False,
-        )
-
-    def reply(
-        self,
-        request: Request,
-        status: int,
-        phrase: str | None = None,
-        *,
-        tag: str | None = None,
-        headers: str = "",
-        body: bytes = b"",
-        contact: bool | None = None,
-    ) -> bytes:
-        """Answer a request; provisional and successful answers carry our Contact."""
-        to = text(request, b"To")
-        if tag is None:
-            tag = self.user
-        if status != 100 and tag and not parse_name_addr(to.encode()).tag:
-            to += f";tag={tag}"
-        lines = [f"SIP/2.0 {status} {phrase_for(status).decode() if phrase is None else phrase}"]
-        lines += [line.decode() for line in request.lines(b"Via")]
-        lines += [
-            f"From: {text(request, b'From')}",
-            f"To: {to}",
-            f"Call-ID: {request.call_id.decode()}",
-            f"CSeq: {text(request, b'CSeq')}",
-        ]
-        if contact if contact is not None else 100 < status < 300:
-            lines.append(f"Contact: <{self.contact}>")
-        lines += [line for line in headers.splitlines() if line]
-        if body:
-            lines.append("Content-Type: application/sdp")
-        lines.append(f"Content-Length: {len(body)}")
-        data = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-        self.send(data)
-        return data
-
-    # -- receiving --------------------------------------------------------------------------------------
-
-    def take(self, what: str | int) -> Message:
-        """Return the next message; it must be this method or this status."""
-        self.net.run()
-        assert self.inbox, f"{self.user} waits for {what} and got nothing"
-        message = self.inbox.popleft()
-        self.raw.popleft()
-        got = message.method.decode() if isinstance(message, Request) else message.status
-        assert got == what, f"{self.user} waits for {what} and got {got}"
-        return message
-
-    def take_request(self, method: str) -> Request:
-        """Return the next message, a request of this method."""
-        message = self.take(method)
-        assert isinstance(message, Request)
-        return message
-
-    def take_response(self, status: int) -> Response:
-        """Return the next message, a response with this status."""
-        message = self.take(status)
-        assert isinstance(message, Response)
-        return message
-
-    def take_repeated(self, method: str) -> Request:
-        """Return the next message, a request of this method, and pass over its retransmissions behind it."""
-        request = self.take_request(method)
-        while self.inbox and self.inbox[0].rows == request.rows:
-            self.take(method)
-        return request
-
-    def forget(self) -> None:
-        """Pass over what has come."""
-        self.net.run()
-        self.inbox.clear()
-        self.raw.clear()
-
-    def nothing(self) -> None:
-        """Nothing has come."""
-        self.net.run()
-        assert not self.inbox, f"{self.user} got {[str(m) for m in self.raw]}"
-
-
 @dataclass
 class End:
     """One end of a dialog as a user agent keeps it (RFC 3261 12), with its own CSeq."""
@@ -490,27 +293,23 @@ def pair(net: Net, first: str) -> tuple[End, End]:
     return (caller, callee) if first == "caller" else (callee, caller)
 
 
+def reinvite(one: End, other: End) -> tuple[Request, Request]:
+    """Send a re-INVITE from one side: as it was sent, and what the other side got of it."""
+    sent = one.request("INVITE", body=SDP)
+    one.peer.take(100)
+    return sent, other.peer.take_request("INVITE")
+
+
+def give_up(net: Net, invite: Request, headers: str = "") -> Request:
+    """CANCEL the PBX's INVITE, which gets 200 for itself and 487 for the INVITE (RFC 3261 9.2)."""
+    cancel = net.pbx.cancel(invite, headers)
+    net.pbx.take(200)
+    net.pbx.ack(invite, net.pbx.take_response(487))
+    return cancel
+
+
 def hang_up(by: End, other: End) -> None:
     """End a call from one side."""
     by.request("BYE", contact=False)
     other.peer.reply(other.peer.take_request("BYE"), 200)
     by.peer.take(200)
-
-
-def text(message: Message, key: bytes) -> str:
-    """A header's first value."""
-    return message.need(key).decode()
-
-
-def target_of(message: Message) -> bytes:
-    """The URI in Contact."""
-    return parse_name_addr(message.need(b"Contact")).uri
-
-
-def rebuild(message: Message) -> bytes:
-    """The bytes of a message, from its start line, rows and body."""
-    if isinstance(message, Request):
-        start = b"%b %b SIP/2.0" % (message.method, message.uri)
-    else:
-        start = b"SIP/2.0 %d %b" % (message.status, message.phrase)
-    return b"\r\n".join([start, *(line for _, line in message.rows), b"", message.body])

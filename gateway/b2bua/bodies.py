@@ -3,8 +3,8 @@
 In SDP (RFC 8866) the origin, the session's name and the lines about people tell of the other side; ``c=``,
 ``m=`` and candidates are where media goes and stay, since media is not anchored here. In the origin the
 version stays as it came, because RFC 3264 8 counts by it, and the session id is the same for the same origin.
-A sipfrag keeps its status line (RFC 3515 2.4.5); XML (dialog, presence, conference information) has its SIP
-URIs at our host. Anything else is the users' own and passes.
+A sipfrag keeps its status line (RFC 3515 2.4.5); XML (dialog, presence, conference information) and message
+summaries (RFC 3842) have their SIP URIs at our host. Anything else is the users' own and passes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,23 @@ from hashlib import blake2b
 
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import parse_params, unquote
-from gateway.sip.message import header_key
+from gateway.sip.message import header_key, unfold
 
 from .topology import Hiding
 
 _NESTED = 4  # levels of multipart that are looked into
 _ORIGIN = re.compile(rb"^o=([^\r\n]*)", re.MULTILINE)
 _SESSION = re.compile(rb"^s=[^\r\n]*", re.MULTILINE)
+_PART_HEADERS = frozenset(
+    (
+        b"Content-Disposition",
+        b"Content-Encoding",
+        b"Content-Language",
+        b"Content-Length",
+        b"Content-Transfer-Encoding",
+    )
+)
+_LINE_END = re.compile(rb"\r\n(?![ \t])")
 _ABOUT = re.compile(rb"^(?:[iuep]=|a=tool:)[^\r\n]*\r?\n?", re.MULTILINE)
 
 
@@ -34,7 +44,7 @@ def hidden_body(body: bytes, content_type: bytes, hiding: Hiding, salt: bytes, d
         return _hidden_sdp(body, hiding.host, salt)
     if kind == b"message/sipfrag":
         return body.partition(b"\n")[0].rstrip(b"\r") + b"\r\n" if body[:4] == b"SIP/" else b""
-    if kind.endswith(b"+xml"):
+    if kind.endswith(b"+xml") or kind == b"application/simple-message-summary":
         return hiding.in_text(body)
     if kind.startswith(b"multipart/") and depth < _NESTED:
         boundary = _boundary(rest)
@@ -74,12 +84,17 @@ def _hidden_part(part: bytes, hiding: Hiding, salt: bytes, depth: int) -> bytes:
     if part[:2] == b"--" or not blank:
         return part  # behind the last delimiter, or no part
     content_type = b"text/plain"
-    lines = []
-    for line in head.split(b"\r\n"):
+    padding, *headers = _LINE_END.split(head)
+    lines = [padding]
+    for line in headers:
         key = header_key(line.partition(b":")[0])
         if key == b"Content-Type":
-            content_type = line.partition(b":")[2]
-        lines.append(hiding.content_id(line) if key == b"Content-ID" else line)
+            content_type = unfold(line.partition(b":")[2])
+            lines.append(hiding.content_type(line))
+        elif key == b"Content-ID":
+            lines.append(hiding.content_id(line))
+        elif key in _PART_HEADERS:
+            lines.append(line)
     body = content.removesuffix(b"\r\n")  # which belongs to the delimiter
     hidden = hidden_body(body, content_type, hiding, salt, depth + 1)
     return b"\r\n".join(lines) + blank + hidden + content[len(body) :]

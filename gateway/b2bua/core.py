@@ -111,7 +111,7 @@ class B2bua:
         self._serial = 0
         self._mark = mark
         self._max_calls = max_calls
-        self._descent = Descent(endpoint)
+        self.descent = Descent(endpoint)
         self._trunk_notes: dict[TrunkView, TrunkNote] = {}
         self.contacts: ContactTable = {}
         self.registrations = Registrations(self)
@@ -242,7 +242,7 @@ class B2bua:
         self.active[call.record.caller_trunk] -= 1
         if not call.record.answered_at:
             self.names.note(call.record)
-        self._descent.forget(call)
+        self.descent.forget(call.record)
         if self.history is not None:
             self.history.record(call.record)
         for sink in self._sinks:
@@ -294,10 +294,9 @@ class B2bua:
         if b"Max-Breadth" in request.index and not max_breadth(request):
             invite.reject(440, self.endpoint.new_token(), now)  # RFC 5393 5.3.3.1
             return
-        parent = self._descent.parent_of(request)
-        if parent is not None and self._descent.is_loop(parent, record):
-            self.refused["loop"] += 1
-            invite.reject(482, self.endpoint.new_token(), now)
+        parent = self.descent.parent_of(request)
+        if parent is not None and self.descent.is_loop(parent, record):
+            self._refuse_loop(invite, now)
             return
         if trunk.load is not None and not trunk.load.enter(now):
             self.refused["trunk limit"] += 1
@@ -309,7 +308,7 @@ class B2bua:
         self.calls.add(call)
         self.active[trunk.name] += 1
         if parent is not None:
-            self._descent.add(call, parent)
+            self.descent.add(record, parent)
         self.begun += 1
         hops, together = self._hops(trunk, request, uri, record, plan, now)
         if isinstance(hops, Refusal):
@@ -358,6 +357,10 @@ class B2bua:
         now: float,
     ) -> None:
         """Pass a MESSAGE, SUBSCRIBE, OPTIONS, PUBLISH ... on as a transaction of two legs."""
+        parent = self.descent.parent_of(request)
+        if parent is not None and self.descent.is_loop(parent, record):
+            self._refuse_loop(transaction, now)
+            return
         hops, _ = self._hops(trunk, request, uri, record, plan, now)
         if request.method in OPENING and self.subscriptions.is_full:
             hops = _TOO_MANY_SUBSCRIPTIONS
@@ -367,7 +370,14 @@ class B2bua:
             transaction.reject(hops.status, self.endpoint.new_token(), now, lines)
         else:
             kind = RegisterRelay if request.method == b"REGISTER" else OutsideRelay
-            kind(self, trunk, transaction, request, uri, record, hops).start(now)
+            relay = kind(self, trunk, transaction, request, uri, record, hops)
+            if parent is not None:
+                self.descent.add(record, parent)
+            relay.start(now)
+
+    def _refuse_loop(self, transaction: ServerTransaction, now: float) -> None:
+        self.refused["loop"] += 1
+        transaction.reject(482, self.endpoint.new_token(), now)
 
     def _count(self, caller_trunk: str, verdict: Verdict) -> None:
         decision = verdict.decision

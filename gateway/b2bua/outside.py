@@ -56,13 +56,13 @@ class OutsideRelay(Relay):
         "_hop",
         "_hops",
         "_opening",
-        "_record",
         "_request",
         "_sent_at",
         "_source",
         "_target",
         "_until",
         "_uri",
+        "record",
     )
 
     def __init__(
@@ -75,6 +75,9 @@ class OutsideRelay(Relay):
         record: CallRecord,
         hops: tuple[Hop, ...],
     ) -> None:
+        """Raises MalformedError when the Event of a subscription cannot be read."""
+        if request.method in OPENING:
+            event_of(request)
         self._target = hops[0].trunk
         policies = core.policies
         forth, back = policies.between(source, self._target), policies.between(self._target, source)
@@ -83,7 +86,7 @@ class OutsideRelay(Relay):
         self._source = source
         self._request = request
         self._uri = uri
-        self._record = record
+        self.record = record
         self._hops = list(hops)
         self._hop: Hop | None = None  # where the attempt that counts goes; None when all is said
         self._client: ClientTransaction | None = None  # of that attempt
@@ -93,11 +96,7 @@ class OutsideRelay(Relay):
         self._gives_up_at = 0.0
 
     def start(self, now: float) -> None:
-        """Send the request to the first target. Raises MalformedError, before anything is begun, when the
-        Event of a subscription cannot be read.
-        """
-        if self._request.method in OPENING:
-            event_of(self._request)
+        """Send the request to the first target."""
         self._until = now + 64 * self.endpoint.timing.t1
         self._try_next(now)
 
@@ -200,7 +199,7 @@ class OutsideRelay(Relay):
             self._succeed(response, now)
             return
         core, source = self._core, self._source
-        facts = core.facts(self._record, response, self._target, source, self._request)
+        facts = core.facts(self.record, response, self._target, source, self._request)
         facts.now = now
         facts.after = now - self._sent_at
         verdict = core.judge(facts, self._target)
@@ -212,7 +211,7 @@ class OutsideRelay(Relay):
             self._try_next(now)
             return
         self._finish(now)
-        core.note(self._record, verdict)
+        core.note(self.record, verdict)
         emitted = Response(decision.status, decision.phrase, verdict.rows, response.index)
         lines = back_lines(self.back, emitted, self.server)
         tag = self.endpoint.new_token()
@@ -226,14 +225,14 @@ class OutsideRelay(Relay):
             lines = record_route(self.server.request) if tag else b""
             if not tag:
                 self._opening.close()
-        self._client = self._hop = None
+        self._settle()
         lines += back_lines(self.back, response, self.server)
         tag = tag or self.endpoint.new_token()
         self.server.respond(response.status, response.phrase, tag, lines, self.back.body(response), now)
 
     def _fail(self, status: int, now: float) -> None:
         if self._opening is not None and self._opening.has_dialogs:
-            self._client = self._hop = None  # a NOTIFY came: the request has succeeded (RFC 6665 4.1.2.4)
+            self._settle()  # a NOTIFY came: the request has succeeded (RFC 6665 4.1.2.4)
             self.server.abandon()
         elif self._hops:
             self._try_next(now)
@@ -242,8 +241,12 @@ class OutsideRelay(Relay):
             self.say_no(status, now)
 
     def _finish(self, now: float) -> None:
-        self._client = self._hop = None
+        self._settle()
         self._close_opening(now)
+
+    def _settle(self) -> None:
+        self._client = self._hop = None
+        self._core.descent.forget(self.record)
 
     def _close_opening(self, now: float) -> None:
         if self._opening is not None:

@@ -27,8 +27,8 @@ PASSES = frozenset(
     (
         b"Accept", b"Accept-Contact", b"Accept-Encoding", b"Accept-Language", b"Accept-Resource-Priority",
         b"Allow", b"Allow-Events", b"Answer-Mode", b"Authentication-Info", b"Authorization",
-        b"Content-Disposition", b"Content-Encoding", b"Content-Language", b"Content-Type", b"Date", b"Event",
-        b"Expires", b"Feature-Caps", b"Flow-Timer", b"Geolocation-Error", b"Geolocation-Routing",
+        b"Content-Disposition", b"Content-Encoding", b"Content-Language", b"Date", b"Event",
+        b"Expires", b"Flow-Timer", b"Geolocation-Error", b"Geolocation-Routing",
         b"Info-Package", b"Max-Breadth", b"MIME-Version", b"Min-Expires", b"Min-SE", b"P-Answer-State",
         b"P-Asserted-Service", b"P-Early-Media", b"P-Preferred-Service", b"Priority", b"Priority-Share",
         b"Priority-Verstat", b"Priv-Answer-Mode", b"Privacy", b"Proxy-Authenticate", b"Proxy-Authorization",
@@ -62,6 +62,9 @@ _WITHIN = (b"urn", b"data", b"cid")  # no host is asked for these
 _NUMBER = re.compile(rb"\+?[0-9][0-9().\-]*")
 _PHONE_CONTEXT = re.compile(rb"(;phone-context=)(?!\+)[^;@]*", re.IGNORECASE)
 _AT_HOST = re.compile(rb"@[^>\s]*")
+_START = re.compile(rb"(;\s*start\s*=\s*[^@;]*@)[^\">;\s]*", re.IGNORECASE)  # of a multipart: a Content-ID
+_CALL_ID = re.compile(rb"(\bcall-?id\s*=\s*[\"'][^\"'@]*@)[^\"']*", re.IGNORECASE)  # an attribute in XML
+_QUOTED_PARAM = re.compile(rb';\s*[^\s;=,"]+\s*=\s*("[^"\\]*(?:\\.[^"\\]*)*")', re.DOTALL)
 _WARNING = re.compile(rb'([0-9]{3})\s+\S+\s+("[^"\\]*(?:\\.[^"\\]*)*")', re.DOTALL)
 _TELLS = re.compile(
     rb"[@/]|[0-9][.:][0-9A-Fa-f]|::|[A-Za-z0-9\-]\.[A-Za-z]"
@@ -122,12 +125,17 @@ class Hiding:
         return b";".join([b"%b:%b%b" % (uri.scheme, user, self.own), *params]) + self._uri_headers(uri)
 
     def in_text(self, text: bytes) -> bytes:
-        """Return text with every SIP URI in it at our host."""
-        return _URI_IN_TEXT.sub(rb"\g<1>" + self.own, text)
+        """Return text with every SIP URI in it at our host, and so the Call-IDs of its XML (RFC 4235 4.1)."""
+        at_own = rb"\g<1>" + self.own
+        return _CALL_ID.sub(at_own, _URI_IN_TEXT.sub(at_own, text))
 
     def content_id(self, line: bytes, _rows: list[Row] | None = None) -> bytes:
         """Return a Content-ID line whose host is ours, as that of the cid URIs that point to it is."""
         return _AT_HOST.sub(b"@" + self.own, line)
+
+    def content_type(self, line: bytes, _rows: list[Row] | None = None) -> bytes:
+        """``start`` names the Content-ID of a part (RFC 2387 3.2), which is at our host."""
+        return _START.sub(rb"\g<1>" + self.own, line)
 
     # -- in private -------------------------------------------------------------------------------------
 
@@ -186,12 +194,19 @@ class Hiding:
 
     def _identity(self, line: bytes, rows: list[Row]) -> bytes | None:
         """A signature holds for telephone numbers whatever their host, but not for URIs whose host was
-        replaced (RFC 8224 8.3, 8.5). A bad one would have the call rejected (438), none does not.
+        replaced (RFC 8224 8.3, 8.5), nor without ``info``: then it is one of RFC 4474, over all that we
+        change. A bad one would have the call rejected (438), none does not.
         """
+        if _INFO.search(line) is None:
+            return None
         for key, row in rows:
             if key in (b"From", b"To") and not _is_number(unfold(row.partition(b":")[2])):
                 return None
         return line
+
+    def _feature_caps(self, line: bytes, _rows: list[Row]) -> bytes:
+        """Capabilities pass; values that are addresses of equipment, such as an ATCF, go (RFC 6809)."""
+        return _QUOTED_PARAM.sub(lambda found: b"" if _TELLS.search(found[1]) else found[0], line)
 
     def _warning(self, line: bytes, _rows: list[Row]) -> bytes | None:
         """The code says what is wrong; the agent is a host; the text goes when it could name one."""
@@ -211,13 +226,15 @@ class Hiding:
 _Rest = Callable[[Hiding, bytes, list[Row]], bytes | None]
 _REST: dict[bytes, _Rest] = {
     b"Content-ID": Hiding.content_id,
+    b"Content-Type": Hiding.content_type,
+    b"Feature-Caps": Hiding._feature_caps,
     b"Identity": Hiding._identity,
-    b"Identity-Info": Hiding._identity,
     b"Join": Hiding._known_dialog,
     b"Replaces": Hiding._known_dialog,
     b"Target-Dialog": Hiding._known_dialog,
     b"Warning": Hiding._warning,
 }
+_INFO = re.compile(rb";\s*info\s*=", re.IGNORECASE)
 _URI_IN_TEXT = re.compile(rb"(\bsips?:(?:[^@\s<>\"',&?]{1,256}@)?)[^\s<>\"';&?]+", re.IGNORECASE)
 
 

@@ -470,8 +470,11 @@ class Endpoint:
     def _outside_dialog(
         self, transaction: ServerTransaction, request: Request, uri: Uri, source: Flow, now: float
     ) -> None:
-        """Hand a new request up, unless it is another copy of one that is being served (RFC 3261 8.2.2.2)."""
-        merge_key = (request.call_id, request.from_tag, request.index[b"CSeq"])
+        """Hand a new request up, unless it is another copy of one that is being served (RFC 3261 8.2.2.2).
+
+        A copy is for the same user: a call that a proxy forks to two numbers behind us is two calls.
+        """
+        merge_key = (request.call_id, request.from_tag, request.index[b"CSeq"], uri.user)
         if self._merged.setdefault(merge_key, transaction.key) != transaction.key:
             transaction.reject(482, self.new_token(), now)
             return

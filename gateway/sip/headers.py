@@ -264,6 +264,7 @@ def parse_rack(value: bytes) -> RAck:
 # -- Reason (RFC 3326, RFC 8606) ---------------------------------------------------------------------
 
 _REASON = re.compile(rb"\s*(" + TOKEN + rb")\s*(.*)", re.DOTALL)
+_PIECE = re.compile(rb";(?:[^;\"]++|" + _QUOTED + rb")*", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -311,7 +312,9 @@ def _parse_reason(raw: bytes) -> Reason | None:
     try:
         params = parse_params(match[2])
     except MalformedError:
-        return None
+        params = _readable_params(match[2])
+        if not params:
+            return None
     cause = unquote(params.get(b"cause") or b"")
     return Reason(
         raw,
@@ -321,6 +324,22 @@ def _parse_reason(raw: bytes) -> Reason | None:
         unquote(params.get(b"location") or b"").upper(),
         params,
     )
+
+
+def _readable_params(text: bytes) -> Params:
+    """Read the parameters that can be read where others cannot: ``;cause=16;text=Normal call clearing``.
+
+    Each ends at the next semicolon outside of quotes; where quotes leave that open there are none.
+    """
+    pieces = _PIECE.findall(text)
+    if b"".join(pieces) != text:
+        return {}
+    params: Params = {}
+    for piece in pieces:
+        name, equals, value = piece[1:].partition(b"=")
+        if is_token(name.strip()):
+            params.setdefault(name.strip().lower(), value.strip() if equals else None)
+    return params
 
 
 # -- Retry-After, Warning, Max-Forwards, auth --------------------------------------------------------

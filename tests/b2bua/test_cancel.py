@@ -5,13 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.sip.message import Request
-from tests.helpers import HUNTING, SDP, End, Net, begin, hang_up, text
-
-
-def cancelled(net: Net, invite: Request) -> None:
-    """What the caller gets for its CANCEL: 200 for itself, 487 for the INVITE (9.2)."""
-    net.pbx.take(200)
-    net.pbx.ack(invite, net.pbx.take_response(487))
+from tests.helpers import HUNTING, SDP, End, Net, begin, give_up, hang_up, text
 
 
 def terminate(net: Net, offer: Request) -> Request:
@@ -26,8 +20,7 @@ def terminate(net: Net, offer: Request) -> Request:
 def test_before_any_provisional_the_cancel_waits_for_one_3261_9_1() -> None:
     net = Net()
     invite, offer = begin(net)
-    net.pbx.cancel(invite)
-    cancelled(net, invite)
+    give_up(net, invite)
     net.carrier.nothing()
     net.carrier.reply(offer, 100)
     terminate(net, offer)
@@ -41,8 +34,7 @@ def test_after_100_the_cancel_goes_at_once_and_is_that_of_its_invite_3261_9_1() 
     net = Net()
     invite, offer = begin(net)
     net.carrier.reply(offer, 100)
-    net.pbx.cancel(invite)
-    cancelled(net, invite)
+    give_up(net, invite)
     cancel = terminate(net, offer)
     assert (cancel.uri, cancel.via.raw, cancel.call_id) == (offer.uri, offer.via.raw, offer.call_id)
     assert (cancel.cseq, cancel.to_tag) == ((offer.cseq[0], b"CANCEL"), b"")
@@ -73,8 +65,7 @@ def test_the_reason_of_the_cancel_is_copied_3326() -> None:
     invite, offer = begin(net)
     net.carrier.reply(offer, 180)
     net.pbx.take(180)
-    net.pbx.cancel(invite, headers='Reason: SIP;cause=200;text="Call completed elsewhere"\nX-Own: kept')
-    cancelled(net, invite)
+    give_up(net, invite, headers='Reason: SIP;cause=200;text="Call completed elsewhere"\nX-Own: kept')
     cancel = terminate(net, offer)
     assert text(cancel, b"Reason") == 'SIP;cause=200;text="Call completed elsewhere"'
     assert text(cancel, b"x-own") == "kept"
@@ -85,8 +76,7 @@ def test_what_speaks_of_one_hop_or_of_a_body_stays_behind_3261_9_1() -> None:
     net = Net()
     invite, offer = begin(net)
     net.carrier.reply(offer, 100)
-    net.pbx.cancel(invite, headers="Require: x\nContent-Type: text/plain")
-    cancelled(net, invite)
+    give_up(net, invite, headers="Require: x\nContent-Type: text/plain")
     cancel = terminate(net, offer)
     assert not {b"Require", b"Content-Type"} & cancel.index.keys()
     assert cancel.body == b""
@@ -97,8 +87,7 @@ def test_607_in_the_reason_of_a_cancel_reaches_the_other_branches_8197_3() -> No
     net = Net()
     invite, offer = begin(net)
     net.carrier.reply(offer, 100)
-    net.pbx.cancel(invite, headers='Reason: SIP;cause=607;text="Unwanted"')
-    cancelled(net, invite)
+    give_up(net, invite, headers='Reason: SIP;cause=607;text="Unwanted"')
     assert text(terminate(net, offer), b"Reason") == 'SIP;cause=607;text="Unwanted"'
     net.assert_all_freed()
 
@@ -108,8 +97,7 @@ def test_a_2xx_that_crosses_the_cancel_is_acknowledged_and_hung_up_3261_9_1() ->
     invite, offer = begin(net)
     net.carrier.reply(offer, 180)
     net.pbx.take(180)
-    net.pbx.cancel(invite)
-    cancelled(net, invite)
+    give_up(net, invite)
     cancel = net.carrier.take_request("CANCEL")
     net.carrier.reply(offer, 200, body=SDP)
     net.carrier.reply(cancel, 200)
@@ -130,8 +118,7 @@ def test_a_2xx_instead_of_any_provisional_after_the_caller_gave_up() -> None:
     """The CANCEL was still waiting for a provisional response; now there is nothing left to cancel."""
     net = Net()
     invite, offer = begin(net)
-    net.pbx.cancel(invite)
-    cancelled(net, invite)
+    give_up(net, invite)
     net.carrier.reply(offer, 200, body=SDP)
     net.carrier.take("ACK")
     net.carrier.reply(net.carrier.take_request("BYE"), 200)
@@ -144,8 +131,7 @@ def test_a_rejection_that_crosses_the_cancel_goes_no_further() -> None:
     invite, offer = begin(net)
     net.carrier.reply(offer, 180)
     net.pbx.take(180)
-    net.pbx.cancel(invite)
-    cancelled(net, invite)
+    give_up(net, invite)
     cancel = net.carrier.take_request("CANCEL")
     net.carrier.reply(offer, 603)
     net.carrier.take("ACK")
@@ -197,8 +183,7 @@ def test_a_cancel_that_comes_again_gets_its_200_again_and_is_passed_once() -> No
     invite, offer = begin(net)
     net.carrier.reply(offer, 180)
     net.pbx.take(180)
-    cancel = net.pbx.cancel(invite)
-    cancelled(net, invite)
+    cancel = give_up(net, invite)
     net.pbx.again(cancel)
     net.pbx.take(200)
     net.pbx.nothing()
@@ -212,8 +197,7 @@ def test_our_cancel_is_retransmitted_until_it_is_answered_3261_17_1_2() -> None:
     invite, offer = begin(net)
     net.carrier.reply(offer, 180)
     net.pbx.take(180)
-    net.pbx.cancel(invite)
-    cancelled(net, invite)
+    give_up(net, invite)
     net.run(1.6)
     first = net.carrier.take_request("CANCEL")
     assert net.carrier.take_request("CANCEL").rows == first.rows
@@ -228,8 +212,7 @@ def test_a_callee_that_never_answers_the_cancel_is_given_64_t1_3261_9_1() -> Non
     invite, offer = begin(net)
     net.carrier.reply(offer, 180)
     net.pbx.take(180)
-    net.pbx.cancel(invite)
-    cancelled(net, invite)
+    give_up(net, invite)
     assert not net.core.calls  # the call itself is over at once
     net.run(33)
     assert not net.endpoint.clients
@@ -242,8 +225,7 @@ def test_a_callee_that_answers_the_cancel_and_never_the_invite_is_given_64_t1_32
     invite, offer = begin(net)
     net.carrier.reply(offer, 180)
     net.pbx.take(180)
-    net.pbx.cancel(invite)
-    cancelled(net, invite)
+    give_up(net, invite)
     net.carrier.reply(net.carrier.take_request("CANCEL"), 200)
     net.run(33)
     assert not net.endpoint.clients
@@ -253,8 +235,7 @@ def test_a_callee_that_answers_the_cancel_and_never_the_invite_is_given_64_t1_32
 def test_a_callee_that_is_dead_when_the_caller_gives_up() -> None:
     net = Net()
     invite, _offer = begin(net)
-    net.pbx.cancel(invite)
-    cancelled(net, invite)
+    give_up(net, invite)
     net.run(33)
     assert not net.endpoint.clients
     assert all(message.method == b"INVITE" for message in net.carrier.inbox)  # no CANCEL before a 1xx
@@ -267,8 +248,7 @@ def test_provisional_responses_after_the_cancel_go_no_further() -> None:
     invite, offer = begin(net)
     net.carrier.reply(offer, 180)
     net.pbx.take(180)
-    net.pbx.cancel(invite)
-    cancelled(net, invite)
+    give_up(net, invite)
     net.carrier.reply(offer, 183, tag="another")
     net.pbx.nothing()
     terminate(net, offer)
@@ -280,8 +260,7 @@ def test_a_487_that_answers_our_cancel_is_no_reason_to_hunt_on() -> None:
     invite, offer = begin(net)
     net.carrier.reply(offer, 180)
     net.pbx.take(180)
-    net.pbx.cancel(invite)
-    cancelled(net, invite)
+    give_up(net, invite)
     terminate(net, offer)
     net.backup.nothing()
     net.assert_all_freed()
@@ -293,7 +272,8 @@ def test_a_bye_in_an_early_dialog_gives_the_call_up_like_a_cancel_3261_15() -> N
     net.carrier.reply(offer, 180)
     caller = End.of_caller(net.pbx, invite, net.pbx.take_response(180))
     caller.request("BYE", headers='Reason: SIP;cause=200;text="elsewhere"', contact=False)
-    cancelled(net, invite)
+    net.pbx.take(200)
+    net.pbx.ack(invite, net.pbx.take_response(487))
     assert text(terminate(net, offer), b"Reason") == 'SIP;cause=200;text="elsewhere"'
     record = net.only_record
     assert (record.ended_by, record.end_reason, record.emitted_status) == ("caller", "cancelled", 487)

@@ -16,6 +16,7 @@ from tests.helpers import (
     Net,
     Peer,
     establish,
+    give_up,
     hang_up,
     make_setup,
     text,
@@ -96,9 +97,7 @@ def test_a_caller_that_gives_up_during_the_look_up_is_told_so_and_nobody_is_call
     net.core.locator = names = Names(ONE, is_slow=True)
     sent = net.pbx.invite()
     net.pbx.take(100)
-    net.pbx.cancel(sent)
-    net.pbx.take(200)
-    net.pbx.ack(sent, net.pbx.take_response(487))
+    give_up(net, sent)
     names.answer(net)
     net.carrier.nothing()
     net.assert_all_freed()

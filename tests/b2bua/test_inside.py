@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.sip.message import Request
-from tests.helpers import SDP, End, Net, establish, hang_up, text
+from tests.helpers import SDP, End, Net, establish, hang_up, reinvite, text
 
 
 @pytest.mark.parametrize("asking", ["caller", "callee"])
@@ -225,9 +225,7 @@ def test_prack_of_a_reinvite_names_the_reinvite_of_its_leg(asking: str) -> None:
     caller, callee = establish(net)
     one, other = (caller, callee) if asking == "caller" else (callee, caller)
     one.seq += 100
-    sent = one.request("INVITE", body=SDP)
-    one.peer.take(100)
-    got = other.peer.take_request("INVITE")
+    sent, got = reinvite(one, other)
     other.peer.reply(got, 183, headers="Require: 100rel\nRSeq: 3")
     one.peer.take(183)
     one.request("PRACK", headers=f"RAck: 3 {sent.cseq[0]} INVITE", contact=False)

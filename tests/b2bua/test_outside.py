@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers import CONFIG, End, Net, Peer, establish, hang_up, text
+from tests.helpers import CONFIG, SDP, End, Net, Peer, establish, hang_up, text
 
 METHODS = ["MESSAGE", "SUBSCRIBE", "OPTIONS", "PUBLISH", "NOTIFY", "INFO", "REFER", "FOO"]
 UNWANTED = """
@@ -228,6 +228,32 @@ def test_a_request_that_arrives_by_two_ways_is_482_the_second_time_3261_8_2_2_2(
     net.carrier.nothing()
     net.carrier.reply(got, 486)
     net.pbx.take(486)
+    net.assert_all_freed()
+
+
+def test_a_call_that_a_proxy_forks_to_two_numbers_behind_us_is_two_calls_3261_16_6() -> None:
+    """The copies of a fork have one Call-ID, From tag and CSeq; whom they are for tells them apart."""
+    net = Net()
+    forked = {"call_id": "forked", "from_": "<sip:anna@192.0.2.9>;tag=f", "to": "<sip:sales@192.0.2.9>"}
+    branches = [net.carrier.invite(uri=f"sip:{number}@192.0.2.1", **forked) for number in ("1001", "1002")]
+    net.carrier.take(100)
+    net.carrier.take(100)
+    offers = [net.pbx.take_request("INVITE") for _ in branches]
+    assert [offer.uri for offer in offers] == [b"sip:1001@192.0.2.2:5060", b"sip:1002@192.0.2.2:5060"]
+    net.pbx.reply(offers[0], 200, tag="phone-1", body=SDP)
+    net.carrier.ack(branches[0], net.carrier.take_response(200))
+    net.pbx.take("ACK")
+    net.pbx.reply(offers[1], 180, tag="phone-2")
+    net.carrier.take(180)
+    net.carrier.cancel(branches[1])
+    net.carrier.take(200)
+    net.carrier.ack(branches[1], net.carrier.take_response(487))
+    net.pbx.reply(net.pbx.take_request("CANCEL"), 200)
+    net.pbx.reply(offers[1], 487, tag="phone-2")
+    net.pbx.take("ACK")
+    End.of_callee(net.pbx, offers[0], "phone-1").request("BYE", contact=False)
+    net.carrier.reply(net.carrier.take_request("BYE"), 200)
+    net.pbx.take(200)
     net.assert_all_freed()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.sip.message import Request
-from tests.helpers import CONFIG, SDP, End, Net, Peer, hang_up, text
+from tests.helpers import CONFIG, SDP, End, Net, Peer, give_up, hang_up, text
 
 ROUTE = '[[route]]\nfrom = ["pbx"]\nto = ["carrier"]\n'
 TOGETHER = CONFIG.replace(
@@ -44,9 +44,7 @@ def test_all_targets_ring_at_once_each_in_a_dialog_of_its_own_3261_16_6() -> Non
     net.backup.reply(two, 183, body=SDP)
     tags = {net.pbx.take_response(180).to_tag, net.pbx.take_response(183).to_tag}
     assert len(tags) == 2
-    net.pbx.cancel(sent)
-    net.pbx.take(200)
-    net.pbx.ack(sent, net.pbx.take_response(487))
+    give_up(net, sent)
     for peer, offer in ((net.carrier, one), (net.backup, two)):
         peer.reply(peer.take_request("CANCEL"), 200)
         refuse(peer, offer, 487)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers import SDP, End, Net, hang_up, pair
+from tests.helpers import SDP, End, Net, hang_up, pair, reinvite
 
 BOTH_WAYS = pytest.mark.parametrize("hangs_up", ["caller", "callee"])
 
@@ -32,9 +32,8 @@ def test_a_reinvite_that_crosses_a_bye_gets_481_and_the_bye_its_answer_3261_15_1
 def test_a_bye_before_the_ack_of_a_reinvite_ends_the_call_and_its_2xx_3261_15(hangs_up: str) -> None:
     net = Net()
     one, other = pair(net, hangs_up)
-    one.request("INVITE", body=SDP)
-    one.peer.take(100)
-    other.peer.reply(other.peer.take_request("INVITE"), 200, body=SDP)
+    _sent, got = reinvite(one, other)
+    other.peer.reply(got, 200, body=SDP)
     one.peer.take(200)
     one.request("BYE", contact=False)  # no ACK first
     other.peer.take("ACK")  # the 2xx is owed one all the same

@@ -5,7 +5,8 @@ The plain crossings (before any 1xx, after each of them, against a 2xx and a rej
 
 from __future__ import annotations
 
-from tests.helpers import SDP, End, Net, begin, hang_up, rebuild
+from tests.helpers import SDP, End, Net, begin, give_up, hang_up
+from tests.peer import rebuild
 
 
 def test_a_cancel_that_overtakes_its_invite_gets_481_and_the_call_goes_on_3261_9_2() -> None:
@@ -57,9 +58,7 @@ def test_each_2xx_after_the_cancel_is_acknowledged_and_hung_up_once_3261_9_1() -
     invite, offer = begin(net)
     net.carrier.reply(offer, 180)
     net.pbx.take(180)
-    net.pbx.cancel(invite)
-    net.pbx.take(200)
-    net.pbx.ack(invite, net.pbx.take_response(487))
+    give_up(net, invite)
     net.carrier.reply(net.carrier.take_request("CANCEL"), 200)
     for _ in range(3):  # the callee's 2xx comes again, as if our ACK was lost
         net.carrier.reply(offer, 200, body=SDP)
@@ -94,9 +93,7 @@ def test_a_cancel_and_the_answer_cross_on_the_wire_of_the_caller_3261_9_2() -> N
 def test_late_18x_and_rejections_after_the_cancel_change_nothing_3261_9_2() -> None:
     net = Net()
     invite, offer = begin(net)
-    net.pbx.cancel(invite)
-    net.pbx.take(200)
-    net.pbx.ack(invite, net.pbx.take_response(487))
+    give_up(net, invite)
     net.carrier.reply(offer, 180)
     net.carrier.reply(net.carrier.take_request("CANCEL"), 200)
     net.carrier.reply(offer, 183, tag="late")

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers import SDP, End, Net, hang_up, pair
+from tests.helpers import SDP, End, Net, hang_up, pair, reinvite
 
 BOTH_WAYS = pytest.mark.parametrize("asking", ["caller", "callee"])
 
 
 def change(one: End, other: End) -> None:
     """A re-INVITE that is accepted."""
-    sent = one.request("INVITE", body=SDP)
-    one.peer.take(100)
-    other.peer.reply(other.peer.take_request("INVITE"), 200, body=SDP)
+    sent, got = reinvite(one, other)
+    other.peer.reply(got, 200, body=SDP)
     one.peer.take(200)
     one.ack(sent)
     other.peer.take("ACK")
@@ -52,9 +51,8 @@ def test_a_491_of_the_far_end_passes_and_leaves_the_call_as_it_was_3261_14_1(ask
     net = Net()
     one, other = pair(net, asking)
     for _ in range(3):
-        sent = one.request("INVITE", body=SDP)
-        one.peer.take(100)
-        other.peer.reply(other.peer.take_request("INVITE"), 491)
+        sent, got = reinvite(one, other)
+        other.peer.reply(got, 491)
         other.peer.take("ACK")
         one.peer.take(491)
         one.ack_refusal(sent)
@@ -91,9 +89,7 @@ def test_a_reinvite_before_the_ack_of_another_passes_and_each_2xx_gets_its_own_a
 ) -> None:
     net = Net()
     one, other = pair(net, asking)
-    first = one.request("INVITE", body=SDP)
-    one.peer.take(100)
-    got = other.peer.take_request("INVITE")
+    first, got = reinvite(one, other)
     other.peer.reply(got, 200, body=SDP)
     one.peer.take(200)
     second = one.request("INVITE", body=SDP)  # the transaction before is over, only its ACK is late
@@ -113,9 +109,8 @@ def test_a_reinvite_before_the_ack_of_another_passes_and_each_2xx_gets_its_own_a
 def test_a_reinvite_that_comes_again_after_its_rejection_gets_it_again_3261_17_2_1(asking: str) -> None:
     net = Net()
     one, other = pair(net, asking)
-    sent = one.request("INVITE", body=SDP)
-    one.peer.take(100)
-    other.peer.reply(other.peer.take_request("INVITE"), 488)
+    sent, got = reinvite(one, other)
+    other.peer.reply(got, 488)
     other.peer.take("ACK")
     one.peer.take(488)
     one.peer.again(sent)
@@ -132,9 +127,7 @@ def test_a_reinvite_that_comes_again_after_its_rejection_gets_it_again_3261_17_2
 def test_a_late_18x_of_a_reinvite_goes_nowhere_after_its_answer_6026_7_2(asking: str) -> None:
     net = Net()
     one, other = pair(net, asking)
-    sent = one.request("INVITE", body=SDP)
-    one.peer.take(100)
-    got = other.peer.take_request("INVITE")
+    sent, got = reinvite(one, other)
     other.peer.reply(got, 183)
     one.peer.take(183)
     other.peer.reply(got, 200, body=SDP)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.sip.message import Request, parse
-from tests.helpers import SDP, End, Net, establish, hang_up, rebuild
+from tests.helpers import SDP, End, Net, establish, hang_up
+from tests.peer import rebuild
 
 
 def replaced(request: Request, *pairs: tuple[bytes, bytes]) -> Request:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers import SDP, End, Net, hang_up, pair, text
+from tests.helpers import SDP, End, Net, hang_up, pair, reinvite, text
 
 BOTH_WAYS = pytest.mark.parametrize("asking", ["caller", "callee"])
 
@@ -36,9 +36,7 @@ def test_a_reinvite_and_its_ack_pass_each_leg_counting_for_itself_3261_14(asking
 def test_a_reinvite_that_comes_again_is_absorbed_and_its_2xx_repeated_until_acknowledged(asking: str) -> None:
     net = Net()
     one, other = pair(net, asking)
-    sent = one.request("INVITE", body=SDP)
-    one.peer.take(100)
-    got = other.peer.take_request("INVITE")
+    sent, got = reinvite(one, other)
     one.peer.again(sent)
     one.peer.take(100)
     other.peer.nothing()
@@ -63,9 +61,7 @@ def test_a_reinvite_that_comes_again_is_absorbed_and_its_2xx_repeated_until_ackn
 def test_a_refused_reinvite_leaves_the_call_as_it_was(asking: str, status: int) -> None:
     net = Net()
     one, other = pair(net, asking)
-    sent = one.request("INVITE", body=SDP)
-    one.peer.take(100)
-    got = other.peer.take_request("INVITE")
+    sent, got = reinvite(one, other)
     other.peer.reply(got, status, headers="Reason: Q.850;cause=1")
     assert other.peer.take_request("ACK").via.raw == got.via.raw
     response = one.peer.take_response(status)  # inside a dialog no rule rewrites
@@ -81,9 +77,7 @@ def test_a_refused_reinvite_leaves_the_call_as_it_was(asking: str, status: int) 
 def test_a_reinvite_is_cancelled_and_the_call_goes_on_3261_9(asking: str) -> None:
     net = Net()
     one, other = pair(net, asking)
-    sent = one.request("INVITE", body=SDP)
-    one.peer.take(100)
-    got = other.peer.take_request("INVITE")
+    sent, got = reinvite(one, other)
     other.peer.reply(got, 180)
     one.peer.take(180)
     one.peer.cancel(sent, headers="Reason: SIP;cause=200")
@@ -104,9 +98,7 @@ def test_a_reinvite_is_cancelled_and_the_call_goes_on_3261_9(asking: str) -> Non
 def test_a_2xx_that_crosses_the_cancel_of_a_reinvite_stands(asking: str) -> None:
     net = Net()
     one, other = pair(net, asking)
-    sent = one.request("INVITE", body=SDP)
-    one.peer.take(100)
-    got = other.peer.take_request("INVITE")
+    sent, got = reinvite(one, other)
     other.peer.reply(got, 100)
     one.peer.cancel(sent)
     one.peer.take(200)
@@ -124,9 +116,8 @@ def test_a_2xx_that_crosses_the_cancel_of_a_reinvite_stands(asking: str) -> None
 def test_the_lost_ack_of_a_reinvite_ends_the_call_on_both_legs_3261_14_2(asking: str) -> None:
     net = Net()
     one, other = pair(net, asking)
-    one.request("INVITE", body=SDP)
-    one.peer.take(100)
-    other.peer.reply(other.peer.take_request("INVITE"), 200, body=SDP)
+    _sent, got = reinvite(one, other)
+    other.peer.reply(got, 200, body=SDP)
     net.run(33)
     other.peer.take("ACK")
     for end in (one, other):
@@ -156,9 +147,7 @@ def test_a_reinvite_that_nobody_answers_gets_408_and_the_call_goes_on(asking: st
 def test_a_reinvite_that_rings_for_ever_is_cancelled_3261_16_8(asking: str) -> None:
     net = Net()
     one, other = pair(net, asking)
-    sent = one.request("INVITE", body=SDP)
-    one.peer.take(100)
-    got = other.peer.take_request("INVITE")
+    sent, got = reinvite(one, other)
     other.peer.reply(got, 100)
     net.run(180.1)
     other.peer.reply(other.peer.take_request("CANCEL"), 200)
@@ -175,9 +164,7 @@ def test_a_reinvite_that_rings_for_ever_is_cancelled_3261_16_8(asking: str) -> N
 def test_a_bye_ends_a_reinvite_that_is_under_way_3261_15_1_2(asking: str, hangs_up: str) -> None:
     net = Net()
     one, other = pair(net, asking)
-    sent = one.request("INVITE", body=SDP)
-    one.peer.take(100)
-    got = other.peer.take_request("INVITE")
+    sent, got = reinvite(one, other)
     other.peer.reply(got, 180)
     one.peer.take(180)
     by, to = (one, other) if hangs_up == "one" else (other, one)
@@ -196,9 +183,7 @@ def test_a_bye_ends_a_reinvite_that_is_under_way_3261_15_1_2(asking: str, hangs_
 def test_a_2xx_to_a_reinvite_of_a_call_that_has_ended_goes_nowhere(asking: str) -> None:
     net = Net()
     one, other = pair(net, asking)
-    one.request("INVITE", body=SDP)
-    one.peer.take(100)
-    got = other.peer.take_request("INVITE")
+    _sent, got = reinvite(one, other)
     one.request("BYE", contact=False)
     other.peer.reply(other.peer.take_request("BYE"), 200)
     one.peer.take(487)
@@ -212,9 +197,7 @@ def test_a_2xx_to_a_reinvite_of_a_call_that_has_ended_goes_nowhere(asking: str) 
 def test_invites_that_cross_get_491_each_3261_14_1(asking: str) -> None:
     net = Net()
     one, other = pair(net, asking)
-    sent = one.request("INVITE", body=SDP)
-    one.peer.take(100)
-    got = other.peer.take_request("INVITE")
+    sent, got = reinvite(one, other)
     crossing = other.request("INVITE", body=SDP)
     other.peer.take(491)
     other.ack_refusal(crossing)
@@ -237,9 +220,7 @@ def test_invites_that_cross_get_491_each_3261_14_1(asking: str) -> None:
 def test_a_second_invite_before_the_first_is_done_gets_500_and_retry_after_3261_14_2(asking: str) -> None:
     net = Net()
     one, other = pair(net, asking)
-    sent = one.request("INVITE", body=SDP)
-    one.peer.take(100)
-    got = other.peer.take_request("INVITE")
+    sent, got = reinvite(one, other)
     second = one.request("INVITE", body=SDP)
     refused = one.peer.take_response(500)
     assert 0 <= int(text(refused, b"Retry-After")) <= 10
@@ -376,9 +357,7 @@ def test_updates_that_cross_get_491_and_a_second_one_500_3311_5_2(asking: str) -
 def test_an_update_meets_a_reinvite_with_491_and_a_reinvite_an_update(asking: str) -> None:
     net = Net()
     one, other = pair(net, asking)
-    sent = one.request("INVITE", body=SDP)
-    one.peer.take(100)
-    got = other.peer.take_request("INVITE")
+    sent, got = reinvite(one, other)
     other.request("UPDATE", body=SDP)
     other.peer.take(491)
     other.request("UPDATE")  # without an offer (a session refresh) there is nothing to collide with

@@ -9,7 +9,7 @@ from gateway.sip.message import Request, Response
 from tests.b2bua.sessions import with_pbx
 from tests.b2bua.test_parallel import TOGETHER
 from tests.b2bua.test_timeouts import with_carrier
-from tests.helpers import HUNTING, SDP, End, Net, establish, hang_up, text
+from tests.helpers import HUNTING, SDP, End, Net, establish, give_up, hang_up, text
 
 ANSWER = b"v=0 answer"
 INVITED_AS = 77
@@ -200,9 +200,7 @@ def test_a_cancel_while_the_answer_waits_hangs_the_callee_up_3262_3() -> None:
     net.carrier.reply(offer, 183, body=ANSWER)
     take_reliable(net, 183)
     net.carrier.reply(offer, 200, body=ANSWER)
-    net.pbx.cancel(invite)
-    net.pbx.take(200)
-    net.pbx.ack(invite, net.pbx.take_response(487))
+    give_up(net, invite)
     net.carrier.nothing()
     net.carrier.reply(offer, 200, body=ANSWER)
     net.carrier.take("ACK")

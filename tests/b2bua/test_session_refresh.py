@@ -249,7 +249,7 @@ def test_towards_the_caller_who_made_the_call_id_the_wait_is_at_most_two_seconds
     net.run(900.1)
     net.pbx.reply(net.pbx.take_request("UPDATE"), 491)
     net.run(2.1)
-    net.pbx.reply(net.pbx.take_request("UPDATE"), 200)
+    net.pbx.reply(net.pbx.take_repeated("UPDATE"), 200)
     hang_up(caller, callee)
     net.assert_all_freed()
 

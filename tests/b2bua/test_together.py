@@ -8,7 +8,7 @@ from gateway.b2bua.registration import State
 from gateway.sip.message import Request
 from tests.b2bua.account import ACCOUNT, WITH_ACCOUNT, asks, credentials
 from tests.b2bua.sessions import ANSWER, UPDATES, call, with_pbx
-from tests.b2bua.test_topology import Watched
+from tests.b2bua.watched import Watched
 from tests.helpers import (
     CARRIER,
     CONFIG,

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.sip.message import Request
 from gateway.sip.uri import unescape
-from tests.helpers import CONFIG, SDP, End, Net, Peer, establish, hang_up, text
+from tests.helpers import CONFIG, SDP, End, Net, Peer, establish, give_up, hang_up, text
 
 from .test_naming import known_to, named_by
 
@@ -154,9 +154,7 @@ def test_a_refer_in_an_early_dialog_ends_with_it() -> None:
     callee = End.of_callee(net.carrier, offer)
     refer(caller, callee)
     tell(callee, caller, FIRST, TRYING)
-    net.pbx.cancel(invite)
-    net.pbx.take(200)
-    net.pbx.ack(invite, net.pbx.take_response(487))
+    give_up(net, invite)
     net.carrier.reply(net.carrier.take_request("CANCEL"), 200)
     net.carrier.reply(offer, 487)
     net.carrier.take("ACK")
@@ -321,9 +319,7 @@ def test_a_call_that_rings_is_picked_up_at_another_phone_3891_7_1() -> None:
     answer = net.backup.take_response(200)
     net.backup.ack(pickup, answer)
     net.pbx.take("ACK")
-    net.pbx.cancel(invite)
-    net.pbx.take(200)
-    net.pbx.ack(invite, net.pbx.take_response(487))
+    give_up(net, invite)
     net.carrier.reply(net.carrier.take_request("CANCEL"), 200)
     net.carrier.reply(offer, 487)
     net.carrier.take("ACK")

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.rules.history import History
 from gateway.rules.unwanted import BEFORE_ANSWER, MIDCALL, Feedback
-from tests.helpers import CONFIG, RULES, Net, begin, establish
+from tests.helpers import CONFIG, RULES, Net, begin, establish, give_up
 
 CALLER = "<sip:+12155551212@pbx.example>;tag=x"
 ANONYMOUS = "<sip:anonymous@anonymous.invalid>;tag=x"
@@ -134,9 +134,7 @@ def test_a_cancel_with_607_tells_what_another_branch_said_8197_3() -> None:
     invite, offer = begin(net)
     net.carrier.reply(offer, 180)
     net.pbx.take(180)
-    net.pbx.cancel(invite, headers=UNWANTED)
-    net.pbx.take(200)
-    net.pbx.ack(invite, net.pbx.take_response(487))
+    give_up(net, invite, headers=UNWANTED)
     (heard,) = net.heard
     assert (heard.callers, heard.stage, heard.trunk) == (["pbx@192.0.2.2"], BEFORE_ANSWER, "pbx")
 

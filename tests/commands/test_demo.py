@@ -22,7 +22,7 @@ from gateway.demo.phone import Phone, UnexpectedError
 from gateway.demo.play import Row, play
 from gateway.demo.scenes import SCENES, Says, Scene
 from tests.commands.conftest import Place
-from tests.helpers import rebuild
+from tests.peer import rebuild
 
 DECLINED = next(scene for scene in SCENES if scene.title == "somebody declined")
 DEAD = next(scene for scene in SCENES if scene.title == "dead number")

@@ -30,6 +30,7 @@ PACKAGES = {
     "kamailio": "kamailio",
     "baresip": "baresip-core",
     "dnsmasq": "dnsmasq-base",
+    "twinkle-console": "twinkle-console",
     "sipsak": "sipsak",
 }
 START_LIMIT = 15.0
@@ -88,13 +89,22 @@ class Message:
 class Peer:
     """A process that the lab started, with its output kept in files for the report of a failure."""
 
-    def __init__(self, name: str, command: Sequence[str], folder: Path, *, read_stdout: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        folder: Path,
+        *,
+        read_stdout: bool = False,
+        steered: bool = False,
+    ) -> None:
+        """`steered`: it takes commands on its standard input."""
         self.name = name
         self.errors = folder / f"{name}.stderr"
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if steered else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if read_stdout else errors,
                 stderr=errors,
                 cwd=folder,

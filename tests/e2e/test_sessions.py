@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+
 import pytest
 
 from tests.e2e.peers import Lab
@@ -95,3 +99,26 @@ def test_the_gateway_agrees_on_a_session_timer_with_each_side_4028(lab: Lab) -> 
     assert (offered.one("Session-Expires"), offered.one("Supported")) == ("900;refresher=uac", "timer")
     answer = next(m for m in caller.received() if m.start == "SIP/2.0 200 OK")
     assert (answer.one("Session-Expires"), answer.one("Require")) == ("600;refresher=uac", "timer")
+
+
+def test_a_call_that_has_lasted_long_enough_is_hung_up_on_both_sides_3261_15(lab: Lab) -> None:
+    carrier = lab.carrier("uas_answered")
+    lab.gateway(keys={"carrier": 'max_duration = "1s"'})
+    lab.caller("uac_hung_up").succeeds()
+    carrier.succeeds()
+
+
+def test_a_callee_that_falls_silent_is_missed_by_the_dialog_ping_5057_5_1(lab: Lab) -> None:
+    carrier = lab.carrier("uas_answered", extra=("-aa",))  # which has it answer OPTIONS
+    lab.gateway(keys={"carrier": "dialog_ping = 1"}, more='[timers]\nt1 = "20ms"\n')
+    caller = lab.caller("uac_hung_up")
+    deadline = time.monotonic() + 15
+    while "OPTIONS" not in methods([m.start for m in carrier.received()]):
+        assert time.monotonic() < deadline, carrier.evidence()
+        time.sleep(0.1)
+    os.kill(carrier.process.pid, signal.SIGSTOP)
+    try:
+        caller.succeeds()  # it was hung up
+    finally:
+        os.kill(carrier.process.pid, signal.SIGCONT)
+    assert caller.received()[-1].start.startswith("BYE ")

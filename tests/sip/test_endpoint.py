@@ -280,6 +280,15 @@ def test_another_request_is_no_copy(served: Served, other: dict[str, bytes]) -> 
     assert len(served.up) == 2
 
 
+def test_a_copy_for_another_user_is_another_request(served: Served) -> None:
+    """A proxy that forks a call to two numbers behind us changes nothing but the Request-URI (16.6)."""
+    served.give(message(uri=b"sip:b@192.0.2.1"))
+    served.give(message(uri=b"sip:c@192.0.2.1", via=b"SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bKother"))
+    assert [arrival.request.uri for arrival in served.up] == [b"sip:b@192.0.2.1", b"sip:c@192.0.2.1"]
+    elsewhere = message(uri=b"sip:c@192.0.2.9", via=b"SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bKthird")
+    assert served.answer(elsewhere).status == 482
+
+
 def test_when_the_first_is_over_and_forgotten_its_key_is_free(served: Served) -> None:
     served.give(message(b"MESSAGE"))
     served.up[0].transaction.reject(404, b"ours", served.now)

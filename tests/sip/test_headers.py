@@ -349,7 +349,39 @@ def test_a_cause_that_is_no_number_is_none(value: bytes, cause: int | None) -> N
 
 
 @pytest.mark.parametrize(
-    "bad", [b"", b"=", b";cause=1", b'SIP;text="open', b"SIP cause=1", b"SIP;;", b"<", b'"']
+    ("value", "cause", "text", "location"),
+    [
+        (b"Q.850;cause=16;text=Normal call clearing", 16, b"Normal call clearing", b""),
+        (b"Q.850;text=Normal call clearing;cause=16;location=LN", 16, b"Normal call clearing", b"LN"),
+        (b'Q.850;cause=16;text="Normal" clearing', 16, None, b""),
+        (b'SIP;text=it is "a;cause=1" text;cause=603', 603, None, b""),
+        (b"SIP;cause=603;;text=two words", 603, b"two words", b""),
+        (b"SIP;no token=1;cause=603", 603, b"", b""),
+    ],
+)
+def test_what_can_be_read_of_a_reason_is_read(
+    value: bytes, cause: int, text: bytes | None, location: bytes
+) -> None:
+    """Field: texts of several words without quotes. The cause must survive them (RFC 3326 2)."""
+    [reason] = parse_reasons([value])
+    assert (reason.raw, reason.cause, reason.location) == (value, cause, location)
+    assert text is None or reason.text == text
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"",
+        b"=",
+        b";cause=1",
+        b'SIP;text="open;cause=1',
+        b'SIP;cause=1;text=two w"ords',
+        b'SIP;text="open',
+        b"SIP cause=1",
+        b"SIP;;",
+        b"<",
+        b'"',
+    ],
 )
 def test_a_bad_reason_spoils_no_good_one(bad: bytes) -> None:
     assert [reason.cause for reason in parse_reasons([bad, b"Q.850;cause=17"])] == [17]

@@ -1,0 +1,47 @@
+"""Rules and configuration that change while real phones talk."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.e2e.baresip import Baresip
+from tests.e2e.peers import DEAD_NUMBER_RULE, Lab
+
+pytestmark = pytest.mark.e2e
+
+
+def test_a_call_goes_on_over_sighup_and_the_next_one_takes_the_new_route(lab: Lab) -> None:
+    """The route to bob goes while alice talks to him: they hold and hang up, and the next call is carol's."""
+    ports = {"bob": lab.free_port(), "carol": lab.free_port()}
+    gateway = lab.gateway(carriers=ports)
+    alice = Baresip(lab, "alice", lab.pbx_port)
+    bob = Baresip(lab, "bob", ports["bob"])
+    carol = lab.carrier("uas_answered", name="carol", port=ports["carol"])
+    callee = f"sip:bob@{lab.at(lab.gateway_port)}"
+    alice.do("dial", callee)
+    bob.waits_for("CALL_INCOMING")
+    bob.do("accept")
+    bob.waits_for("CALL_ESTABLISHED")
+    alice.waits_for("CALL_ESTABLISHED")
+
+    config = lab.folder / "gateway.toml"
+    old = config.read_text()
+    new = old.replace('to = ["bob", "carol"]', 'to = ["carol"]')
+    assert new != old
+    config.write_text(new)
+    gateway.new_rules(DEAD_NUMBER_RULE)
+    config.write_text("this is no configuration\n")
+    heard = gateway.errors.stat().st_size
+    gateway.process.send_signal(signal.SIGHUP)
+    assert "gateway.toml:1: " in gateway.says("gateway.toml:1: ", heard)  # and the one before stays
+
+    alice.do("hold")
+    alice.do("resume")
+    bob.do("hangup")
+    alice.waits_for("CALL_CLOSED")
+    alice.do("dial", callee)
+    alice.waits_for("CALL_ESTABLISHED")
+    alice.do("hangup")
+    carol.succeeds()
