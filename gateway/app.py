@@ -44,7 +44,6 @@ from gateway.watching import changes
 log = logging.getLogger("gateway")
 
 TICK = 0.05  # seconds between two looks at the timers
-_SWITCH = 0.0005  # seconds that a thread may keep the interpreter, where there is one with much to do
 
 
 def make_clock() -> Callable[[], float]:
@@ -107,12 +106,14 @@ class Gateway:
             timeout=dns.timeout,
         )
         self.resolver.configure(setup.trunks.targets())
-        self.telemetry = Telemetry(config, clock, log.warning)
+        self.telemetry = Telemetry(config, clock, keeps_evidence=self.ledger is not None)
         sinks = (self.telemetry,) if self.ledger is None else (self.telemetry, self.ledger)
         mark = os.urandom(3).hex()
         self.b2bua = B2bua(self.endpoint, setup, sinks, locator=self.resolver, mark=mark)
-        self.b2bua.notes_branches = self.telemetry.exporter is not None
-        self.b2bua.keeps_evidence = self.ledger is not None
+        traces = self.b2bua.notes_branches = self.telemetry.exporter is not None
+        self.b2bua.keeps_evidence = traces or self.ledger is not None
+        self.b2bua.tracing = self.telemetry.tracing
+        self.b2bua.on_answer = self.telemetry.answered
         kept = config.unwanted
         self.historian = Historian(ledger.url, kept.keep, kept.lists, clock=clock, log=log.warning)
         self.b2bua.feedback = self.historian
@@ -303,9 +304,6 @@ def serve(path: Path | None) -> int:
             print(error, file=sys.stderr)
         return 2
     _tame_garbage_collector()
-    if config.telemetry.otlp:
-        # Encoding traces is a thread's work; the loop must not wait long for the interpreter.
-        sys.setswitchinterval(_SWITCH)
     trio.run(gateway.run)
     return 0
 

@@ -2,54 +2,86 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from typing import Literal, Protocol
 
+import msgspec
 import trio
 
-from gateway.b2bua.record import CallRecord
+from gateway.b2bua.record import CallRecord, Evidence
+from gateway.b2bua.tracing import Tracing
 from gateway.config import Config
 from gateway.histogram import LOOP_SECONDS, Histogram
 
 from .call_times import CallTimes
 from .exporter import Exporter
+from .feed import Grounds, Hello, MessageNote, Reading, TracedCall
+from .logs import OtlpHandler
+from .long_calls import LongCalls
 from .metric import Metric
 from .numbers import mask_for
-from .otlp_metrics import metrics_data
 from .prometheus import Prometheus
 from .sampling import Sampler
-from .spans import SpanMaker, resource_of
 
-_READING = 15.0  # seconds between two readings that are sent to the collector
-_CLOSE = 5.0  # seconds that a stop may wait for the collector
+log = logging.getLogger("gateway")
+
+_LOOK = 5.0  # seconds between two looks for calls that have become long
+_READING = 3  # looks between two readings that are sent to the collector
+_CLOSE = 4.8  # seconds that a stop may wait for the collector
 _LATE = 1.0  # seconds of loop lag at which no more calls should come
 
 
+class KeptMessages(Protocol):
+    """Somebody who keeps the messages of calls for a while."""
+
+    def messages_of(self, record: CallRecord) -> list[MessageNote]:
+        """Return the messages of a call that are still there, in the order of time. For traced calls only."""
+
+
 class Telemetry:
-    """A RecordSink. ``collect`` must be set before :meth:`run`; it reads every metric. ``log`` is told when
-    the collector fails, and when it is back.
+    """A RecordSink. ``collect`` must be set before :meth:`run`; it reads every metric. ``kept`` may be set to
+    somebody who keeps messages; without, traces have those that the record tells of. ``keeps_evidence`` says
+    whether somebody else still needs what calls were decided by once this sink has seen it.
     """
 
-    def __init__(self, config: Config, clock: Callable[[], float], log: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, clock: Callable[[], float], keeps_evidence: bool) -> None:
         settings = config.telemetry
         self.times = CallTimes()
         self.loop_lag = Histogram(LOOP_SECONDS)
         self.collect: Callable[[], list[Metric]] = list
+        self.kept: KeptMessages | None = None
         self.exporter: Exporter | None = None
-        self._name = config.gateway.name
+        self.tracing = Tracing(config.gateway.name, settings.sample if settings.otlp else None)
         self._clock = clock
-        self._begun = clock()
         self._last_lag = 0.0
+        self._keeps_evidence = keeps_evidence
+        self._mask = mask_for(settings.numbers)
         self._sampler = Sampler(settings.sample, settings.sample_rewritten, settings.max_traces_per_second)
+        self._long = LongCalls(self._sampler.draws)
         if settings.otlp:
-            maker = SpanMaker(self._name, mask_for(settings.numbers))
-            self.exporter = Exporter(settings.otlp, maker, log)
+            hello = Hello(settings.otlp, config.gateway.name, clock())
+            self.exporter = Exporter(hello, lambda text: log.warning("%s", text))
         self._prometheus = Prometheus(lambda: self.collect())
+
+    def answered(self, record: CallRecord) -> None:
+        """Take the record of a call that has just been answered. Returns at once and never raises."""
+        self.times.answered(record)
+        if self.exporter is not None:
+            self._long.answered(record)
 
     def record(self, record: CallRecord) -> None:
         """Take the record of a call that has just ended. Returns at once and never raises."""
-        self.times.record(record)
-        if self.exporter is not None and self._sampler.keeps(record):
-            self.exporter.trace(record)
+        self.times.ended(record)
+        if record.ended_by == "gateway":
+            self._log_failure(record)
+        if self.exporter is not None:
+            if self._long.ended(record):
+                self.exporter.trace(self._traced(record, "rest"))
+            elif self._sampler.keeps(record, record.ended_at):
+                self.exporter.trace(self._traced(record, "whole"))
+        if not self._keeps_evidence:
+            record.evidence = None  # others may keep the record, but not the messages of a call
 
     def note_lag(self, seconds: float) -> None:
         """Take how late a tick came."""
@@ -77,17 +109,79 @@ class Telemetry:
         return self._prometheus.render()
 
     async def run(self) -> None:
-        """Send readings of the metrics to the collector, if there is one, until cancelled."""
+        """Send readings of the metrics, and calls that last long, to the collector, if there is one, until
+        cancelled. Lines of the log go there, too, from now on.
+        """
         exporter = self.exporter
         if exporter is None:
             return
         exporter.start()
-        while True:
-            exporter.read(metrics_data(self.collect(), resource_of(self._name), self._begun, self._clock()))
-            await trio.sleep(_READING)
+        handler = OtlpHandler(exporter.note)
+        logging.getLogger().addHandler(handler)
+        try:
+            looks = 0
+            while True:
+                now = self._clock()
+                self.trace_long(now)
+                if looks % _READING == 0:
+                    exporter.read(Reading(self.collect(), now))
+                looks += 1
+                await trio.sleep(_LOOK)
+        finally:
+            logging.getLogger().removeHandler(handler)
+
+    def trace_long(self, now: float) -> None:
+        """Trace the beginning of the calls that have become long."""
+        assert self.exporter is not None, "run only with a collector"
+        for record in self._long.due(now):
+            if self._sampler.keeps(record, now):
+                self._long.told.add(record.id)
+                self.exporter.trace(self._traced(record, "opening"))
 
     async def close(self) -> None:
         """Send what is left, for at most 5 seconds. Call it once :meth:`run` has ended."""
         if self.exporter is not None:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self.exporter.close, _CLOSE)
+
+    # -- in private -------------------------------------------------------------------------------------
+
+    def _traced(self, record: CallRecord, part: Literal["whole", "opening", "rest"]) -> TracedCall:
+        """Copy of a call what may leave the process: numbers as they may be seen, and no headers."""
+        mask = self._mask
+        copy = msgspec.structs.replace(
+            record, caller=mask(record.caller), called=mask(record.called), evidence=None
+        )
+        return TracedCall(
+            copy,
+            self.tracing.trace_id(record),
+            part,
+            None if record.evidence is None else _grounds(record.evidence),
+            None if self.kept is None or part == "rest" else self.kept.messages_of(record),
+        )
+
+    def _log_failure(self, record: CallRecord) -> None:
+        """Say that the gateway had to end a call itself."""
+        log.warning(
+            "a call from %s to %s was ended by the gateway: %s",
+            record.caller_trunk,
+            record.callee_trunk or "nobody",
+            record.end_reason,
+            extra={
+                "source": record.caller_trunk,
+                "call_id": record.id,
+                "trace_id": self.tracing.trace_id(record),
+            },
+        )
+
+
+def _grounds(evidence: Evidence) -> Grounds:
+    return Grounds(
+        evidence.rang,
+        evidence.finals,
+        evidence.pending,
+        evidence.after,
+        evidence.ringing,
+        evidence.attested,
+        evidence.saw,
+    )

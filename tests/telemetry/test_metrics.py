@@ -52,6 +52,7 @@ class Watched:
         self.gateway = Gateway(parse_config(CONFIG.replace("{url}", url)), None)
         self.telemetry = self.gateway.telemetry
         self.net.core._sinks = (self.telemetry,)
+        self.net.core.on_answer = self.telemetry.answered
         ports, resolver = self.gateway.ports, self.gateway.resolver
         times = self.telemetry.times
         records = Ledger("sqlite://", 60.0, log=print) if ledger else None
