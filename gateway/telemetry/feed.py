@@ -42,7 +42,7 @@ class Grounds(msgspec.Struct, array_like=True, gc=False):
     saw: str
 
 
-class TracedCall(msgspec.Struct, array_like=True, gc=False):
+class TracedCall(msgspec.Struct, array_like=True):
     """A call to be traced. ``part`` is what of it: the whole, of a long one the part up to its answer, or
     what came afterwards. ``messages`` is None where nobody has kept them.
     """

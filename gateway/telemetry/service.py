@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Literal, Protocol
+from collections.abc import Callable, Collection
+from typing import Literal
 
 import msgspec
 import trio
@@ -16,7 +16,8 @@ from gateway.histogram import LOOP_SECONDS, Histogram
 
 from .call_times import CallTimes
 from .exporter import Exporter
-from .feed import Grounds, Hello, MessageNote, Reading, TracedCall
+from .feed import Grounds, Hello, Reading, TracedCall
+from .kept import Address, Completion, KeptMessages
 from .logs import OtlpHandler
 from .long_calls import LongCalls
 from .metric import Metric
@@ -26,23 +27,15 @@ from .sampling import Sampler
 
 log = logging.getLogger("gateway")
 
-_LOOK = 5.0  # seconds between two looks for calls that have become long
-_READING = 3  # looks between two readings that are sent to the collector
+_LOOK = 1.0  # seconds between two looks for calls that have become long, and for messages
+_READING = 15  # looks between two readings that are sent to the collector
 _CLOSE = 4.8  # seconds that a stop may wait for the collector
 _LATE = 1.0  # seconds of loop lag at which no more calls should come
 
 
-class KeptMessages(Protocol):
-    """Somebody who keeps the messages of calls for a while."""
-
-    def messages_of(self, record: CallRecord) -> list[MessageNote]:
-        """Return the messages of a call that are still there, in the order of time. For traced calls only."""
-
-
 class Telemetry:
-    """A RecordSink. ``collect`` must be set before :meth:`run`; it reads every metric. ``kept`` may be set to
-    somebody who keeps messages; without, traces have those that the record tells of. ``keeps_evidence`` says
-    whether somebody else still needs what calls were decided by once this sink has seen it.
+    """A RecordSink. ``collect`` must be set before :meth:`run`; it reads every metric. ``keeps_evidence``
+    says whether somebody else still needs what calls were decided by once this sink has seen it.
     """
 
     def __init__(self, config: Config, clock: Callable[[], float], keeps_evidence: bool) -> None:
@@ -50,7 +43,6 @@ class Telemetry:
         self.times = CallTimes()
         self.loop_lag = Histogram(LOOP_SECONDS)
         self.collect: Callable[[], list[Metric]] = list
-        self.kept: KeptMessages | None = None
         self.exporter: Exporter | None = None
         self.tracing = Tracing(config.gateway.name, settings.sample if settings.otlp else None)
         self._clock = clock
@@ -59,10 +51,18 @@ class Telemetry:
         self._mask = mask_for(settings.numbers)
         self._sampler = Sampler(settings.sample, settings.sample_rewritten, settings.max_traces_per_second)
         self._long = LongCalls(self._sampler.draws)
+        self._completion: Completion | None = None
         if settings.otlp:
             hello = Hello(settings.otlp, config.gateway.name, clock())
             self.exporter = Exporter(hello, lambda text: log.warning("%s", text))
         self._prometheus = Prometheus(lambda: self.collect())
+
+    def watch_wire(self, kept: KeptMessages, own: Collection[Address]) -> None:
+        """Have traces tell of each message, as somebody has kept them; ``own`` are the gateway's addresses.
+        Without, they tell of those that the record does.
+        """
+        if self.exporter is not None:
+            self._completion = Completion(kept, own, self.exporter.trace)
 
     def answered(self, record: CallRecord) -> None:
         """Take the record of a call that has just been answered. Returns at once and never raises."""
@@ -77,9 +77,9 @@ class Telemetry:
             self._log_failure(record)
         if self.exporter is not None:
             if self._long.ended(record):
-                self.exporter.trace(self._traced(record, "rest"))
+                self._trace(record, "rest")
             elif self._sampler.keeps(record, record.ended_at):
-                self.exporter.trace(self._traced(record, "whole"))
+                self._trace(record, "whole")
         if not self._keeps_evidence:
             record.evidence = None  # others may keep the record, but not the messages of a call
 
@@ -123,6 +123,8 @@ class Telemetry:
             while True:
                 now = self._clock()
                 self.trace_long(now)
+                if self._completion is not None:
+                    await self._completion.look()
                 if looks % _READING == 0:
                     exporter.read(Reading(self.collect(), now))
                 looks += 1
@@ -132,33 +134,33 @@ class Telemetry:
 
     def trace_long(self, now: float) -> None:
         """Trace the beginning of the calls that have become long."""
-        assert self.exporter is not None, "run only with a collector"
         for record in self._long.due(now):
             if self._sampler.keeps(record, now):
                 self._long.told.add(record.id)
-                self.exporter.trace(self._traced(record, "opening"))
+                self._trace(record, "opening")
 
     async def close(self) -> None:
         """Send what is left, for at most 5 seconds. Call it once :meth:`run` has ended."""
+        if self._completion is not None:
+            self._completion.flush()
         if self.exporter is not None:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self.exporter.close, _CLOSE)
 
     # -- in private -------------------------------------------------------------------------------------
 
-    def _traced(self, record: CallRecord, part: Literal["whole", "opening", "rest"]) -> TracedCall:
-        """Copy of a call what may leave the process: numbers as they may be seen, and no headers."""
-        mask = self._mask
+    def _trace(self, record: CallRecord, part: Literal["whole", "opening", "rest"]) -> None:
+        """Hand on what may leave the process of a call: numbers as they may be seen, and no headers."""
+        mask, evidence = self._mask, record.evidence
         copy = msgspec.structs.replace(
             record, caller=mask(record.caller), called=mask(record.called), evidence=None
         )
-        return TracedCall(
-            copy,
-            self.tracing.trace_id(record),
-            part,
-            None if record.evidence is None else _grounds(record.evidence),
-            None if self.kept is None or part == "rest" else self.kept.messages_of(record),
-        )
+        grounds = None if evidence is None else _grounds(evidence)
+        call = TracedCall(copy, self.tracing.trace_id(record), part, grounds)
+        if self._completion is not None:
+            self._completion.take(call)
+        elif self.exporter is not None:
+            self.exporter.trace(call)
 
     def _log_failure(self, record: CallRecord) -> None:
         """Say that the gateway had to end a call itself."""

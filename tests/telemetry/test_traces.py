@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
-from gateway.b2bua.record import CallRecord
-from gateway.telemetry.feed import MessageNote, TracedCall
+from gateway.telemetry.feed import TracedCall
 from gateway.telemetry.long_calls import LONG
 from gateway.telemetry.numbers import mask_for
 from gateway.telemetry.spans import SpanMaker, resource_of
@@ -206,34 +205,6 @@ def test_calls_that_are_not_drawn_are_not_remembered_as_long() -> None:
     caller.request("BYE")
     callee.peer.reply(callee.peer.take_request("BYE"), 200)
     assert traced.calls == []
-
-
-def test_messages_that_somebody_has_kept_take_the_place_of_the_record_s() -> None:
-    traced = Traced()
-
-    class Kept:
-        def messages_of(self, record: CallRecord) -> list[MessageNote]:
-            at, caller, callee = record.invited_at, record.caller_call_id, record.callee_call_id
-            return [
-                MessageNote(at, True, caller, "INVITE"),
-                MessageNote(at, False, caller, "INVITE", 100, "Trying"),
-                MessageNote(at, False, callee, "INVITE"),
-                MessageNote(record.ended_at, True, callee, "INVITE", 486, "Busy Here"),
-                MessageNote(record.ended_at, False, caller, "INVITE", 486, "Busy Here"),
-                MessageNote(record.ended_at + 1, False, callee, "ACK"),
-            ]
-
-    traced.telemetry.kept = Kept()
-    net = traced.net
-    net.pbx.invite()
-    net.pbx.take(100)
-    net.carrier.reply(net.carrier.take_request("INVITE"), 486)
-    with Collector() as collector:
-        export(traced.calls, collector)
-    root, branch = collector.spans
-    assert [status for _, _, status in said(root)] == [None, 100, 486, None]
-    assert said(root)[-1] == ("sent", "ACK", None)  # after the branch was over
-    assert said(branch) == [("sent", "INVITE", None), ("received", "INVITE", 486)]
 
 
 def test_calls_at_once_are_traces_of_their_own() -> None:
