@@ -114,7 +114,7 @@ def draw_trace(spans: list[Span]) -> str:
     spans = sorted(spans, key=lambda span: (span.parent_span_id != b"", span.start_time_unix_nano))
     begun, ended = spans[0].start_time_unix_nano, max(span.end_time_unix_nano for span in spans)
     scale = (_WIDTH - _LEFT - _RIGHT) / max(1, ended - begun)
-    height = _ROW * len(spans) + 40 + 15 * (1 + sum(len(_told(span)) for span in spans[:1]))
+    height = _ROW * len(spans) + 50 + 15 * (1 + sum(len(_told(span)) for span in spans[:1]))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
         'font-family="system-ui, sans-serif" font-size="12">',

@@ -182,8 +182,12 @@ def _grounds(evidence: Evidence) -> Grounds:
         evidence.rang,
         evidence.finals,
         evidence.pending,
-        evidence.after,
-        evidence.ringing,
+        _microseconds(evidence.after),
+        _microseconds(evidence.ringing),
         evidence.attested,
         evidence.saw,
     )
+
+
+def _microseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
