@@ -28,8 +28,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from middle import Middle
-from procstat import sample
-from sipp import caller, carrier, free_port
+from procstat import ProcessGoneError, sample
+from sipp import PeerError, caller, carrier, free_port
 
 WARM_UP_SECONDS = 4
 SHARES = {"no ledger": "", "off": "", "0 %": "0.0", "1 %": "0.01", "100 %": "1.0"}
@@ -208,7 +208,7 @@ def table(runs: list[Run]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run it; 0 when every call went well, else 1."""
+    """Run it; 0 when every call went well, 1 when some failed, 2 when it could not be measured."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--collectors", action="store_true", help="collectors that misbehave instead")
     parser.add_argument("--flow", choices=("rejected", "answered"), default="rejected")
@@ -216,6 +216,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=int, default=10, help="seconds of load [10]")
     parser.add_argument("--repeats", type=int, default=3, help="turns [3]")
     options = parser.parse_args(argv)
+    try:
+        runs = measured(options)
+    except (PeerError, ProcessGoneError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(table(runs))
+    return 1 if any(run.failed for run in runs) else 0
+
+
+def measured(options: argparse.Namespace) -> list[Run]:
+    """Play every kind, turn about, telling each result as it comes."""
     runs = []
     for _ in range(options.repeats):
         for kind in COLLECTORS if options.collectors else SHARES:
@@ -225,8 +236,7 @@ def main(argv: list[str] | None = None) -> int:
             run = play(kind, share, faults, options.flow, options.rate, options.seconds)
             print(run, file=sys.stderr, flush=True)
             runs.append(run)
-    print(table(runs))
-    return 1 if any(run.failed for run in runs) else 0
+    return runs
 
 
 if __name__ == "__main__":

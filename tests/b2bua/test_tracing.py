@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.b2bua.record import TraceContext
-from gateway.b2bua.tracing import Tracing, lot, span_id
-from gateway.sip.message import Request
+from gateway.b2bua.tracing import Tracing, context_of, lot, span_id
+from gateway.sip.message import Request, parse
 from tests.helpers import CONFIG, Net, text
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -98,3 +100,18 @@ def test_a_state_that_cannot_pass_is_dropped_alone(state: str) -> None:
     net, offer = pass_on(BOTH, f"{TRACEPARENT}\ntracestate: {state}")
     assert net.only_record.trace == TraceContext(TRACE, SPAN, True, "")
     assert b"tracestate" not in offer.index
+
+
+@given(st.binary(max_size=120), st.binary(max_size=600))
+def test_whatever_stands_there_is_a_context_or_none(parent: bytes, state: bytes) -> None:
+    head = b"OPTIONS sip:a@b SIP/2.0\r\n"
+    request = parse(
+        head + b"traceparent: %b\r\ntracestate: %b\r\n\r\n" % (without_lines(parent), without_lines(state))
+    )
+    assert isinstance(request, Request)
+    context = context_of(request)
+    assert context is None or (len(context.trace_id), len(context.parent_id)) == (32, 16)
+
+
+def without_lines(value: bytes) -> bytes:
+    return value.translate(None, b"\r\n\0")

@@ -68,6 +68,7 @@ def test_no_call_notices_a_collector(lab: Lab, status: int, hangs: bool) -> None
         roots = [span for span in collector.spans if not span.parent_span_id]
         assert len(roots) == len({span.trace_id for span in roots}) == CALLS
         assert len(collector.spans) == 2 * CALLS
+        assert any(line.body.string_value.startswith("message core: ") for line in collector.lines)
 
 
 def test_no_call_notices_that_nobody_collects(lab: Lab) -> None:

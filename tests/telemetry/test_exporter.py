@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -99,14 +100,12 @@ def test_a_child_that_dies_is_started_anew() -> None:
         exporter.start()
         exporter.trace(hunted_call())
         assert collector.asked.wait(20)
-        while not exporter.exported:
-            time.sleep(0.01)
+        wait_until(lambda: exporter.exported == 1)
         assert exporter._child is not None
         exporter._child.send_signal(signal.SIGKILL)
         exporter._child.wait()
         exporter.trace(hunted_call())
-        while not exporter.failed:
-            time.sleep(0.01)
+        wait_until(lambda: exporter.failed == 1)
         exporter.trace(hunted_call())
         exporter.close(10.0)
     assert (exporter.exported, exporter.failed) == (2, 1)
@@ -120,7 +119,7 @@ def test_the_child_ends_with_the_gateway_and_heeds_no_signal_of_its_group() -> N
     child = subprocess.Popen([sys.executable, "-m", "gateway.telemetry.sender"], stdin=subprocess.PIPE)
     assert child.stdin is not None
     write_frame(child.stdin, hello(LOOPBACK_NOBODY))  # type: ignore[arg-type]
-    _wait_for_ignored(child.pid, signal.SIGTERM)
+    wait_until(lambda: ignores(child.pid, signal.SIGHUP))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         child.send_signal(number)
     assert child.poll() is None
@@ -143,11 +142,16 @@ def test_no_password_of_the_collector_is_in_the_command_line_or_the_log() -> Non
     assert "s3cret" not in "".join(lines)
 
 
-def _wait_for_ignored(pid: int, number: signal.Signals) -> None:
-    """Wait until a process ignores a signal, as /proc says."""
-    while True:
-        with open(f"/proc/{pid}/status") as file:
-            (ignored,) = (int(line.split()[1], 16) for line in file if line.startswith("SigIgn"))
-        if ignored >> (number - 1) & 1:
-            return
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread or process does, at most 30 seconds."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def ignores(pid: int, number: signal.Signals) -> bool:
+    """Tell whether a process ignores a signal, as /proc says."""
+    with open(f"/proc/{pid}/status") as file:
+        (ignored,) = (int(line.split()[1], 16) for line in file if line.startswith("SigIgn"))
+    return bool(ignored >> (number - 1) & 1)
