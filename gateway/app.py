@@ -145,7 +145,7 @@ class Gateway:
                 self.b2bua.begin(self._clock())
                 if self._versions is not None:
                     nursery.start_soon(self._versions.run)
-                nursery.start_soon(self.telemetry.run)
+                await nursery.start(self.telemetry.run)
                 if self.console is not None:
                     await nursery.start(self.console.serve)
                 nursery.start_soon(self._tick)

@@ -54,12 +54,17 @@ class Exporter:
         self._reading: Reading | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
+        self._ready = threading.Event()
         self._given_up = False
         self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
 
     def start(self) -> None:
         """Begin to send."""
         self._thread.start()
+
+    def wait_ready(self, seconds: float) -> None:
+        """Wait until the child has loaded all it needs, for at most ``seconds``. Blocks."""
+        self._ready.wait(seconds)
 
     def trace(self, call: TracedCall) -> None:
         """Take a call to be traced. Returns at once and never raises."""
@@ -92,6 +97,9 @@ class Exporter:
     # -- in the thread ------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        with contextlib.suppress(OSError):  # it is tried again with the first frame
+            self._start()
+        self._ready.set()
         while not self._stopping.wait(_PAUSE):
             self._send_all()
         self._send_all()
@@ -139,8 +147,7 @@ class Exporter:
         child = self._child = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        assert child.stdin is not None
-        write_frame(child.stdin, self._hello)  # type: ignore[arg-type]
+        self._ask(child, self._hello)
         return child
 
     def _let_go(self) -> None:

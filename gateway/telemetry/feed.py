@@ -93,7 +93,7 @@ class Lines(msgspec.Struct, array_like=True, tag="lines"):
 
 Frame = Hello | Calls | Reading | Lines
 TAKEN, REFUSED = b"1", b"0"
-"""What is answered to each frame but the first."""
+"""What is answered to each frame; to the first, once all is loaded."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)

@@ -59,13 +59,18 @@ def serve(source: BinaryIO, answers: BinaryIO) -> None:
     if not isinstance(hello, Hello):
         return
     sender = Sender(hello)
+    _answer(answers, True)
     while (frame := read_frame(source)) is not None:
         try:
             taken = sender.send(frame)
         except Exception:  # whatever a library raises costs this frame
             taken = False
-        answers.write(TAKEN if taken else REFUSED)
-        answers.flush()
+        _answer(answers, taken)
+
+
+def _answer(answers: BinaryIO, taken: bool) -> None:
+    answers.write(TAKEN if taken else REFUSED)
+    answers.flush()
 
 
 def main() -> None:

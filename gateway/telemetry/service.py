@@ -29,6 +29,7 @@ log = logging.getLogger("gateway")
 
 _LOOK = 1.0  # seconds between two looks for calls that have become long, and for messages
 _READING = 15  # looks between two readings that are sent to the collector
+_START = 10.0  # seconds that the sender may take to be loaded; it may be later, too
 _CLOSE = 4.8  # seconds that a stop may wait for the collector
 _LATE = 1.0  # seconds of loop lag at which no more calls should come
 
@@ -108,14 +109,18 @@ class Telemetry:
         """Return all metrics as Prometheus reads them."""
         return self._prometheus.render()
 
-    async def run(self) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Send readings of the metrics, and calls that last long, to the collector, if there is one, until
-        cancelled. Lines of the log go there, too, from now on.
+        cancelled; started when what sends them is loaded, which takes a second of CPU that calls should not
+        miss. Lines of the log go there, too, from now on.
         """
         exporter = self.exporter
         if exporter is None:
+            task_status.started()
             return
         exporter.start()
+        await trio.to_thread.run_sync(exporter.wait_ready, _START)
+        task_status.started()
         handler = OtlpHandler(exporter.note)
         logging.getLogger().addHandler(handler)
         try:

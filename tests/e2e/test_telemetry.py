@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.peers import DEAD_NUMBER_RULE, Gateway, Lab
 from tests.telemetry.collector import Collector
 
-CALLS, RATE = 3000, 500
+CALLS, RATE = 1500, 300
 CONSOLE = '[console]\nlisten = "127.0.0.1:0"\n'
 
 
