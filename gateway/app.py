@@ -109,14 +109,19 @@ class Gateway:
             timeout=dns.timeout,
         )
         self.resolver.configure(setup.trunks.targets())
-        self.telemetry = Telemetry(config, clock, log.warning)
+        self.telemetry = Telemetry(config, clock, keeps_evidence=self.ledger is not None)
         self.wiretap = Wiretap(config, clock, self.ports.attach, log.warning)
         parts = (self.telemetry, self.ledger, self.wiretap if self.wiretap.keeper else None)
         sinks = tuple(part for part in parts if part is not None)
         mark = os.urandom(3).hex()
         self.b2bua = B2bua(self.endpoint, setup, sinks, locator=self.resolver, mark=mark)
-        self.b2bua.notes_branches = self.telemetry.exporter is not None
-        self.b2bua.keeps_evidence = self.ledger is not None
+        traces = self.b2bua.notes_branches = self.telemetry.exporter is not None
+        self.b2bua.keeps_evidence = traces or self.ledger is not None
+        self.b2bua.tracing = self.telemetry.tracing
+        self.b2bua.on_answer = self.telemetry.answered
+        if self.wiretap.ring is not None:
+            own = {(local.host, local.port) for local in self.ports.locals}
+            self.telemetry.watch_wire(self.wiretap.ring, own)
         if self.wiretap.homer is not None:
             self.b2bua.on_silent_leg = self.wiretap.homer.pair
         kept = config.unwanted
@@ -155,7 +160,7 @@ class Gateway:
                 self.b2bua.begin(self._clock())
                 if self._versions is not None:
                     nursery.start_soon(self._versions.run)
-                nursery.start_soon(self.telemetry.run)
+                await nursery.start(self.telemetry.run)
                 nursery.start_soon(self.wiretap.run)
                 if self.console is not None:
                     await nursery.start(self.console.serve)
@@ -324,7 +329,7 @@ def serve(path: Path | None) -> int:
             print(error, file=sys.stderr)
         return 2
     _tame_garbage_collector()
-    if config.telemetry.otlp or config.telemetry.hep:
+    if config.telemetry.hep:
         # Encoding is a thread's work; the loop must not wait long for the interpreter.
         sys.setswitchinterval(_SWITCH)
     trio.run(gateway.run)

@@ -104,6 +104,8 @@ class TrunkSettings:
     max_duration: float | None = None
     x_cid: bool = True
     """The INVITE sent to this trunk carries the other leg's Call-ID as X-CID."""
+    trace_context: bool = False
+    """`traceparent` (W3C Trace Context) of this trunk's INVITEs is heeded, and INVITEs to it carry one."""
     rewrite_network_blocked: bool = False
     """Rules may rewrite a 603+ "Network Blocked" on its way to this trunk. The law forbids it in the US."""
     hide_topology: bool = False
@@ -204,6 +206,7 @@ def _read_trunk(table: Table, directory: Path) -> TrunkSettings:
         ring_timeout=table.duration("ring_timeout", 180.0, "100ms", "1h"),
         max_duration=table.duration("max_duration", None, "1s", "30d"),
         x_cid=table.flag("x_cid", True),
+        trace_context=table.flag("trace_context", False),
         rewrite_network_blocked=table.flag("rewrite_network_blocked", False),
         hide_topology=table.flag("hide_topology", False),
         keep=table.parsed_list("keep", (), _header_name),
@@ -236,6 +239,9 @@ def _check_trunk(table: Table, trunk: TrunkSettings) -> None:
     if trunk.keep and not trunk.hide_topology:
         problem = "without hide_topology every header passes anyway"
         table.fail("keep", problem, "add hide_topology = true, or leave it out")
+    if trunk.trace_context and not trunk.trusted:
+        problem = "a trunk that is not trusted could have any call traced"
+        table.fail("trace_context", problem, "add trusted = true, or leave it out")
     both = sorted(trunk.stop_on & trunk.advance_on)
     if both:
         table.fail("advance_on", f"{both[0]} is in stop_on too", "keep it in one of the two")

@@ -199,6 +199,11 @@ TRUNK_MISTAKES = [
     ('ring_timeout = "0s"', 'ring_timeout: "0s" is not possible; write a duration from "100ms" to "1h"'),
     ("max_duration = 60", 'max_duration: 60 is a number; write a duration from "1s" to "30d"'),
     ("x_cid = 1", "x_cid: 1 is a number; write true or false"),
+    (
+        "trace_context = true",
+        "trace_context: a trunk that is not trusted could have any call traced; "
+        "add trusted = true, or leave it out",
+    ),
     ("x_cid = 2024-01-01", "x_cid: this is a date or time; write true or false"),
 ]
 

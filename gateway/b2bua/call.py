@@ -223,6 +223,8 @@ class Call:
         record.original_status = record.emitted_status = answered.response.status
         record.original_phrase = record.emitted_phrase = _text(answered.response.phrase)
         record.origin = "peer"
+        if self.core.on_answer is not None:
+            self.core.on_answer(record)
         self.caller.answer(answered, self.policy(callee, self.caller), now)
         self._deadline = math.inf
         for trunk in (self.caller.trunk, callee.trunk):

@@ -40,6 +40,7 @@ from .record import CallRecord, Evidence, RecordSink, TrunkNote
 from .registration import Registrations
 from .search import max_breadth
 from .subscription import OPENING, Subscriptions
+from .tracing import Tracing, context_of
 
 _RETRY_AFTER = b"Retry-After: 5\r\n"
 
@@ -96,6 +97,8 @@ class B2bua:
         self.begun = 0  # calls since the start
         self.active: defaultdict[str, int] = defaultdict(int)  # calls that are up, by the caller's trunk
         self.notes_branches = False  # whether records tell what became of each branch
+        self.tracing = Tracing("", None)
+        self.on_answer: Callable[[CallRecord], None] | None = None  # who wants to know of answers at once
         self.draining = False
         self.rewrites: defaultdict[tuple[str, str, str, int, int], int] = defaultdict(int)
         self.guards: defaultdict[str, int] = defaultdict(int)
@@ -269,6 +272,7 @@ class B2bua:
             facts.now,
             facts.attested,
             verdict.decision.hunt,
+            verdict.decision.saw,
         )
 
     def _note_of(self, trunk: TrunkView) -> TrunkNote:
@@ -304,6 +308,8 @@ class B2bua:
             return
         if self.notes_branches:
             record.branches = []
+        if trunk.trace_context:
+            record.trace = context_of(request)
         call = Call(self, trunk, invite, request, uri, record, now)
         self.calls.add(call)
         self.active[trunk.name] += 1

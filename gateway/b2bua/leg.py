@@ -262,6 +262,8 @@ class CalleeLeg(Leg):
         self._half = half
         self.invited_at = now
         lines += b"Contact: %b\r\n" % half.contact
+        if self.trunk.trace_context and self.call is not None:
+            lines += self.call.core.tracing.lines(self.call.record, half.call_id)
         if self.own is not None:
             self.own.keep(request, lines, body)
             lines += self.own.invite_lines()

@@ -19,7 +19,7 @@ from .topology import Hiding
 OWNED = frozenset(
     (
         b"Via", b"From", b"To", b"Call-ID", b"CSeq", b"Contact", b"Route", b"Record-Route",
-        b"Max-Forwards", b"Content-Length", b"X-CID",
+        b"Max-Forwards", b"Content-Length", b"X-CID", b"traceparent", b"tracestate",
     )
 )  # fmt: skip
 # The network's own word about the caller, and what may be done with it, stay among trunks that trust each

@@ -56,6 +56,16 @@ class Evidence(msgspec.Struct, array_like=True, gc=False):
     now: float | None
     attested: str | None  # None when nobody has looked
     hunt: str
+    saw: str = ""  # the counts of earlier calls that rules went by (`Decision.saw`); part of the label, too
+
+
+class TraceContext(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The trace that a caller says its call belongs to (W3C Trace Context)."""
+
+    trace_id: str  # 32 hexadecimal digits
+    parent_id: str  # 16 hexadecimal digits
+    sampled: bool
+    state: str  # tracestate, "" for none
 
 
 class Branch(msgspec.Struct):
@@ -110,6 +120,7 @@ class CallRecord(msgspec.Struct):
     end_reason: str = ""  # "rejected", "cancelled", "bye", "no answer", "unreachable", "no ACK" ...
     rules_hash: str = ""  # version of the rules that decided; "" when none were asked
     evidence: Evidence | None = None  # when guards and rules decided
+    trace: TraceContext | None = None  # from a trunk with `trace_context`
     branches: list[Branch] | None = None  # noted where somebody wants to know (`B2bua.notes_branches`)
 
 

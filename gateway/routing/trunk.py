@@ -83,6 +83,7 @@ class Trunk:
         "settings",
         "supports",
         "targets",
+        "trace_context",
         "trusted",
         "weights",
         "x_cid",
@@ -94,6 +95,7 @@ class Trunk:
         self.name = settings.name
         self.kind = settings.kind
         self.trusted = settings.trusted
+        self.trace_context = settings.trace_context
         self.supports = settings.supports
         self.targets = tuple(_target(uri, settings.transport) for uri in settings.target)
         self.ring_timeout = settings.ring_timeout

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from .build import refusal_bytes, request_bytes, sent_branch
 from .dialog import Dialog
-from .errors import MalformedError
+from .errors import MalformedError, note_call
 from .flow import Flow, Flows
 from .framing import FramingError
 from .headers import Via
@@ -110,6 +110,7 @@ class Endpoint:
             try:
                 self._receive_one(data, flow, now)
             except Exception as bug:
+                note_call(bug, data)
                 self._report(bug)
 
     def tick(self, now: float) -> None:

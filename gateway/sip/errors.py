@@ -6,6 +6,10 @@ raised while reading is a bug of ours and is meant to be loud.
 
 from __future__ import annotations
 
+import re
+
+_CALL_ID = re.compile(rb"^(?:Call-ID|i)[ \t]*:[ \t]*([^\s]{1,256})", re.IGNORECASE | re.MULTILINE)
+
 
 class MalformedError(ValueError):
     """A peer's message or header breaks the grammar.
@@ -18,3 +22,10 @@ class MalformedError(ValueError):
         super().__init__(why)
         self.why = why
         self.status = status
+
+
+def note_call(bug: Exception, data: bytes) -> None:
+    """Have an exception tell which call's message met it, found without reading the message."""
+    match = _CALL_ID.search(data)
+    if match is not None:
+        bug.add_note(f"Call-ID of the message: {match[1].decode('latin-1')}")

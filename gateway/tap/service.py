@@ -32,13 +32,14 @@ class Wiretap:
     ) -> None:
         settings = config.telemetry
         self.tap = Tap(clock, attach)
+        self.ring: Ring | None = None
         self.keeper: Keeper | None = None
         self.homer: HomerSender | None = None
         if settings.keep_messages:
             kept = settings.keep_messages // _SHARE
-            ring = Ring(settings.keep_messages - kept)
-            self.keeper = Keeper(self.tap, ring, kept, clock)
-            self.tap.add(ring)
+            self.ring = Ring(settings.keep_messages - kept)
+            self.keeper = Keeper(self.tap, self.ring, kept, clock)
+            self.tap.add(self.ring)
         if settings.hep is not None:
             homer = Homer(settings.hep, settings.hep_sample, settings.hep_id, config.gateway.name)
             self.homer = HomerSender(homer, log)

@@ -7,7 +7,7 @@ from gateway.histogram import CALL_SECONDS, Histogram
 
 
 class CallTimes:
-    """A RecordSink that keeps histograms by the trunk that was called last.
+    """Keeps histograms by the trunk that was called last.
 
     ``setup`` is the time from INVITE to answer, of answered calls; ``final`` the time from INVITE to
     rejection, of rejected ones.
@@ -17,15 +17,18 @@ class CallTimes:
         self.setup: dict[str, Histogram] = {}
         self.final: dict[str, Histogram] = {}
 
-    def record(self, record: CallRecord) -> None:
-        """Take the record of a call that has just ended."""
-        if record.answered_at:
-            times, seconds = self.setup, record.answered_at - record.invited_at
-        elif record.emitted_status:
-            times, seconds = self.final, record.ended_at - record.invited_at
-        else:
-            return
-        histogram = times.get(record.callee_trunk)
-        if histogram is None:
-            histogram = times[record.callee_trunk] = Histogram(CALL_SECONDS)
-        histogram.observe(seconds)
+    def answered(self, record: CallRecord) -> None:
+        """Take a call that has just been answered."""
+        _observe(self.setup, record.callee_trunk, record.answered_at - record.invited_at)
+
+    def ended(self, record: CallRecord) -> None:
+        """Take a call that has just ended."""
+        if record.emitted_status and not record.answered_at:
+            _observe(self.final, record.callee_trunk, record.ended_at - record.invited_at)
+
+
+def _observe(times: dict[str, Histogram], trunk: str, seconds: float) -> None:
+    histogram = times.get(trunk)
+    if histogram is None:
+        histogram = times[trunk] = Histogram(CALL_SECONDS)
+    histogram.observe(seconds)

@@ -1,126 +1,171 @@
-"""Sends traces and metrics to a collector over OTLP/HTTP, from a thread of its own.
+"""Hands traces, metrics and log lines to a process that sends them to a collector.
 
-The loop appends to a bounded queue and goes on; encoding, sending, waiting and trying again are the thread's.
-A collector that is slow or gone costs traces, which are counted, and nothing else.
+Encoding a call as OTLP takes the SDK about 200 microseconds, which a thread would take from the calls: there
+is one interpreter lock. So a child process does it (`sender.py`), and the gateway's part is a microsecond of
+msgpack a call. The loop appends to bounded queues and goes on; a thread, which does nothing but wait, writes
+one frame at a time into the child's pipe and reads whether the collector took it. A collector that is slow
+or gone costs what does not fit into the queues, which is counted, and nothing else; so does a child that has
+died, which is started anew.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExportResult
+import gateway
 
-from gateway.b2bua.record import CallRecord
-
-from .spans import SpanMaker
+from .feed import TAKEN, Calls, Frame, Hello, Lines, LogLine, Reading, TracedCall, write_frame
 
 QUEUE = 2_048
-"""Calls that may wait for the collector."""
-_BATCH = 64  # calls in one request
-_PAUSE = 0.5  # seconds between two looks at the queue
-_TIMEOUT = 10.0  # seconds that a request may take, tries in all
+"""Calls, and lines, that may wait for the collector."""
+_BATCH = 64  # calls or lines in one frame
+_PAUSE = 0.5  # seconds between two looks at the queues, and between two starts of the child
+
+
+T = TypeVar("T")
 
 
 class Exporter:
-    """``endpoint`` is the collector's base URL; ``log`` is told when it fails, and when it is back.
+    """``hello`` names the collector and the gateway; ``log`` is told when the collector fails, and when it is
+    back.
 
     ``exported``, ``dropped`` (the queue was full, or the gateway stopped) and ``failed`` (the collector did
     not take them) count calls.
     """
 
-    def __init__(self, endpoint: str, maker: SpanMaker, log: Callable[[str], None]) -> None:
+    def __init__(self, hello: Hello, log: Callable[[str], None]) -> None:
         self.exported = 0
         self.dropped = 0
         self.failed = 0
-        base = endpoint.rstrip("/")
-        self._shown = endpoint.rpartition("@")[2]  # without a password
+        self._hello = hello
+        self._shown = hello.endpoint.rpartition("@")[2]  # without a password
         self._log = log
         self._fails = False
-        self._maker = maker
-        self._spans = OTLPSpanExporter(f"{base}/v1/traces", timeout=_TIMEOUT)
-        self._metrics = OTLPMetricExporter(f"{base}/v1/metrics", timeout=_TIMEOUT)
-        self._queue: deque[CallRecord] = deque()
-        self._reading: MetricsData | None = None
+        self._calls: deque[TracedCall] = deque()
+        self._lines: deque[LogLine] = deque(maxlen=QUEUE)
+        self._reading: Reading | None = None
+        self._child: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
+        self._ready = threading.Event()
+        self._given_up = False
         self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
 
     def start(self) -> None:
         """Begin to send."""
         self._thread.start()
 
-    def trace(self, record: CallRecord) -> None:
+    def wait_ready(self, seconds: float) -> None:
+        """Wait until the child has loaded all it needs, for at most ``seconds``. Blocks."""
+        self._ready.wait(seconds)
+
+    def trace(self, call: TracedCall) -> None:
         """Take a call to be traced. Returns at once and never raises."""
-        if len(self._queue) < QUEUE:
-            self._queue.append(record)
+        if len(self._calls) < QUEUE:
+            self._calls.append(call)
         else:
             self.dropped += 1
 
-    def read(self, reading: MetricsData) -> None:
+    def read(self, reading: Reading) -> None:
         """Take a reading of the metrics; one that has not been sent yet is replaced."""
         self._reading = reading
 
+    def note(self, line: LogLine) -> None:
+        """Take a line of the log; the oldest gives way where too many wait."""
+        self._lines.append(line)
+
     def close(self, seconds: float) -> None:
         """Send what is left, for at most ``seconds``. Blocks."""
-        deadline = time.monotonic() + seconds
         self._stopping.set()
-        self._thread.join(seconds * 0.8)
-        self._spans.shutdown()  # type: ignore[no-untyped-call]  # which ends the waiting between tries
-        self._metrics.shutdown()
-        self._thread.join(max(0.0, deadline - time.monotonic()))
-        self.dropped += len(self._queue)
-        self._queue.clear()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+        self._given_up = True
+        child = self._child
+        if child is not None and self._thread.is_alive():
+            child.kill()  # which ends the thread's waiting
+            self._thread.join()
+        self.dropped += len(self._calls)
+        self._calls.clear()
 
     # -- in the thread ------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        with contextlib.suppress(OSError):  # it is tried again with the first frame
+            self._start()
+        self._ready.set()
         while not self._stopping.wait(_PAUSE):
             self._send_all()
         self._send_all()
+        self._let_go()
 
     def _send_all(self) -> None:
-        while self._queue:
-            self._send_batch()
+        while self._calls and not self._given_up:
+            batch = _first(self._calls)
+            if self._send(Calls(batch)):
+                self.exported += len(batch)
+            else:
+                self.failed += len(batch)
         reading, self._reading = self._reading, None
-        if reading is not None:
-            self._send_metrics(reading)
+        if reading is not None and not self._given_up:
+            self._send(reading)
+        while self._lines and not self._given_up:
+            self._send(Lines(_first(self._lines)))
 
-    def _send_batch(self) -> None:
-        spans: list[ReadableSpan] = []
-        calls = 0
-        while calls < _BATCH:
-            try:
-                record = self._queue.popleft()
-            except IndexError:
-                break
-            calls += 1
-            spans += self._maker.spans(record)
+    def _send(self, frame: Frame) -> bool:
+        """Have the child send a frame; tell whether the collector took it."""
         try:
-            taken = self._spans.export(spans) is SpanExportResult.SUCCESS
-        except Exception:  # whatever a library raises costs traces, never the thread
+            taken = self._ask(self._child or self._start(), frame)
+        except Exception:  # a child that died, or whatever a library raises: it costs this frame
+            self._let_go()
             taken = False
-        if taken:
-            self.exported += calls
-        else:
-            self.failed += calls
-        self._note(taken)
-
-    def _send_metrics(self, reading: MetricsData) -> None:
-        try:
-            taken = self._metrics.export(reading) is MetricExportResult.SUCCESS
-        except Exception:
-            taken = False
-        self._note(taken)
-
-    def _note(self, taken: bool) -> None:
-        """Say when the collector begins to fail, and when it is back."""
+            self._stopping.wait(_PAUSE)
         if taken is self._fails:
             self._fails = not taken
             state = "takes telemetry again" if taken else "does not take telemetry; calls go on"
             self._log(f"collector {self._shown} {state}")
+        return taken
+
+    def _ask(self, child: subprocess.Popen[bytes], frame: Frame) -> bool:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        write_frame(child.stdin, frame)  # type: ignore[arg-type]  # typeshed: IO, not BinaryIO
+        answer = child.stdout.read(1)
+        if not answer:
+            raise ChildProcessError("it has ended")
+        return answer == TAKEN
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        environment = os.environ | {"PYTHONPATH": str(Path(gateway.__file__).parents[1])}
+        command = [sys.executable, "-P", "-m", "gateway.telemetry.sender"]
+        child = self._child = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self._ask(child, self._hello)
+        return child
+
+    def _let_go(self) -> None:
+        """Have the child end, and forget it."""
+        child, self._child = self._child, None
+        if child is None:
+            return
+        for pipe in (child.stdin, child.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):  # what a child that has died did not read
+                pipe.close()
+        try:
+            child.wait(_PAUSE)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _first(queue: deque[T]) -> list[T]:
+    """Take the first of what waits; only this thread takes, so that as many are there as it has counted."""
+    return [queue.popleft() for _ in range(min(len(queue), _BATCH))]

@@ -13,7 +13,7 @@ MAX_SERIES = 2_000
 
 K = TypeVar("K")
 Counts: TypeAlias = Mapping[K, int] | Iterable[tuple[K, int]]
-Sample: TypeAlias = tuple[tuple[str, ...], float | Histogram]
+Sample: TypeAlias = tuple[tuple[str, ...], int | float | Histogram]
 
 
 @dataclass(frozen=True, slots=True)

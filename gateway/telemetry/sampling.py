@@ -2,17 +2,16 @@
 
 A call draws one lot, which is a matter of its id, so that it is settled at the INVITE and each part that asks
 hears the same. The lot is held against `sample`, or `sample_rewritten` where the call turned out to be
-rewritten. When more calls are drawn than `max_traces_per_second`, they thin out evenly: of those drawn in a
-second, as large a share is kept as would have fitted into the second before.
+rewritten; a call whose caller says that its trace is kept (`trace_context`) is drawn in any case. When more
+calls are drawn than `max_traces_per_second`, they thin out evenly: of those drawn in a second, as large a
+share is kept as would have fitted into the second before.
 """
 
 from __future__ import annotations
 
-from zlib import crc32
-
 from gateway.b2bua.record import CallRecord
+from gateway.b2bua.tracing import lot
 
-_LOTS = 1 << 32
 _ONE = 1.0 - 1e-9  # ten tenths are a little less than one
 
 
@@ -32,13 +31,19 @@ class Sampler:
         self._share = 1.0
         self._credit = 0.0
 
-    def keeps(self, record: CallRecord) -> bool:
-        """Tell whether a call that has just ended is to be traced."""
+    def draws(self, record: CallRecord) -> bool:
+        """Tell whether a call belongs to those that are traced, if there is room."""
+        if record.trace is not None and record.trace.sampled:
+            return True
         rewritten = record.rule and record.emitted_status != record.original_status
         share = self._sample_rewritten if rewritten else self._sample
-        if crc32(record.id.encode()) >= share * _LOTS:
+        return share >= 1.0 or lot(record.id) < share
+
+    def keeps(self, record: CallRecord, now: float) -> bool:
+        """Tell whether a call is to be traced, ``now`` that it has ended or has been up for long."""
+        if not self.draws(record):
             return False
-        if self._has_room(record.ended_at):
+        if self._has_room(now):
             return True
         self.thinned += 1
         return False

@@ -2,54 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Collection
+from typing import Literal
 
+import msgspec
 import trio
 
-from gateway.b2bua.record import CallRecord
+from gateway.b2bua.record import CallRecord, Evidence
+from gateway.b2bua.tracing import Tracing
 from gateway.config import Config
 from gateway.histogram import LOOP_SECONDS, Histogram
 
 from .call_times import CallTimes
 from .exporter import Exporter
+from .feed import Grounds, Hello, Reading, TracedCall
+from .kept import Address, Completion, KeptMessages
+from .logs import OtlpHandler
+from .long_calls import LongCalls
 from .metric import Metric
 from .numbers import mask_for
-from .otlp_metrics import metrics_data
 from .prometheus import Prometheus
 from .sampling import Sampler
-from .spans import SpanMaker, resource_of
 
-_READING = 15.0  # seconds between two readings that are sent to the collector
-_CLOSE = 5.0  # seconds that a stop may wait for the collector
+log = logging.getLogger("gateway")
+
+_LOOK = 1.0  # seconds between two looks for calls that have become long, and for messages
+_READING = 15  # looks between two readings that are sent to the collector
+_START = 10.0  # seconds that the sender may take to be loaded; it may be later, too
+_CLOSE = 4.8  # seconds that a stop may wait for the collector
 _LATE = 1.0  # seconds of loop lag at which no more calls should come
 
 
 class Telemetry:
-    """A RecordSink. ``collect`` must be set before :meth:`run`; it reads every metric. ``log`` is told when
-    the collector fails, and when it is back.
+    """A RecordSink. ``collect`` must be set before :meth:`run`; it reads every metric. ``keeps_evidence``
+    says whether somebody else still needs what calls were decided by once this sink has seen it.
     """
 
-    def __init__(self, config: Config, clock: Callable[[], float], log: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, clock: Callable[[], float], keeps_evidence: bool) -> None:
         settings = config.telemetry
         self.times = CallTimes()
         self.loop_lag = Histogram(LOOP_SECONDS)
         self.collect: Callable[[], list[Metric]] = list
         self.exporter: Exporter | None = None
-        self._name = config.gateway.name
+        self.tracing = Tracing(config.gateway.name, settings.sample if settings.otlp else None)
         self._clock = clock
-        self._begun = clock()
         self._last_lag = 0.0
+        self._keeps_evidence = keeps_evidence
+        self._mask = mask_for(settings.numbers)
         self._sampler = Sampler(settings.sample, settings.sample_rewritten, settings.max_traces_per_second)
+        self._long = LongCalls(self._sampler.draws)
+        self._completion: Completion | None = None
         if settings.otlp:
-            maker = SpanMaker(self._name, mask_for(settings.numbers))
-            self.exporter = Exporter(settings.otlp, maker, log)
+            hello = Hello(settings.otlp, config.gateway.name, clock())
+            self.exporter = Exporter(hello, lambda text: log.warning("%s", text))
         self._prometheus = Prometheus(lambda: self.collect())
+
+    def watch_wire(self, kept: KeptMessages, own: Collection[Address]) -> None:
+        """Have traces tell of each message, as somebody has kept them; ``own`` are the gateway's addresses.
+        Without, they tell of those that the record does.
+        """
+        if self.exporter is not None:
+            self._completion = Completion(kept, own, self.exporter.trace)
+
+    def answered(self, record: CallRecord) -> None:
+        """Take the record of a call that has just been answered. Returns at once and never raises."""
+        self.times.answered(record)
+        if self.exporter is not None:
+            self._long.answered(record)
 
     def record(self, record: CallRecord) -> None:
         """Take the record of a call that has just ended. Returns at once and never raises."""
-        self.times.record(record)
-        if self.exporter is not None and self._sampler.keeps(record):
-            self.exporter.trace(record)
+        self.times.ended(record)
+        if record.ended_by == "gateway":
+            self._log_failure(record)
+        if self.exporter is not None:
+            if self._long.ended(record):
+                self._trace(record, "rest")
+            elif self._sampler.keeps(record, record.ended_at):
+                self._trace(record, "whole")
+        if not self._keeps_evidence:
+            record.evidence = None  # others may keep the record, but not the messages of a call
 
     def note_lag(self, seconds: float) -> None:
         """Take how late a tick came."""
@@ -76,18 +109,90 @@ class Telemetry:
         """Return all metrics as Prometheus reads them."""
         return self._prometheus.render()
 
-    async def run(self) -> None:
-        """Send readings of the metrics to the collector, if there is one, until cancelled."""
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Send readings of the metrics, and calls that last long, to the collector, if there is one, until
+        cancelled; started when what sends them is loaded, which takes a second of CPU that calls should not
+        miss. Lines of the log go there, too, from now on.
+        """
         exporter = self.exporter
         if exporter is None:
+            task_status.started()
             return
         exporter.start()
-        while True:
-            exporter.read(metrics_data(self.collect(), resource_of(self._name), self._begun, self._clock()))
-            await trio.sleep(_READING)
+        await trio.to_thread.run_sync(exporter.wait_ready, _START)
+        task_status.started()
+        handler = OtlpHandler(exporter.note)
+        logging.getLogger().addHandler(handler)
+        try:
+            looks = 0
+            while True:
+                now = self._clock()
+                self.trace_long(now)
+                if self._completion is not None:
+                    await self._completion.look()
+                if looks % _READING == 0:
+                    exporter.read(Reading(self.collect(), now))
+                looks += 1
+                await trio.sleep(_LOOK)
+        finally:
+            logging.getLogger().removeHandler(handler)
+
+    def trace_long(self, now: float) -> None:
+        """Trace the beginning of the calls that have become long."""
+        for record in self._long.due(now):
+            if self._sampler.keeps(record, now):
+                self._long.told.add(record.id)
+                self._trace(record, "opening")
 
     async def close(self) -> None:
         """Send what is left, for at most 5 seconds. Call it once :meth:`run` has ended."""
+        if self._completion is not None:
+            self._completion.flush()
         if self.exporter is not None:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self.exporter.close, _CLOSE)
+
+    # -- in private -------------------------------------------------------------------------------------
+
+    def _trace(self, record: CallRecord, part: Literal["whole", "opening", "rest"]) -> None:
+        """Hand on what may leave the process of a call: numbers as they may be seen, and no headers."""
+        mask, evidence = self._mask, record.evidence
+        copy = msgspec.structs.replace(
+            record, caller=mask(record.caller), called=mask(record.called), evidence=None
+        )
+        grounds = None if evidence is None else _grounds(evidence)
+        call = TracedCall(copy, self.tracing.trace_id(record), part, grounds)
+        if self._completion is not None:
+            self._completion.take(call)
+        elif self.exporter is not None:
+            self.exporter.trace(call)
+
+    def _log_failure(self, record: CallRecord) -> None:
+        """Say that the gateway had to end a call itself."""
+        log.warning(
+            "a call from %s to %s was ended by the gateway: %s",
+            record.caller_trunk,
+            record.callee_trunk or "nobody",
+            record.end_reason,
+            extra={
+                "source": record.caller_trunk,
+                "call_id": record.id,
+                "trace_id": self.tracing.trace_id(record),
+            },
+        )
+
+
+def _grounds(evidence: Evidence) -> Grounds:
+    return Grounds(
+        evidence.rang,
+        evidence.finals,
+        evidence.pending,
+        _microseconds(evidence.after),
+        _microseconds(evidence.ringing),
+        evidence.attested,
+        evidence.saw,
+    )
+
+
+def _microseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)

@@ -11,6 +11,7 @@ kind = "pbx"
 source = ["192.0.2.2", "2001:db8::2"]
 target = ["sip:192.0.2.2:5060"]
 trusted = true
+trace_context = true
 supports = ["607"]
 ring_timeout = "20s"
 max_duration = "90s"

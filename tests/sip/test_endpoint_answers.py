@@ -320,6 +320,7 @@ def test_a_bug_costs_the_message_that_met_it_and_no_other() -> None:
     flow = faulty.flows.get(UDP4, PEER)
     faulty.endpoint.receive([(TRAP, flow), (message(), flow)], faulty.now)
     assert [type(bug) for bug in bugs] == [ZeroDivisionError]
+    assert bugs[0].__notes__ == ["Call-ID of the message: trap"]
     assert [arrival.request.call_id for arrival in faulty.up] == [b"trap", b"outside"]
 
 

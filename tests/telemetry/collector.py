@@ -6,8 +6,10 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
@@ -18,6 +20,7 @@ class Collector:
         self.status = status
         self.spans: list[Span] = []
         self.metrics: list[ExportMetricsServiceRequest] = []
+        self.lines: list[LogRecord] = []
         self.requests = 0
         self.asked = threading.Event()
         self._release = threading.Event()
@@ -48,9 +51,13 @@ class Collector:
             request = ExportTraceServiceRequest.FromString(body)
             scopes = [scope for resource in request.resource_spans for scope in resource.scope_spans]
             self.spans += [span for scope in scopes for span in scope.spans]
-        else:
-            assert path == "/v1/metrics"
+        elif path == "/v1/metrics":
             self.metrics.append(ExportMetricsServiceRequest.FromString(body))
+        else:
+            assert path == "/v1/logs"
+            logs = ExportLogsServiceRequest.FromString(body)
+            scopes_ = [scope for resource in logs.resource_logs for scope in resource.scope_logs]
+            self.lines += [line for scope in scopes_ for line in scope.log_records]
         self.asked.set()
 
     def __enter__(self) -> Self:

@@ -16,7 +16,7 @@ from gateway.ledger.writer import Ledger
 from gateway.sip.traffic import METHODS, Counts
 from gateway.telemetry.collect import Sources, collect
 from gateway.telemetry.metric import MAX_SERIES, counter
-from tests.helpers import Net
+from tests.helpers import Net, establish
 from tests.telemetry.collector import Collector, attributes
 
 CONFIG = """
@@ -52,6 +52,7 @@ class Watched:
         self.gateway = Gateway(parse_config(CONFIG.replace("{url}", url)), None)
         self.telemetry = self.gateway.telemetry
         self.net.core._sinks = (self.telemetry,)
+        self.net.core.on_answer = self.telemetry.answered
         ports, resolver = self.gateway.ports, self.gateway.resolver
         times = self.telemetry.times
         records = Ledger("sqlite://", 60.0, log=print) if ledger else None
@@ -179,6 +180,28 @@ def test_every_metric_has_its_help_and_type(watched: Watched) -> None:
     for family in families:
         assert family.documentation
         assert family.type in ("counter", "gauge", "histogram")
+
+
+def test_the_names_that_users_hold_on_to_are_there_with_their_labels(watched: Watched) -> None:
+    found = {metric.name: (metric.kind, metric.labels) for metric in watched.telemetry.collect()}
+    promised = {
+        "sip_requests_total": ("counter", ("trunk", "direction", "method")),
+        "sip_responses_total": ("counter", ("trunk", "direction", "method", "response")),
+        "sip_gateway_rewrites_total": ("counter", ("rule", "from", "to", "original", "emitted")),
+        "sip_gateway_guard_total": ("counter", ("guard",)),
+        "sip_gateway_calls_active": ("gauge", ("trunk",)),
+        "sip_gateway_call_setup_seconds": ("histogram", ("trunk",)),
+        "sip_gateway_malformed_total": ("counter", ("trunk", "why")),
+        "sip_gateway_loop_lag_seconds": ("histogram", ()),
+        "sip_gateway_added_latency_seconds": ("histogram", ()),
+        "sip_gateway_dropped_total": ("counter", ("why",)),
+    }
+    assert {name: found[name] for name in promised} == promised
+
+
+def test_a_call_that_is_up_has_its_setup_time_counted(watched: Watched) -> None:
+    establish(watched.net)
+    assert watched.samples()["sip_gateway_call_setup_seconds_count", ("carrier",)] == 1
 
 
 def test_the_collector_reads_what_prometheus_reads() -> None:

@@ -1,0 +1,90 @@
+"""The process that encodes telemetry as OTLP and sends it: what the gateway's `Exporter` starts.
+
+It reads frames from its standard input, answers to each on its standard output whether the collector took it,
+and ends when its input does, so that it never outlives the gateway. It is nice: calls come first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from typing import BinaryIO
+
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk._logs.export import LogRecordExportResult
+from opentelemetry.sdk.metrics.export import MetricExportResult
+from opentelemetry.sdk.trace.export import SpanExportResult
+
+from .feed import REFUSED, TAKEN, Calls, Frame, Hello, Reading, read_frame
+from .otlp_logs import log_record
+from .otlp_metrics import metrics_data
+from .spans import SpanMaker, resource_of
+
+_TIMEOUT = 10.0  # seconds that a request may take, tries in all
+_NICE = 5
+
+
+class Sender:
+    """Sends what is in frames to the collector that ``hello`` names."""
+
+    def __init__(self, hello: Hello) -> None:
+        base = hello.endpoint.rstrip("/")
+        self._begun = hello.begun
+        self._resource = resource_of(hello.name)
+        self._maker = SpanMaker(self._resource)
+        self._spans = OTLPSpanExporter(f"{base}/v1/traces", timeout=_TIMEOUT)
+        self._metrics = OTLPMetricExporter(f"{base}/v1/metrics", timeout=_TIMEOUT)
+        self._logs = OTLPLogExporter(f"{base}/v1/logs", timeout=_TIMEOUT)
+
+    def send(self, frame: Frame) -> bool:
+        """Send a frame; tell whether the collector took it."""
+        if isinstance(frame, Calls):
+            spans = [span for call in frame.calls for span in self._maker.spans(call)]
+            return self._spans.export(spans) is SpanExportResult.SUCCESS
+        if isinstance(frame, Reading):
+            data = metrics_data(frame.metrics, self._resource, self._begun, frame.at)
+            return self._metrics.export(data) is MetricExportResult.SUCCESS
+        assert not isinstance(frame, Hello), "said once"
+        records = [log_record(line, self._resource) for line in frame.lines]
+        return self._logs.export(records) is LogRecordExportResult.SUCCESS
+
+
+def serve(source: BinaryIO, answers: BinaryIO) -> None:
+    """Send frames until there are no more."""
+    hello = read_frame(source)
+    if not isinstance(hello, Hello):
+        return
+    sender = Sender(hello)
+    _answer(answers, True)
+    while (frame := read_frame(source)) is not None:
+        try:
+            taken = sender.send(frame)
+        except Exception:  # whatever a library raises costs this frame
+            taken = False
+        _answer(answers, taken)
+
+
+def _answer(answers: BinaryIO, taken: bool) -> None:
+    answers.write(TAKEN if taken else REFUSED)
+    answers.flush()
+
+
+def main() -> None:
+    """Serve on standard input and output. Signals for the gateway's group are the gateway's to heed."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    os.nice(_NICE)
+    # The gateway says by itself when a collector fails, once.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    try:
+        serve(sys.stdin.buffer, sys.stdout.buffer)
+    except BrokenPipeError:
+        os._exit(0)  # the gateway is gone; there is nobody to flush for
+
+
+if __name__ == "__main__":
+    main()
