@@ -19,6 +19,7 @@ from gateway.b2bua.core import B2bua, Setup
 from gateway.config import Config, SettingsErrors, load, numbers_key, passwords
 from gateway.console.pages import make_app
 from gateway.console.server import Console
+from gateway.ledger.canaries import CanaryKeeper
 from gateway.ledger.evidence import RowMaker
 from gateway.ledger.past import Historian
 from gateway.ledger.versions import VersionKeeper, version_of
@@ -117,6 +118,8 @@ class Gateway:
         self.historian = Historian(ledger.url, kept.keep, kept.lists, clock=clock, log=log.warning)
         self.b2bua.feedback = self.historian
         self.b2bua.history = self.historian.configure(setup.rules.watches)
+        self.canaries = CanaryKeeper(ledger.url, clock=clock, log=log.warning)
+        self.b2bua.trials = self.canaries.configure(setup.rules)
         sources = Sources(
             self.b2bua,
             self.ports,
@@ -139,6 +142,7 @@ class Gateway:
                 if self.ledger is not None:
                     await nursery.start(self.ledger.run)
                 nursery.start_soon(self.historian.run)
+                await nursery.start(self.canaries.run)
                 await nursery.start(self.resolver.run)
                 await nursery.start(self.ports.serve, self.endpoint, self.flows, self.b2bua.trunks)
                 self.b2bua.begin(self._clock())
@@ -159,6 +163,7 @@ class Gateway:
         finally:
             self.ports.close()
             await self.historian.close()
+            await self.canaries.close()
             await self.telemetry.close()
             if self.ledger is not None:
                 await self.ledger.close()
@@ -221,6 +226,7 @@ class Gateway:
     def _put_to_work(self, setup: Setup) -> None:
         self.b2bua.reload(setup)
         self.b2bua.history = self.historian.configure(setup.rules.watches)
+        self.b2bua.trials = self.canaries.configure(setup.rules)
         self._keep_version(setup.rules)
 
     def _keep_version(self, rules: RuleSet) -> None:

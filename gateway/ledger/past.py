@@ -57,10 +57,9 @@ def read_history(
                     call: FinishedCall = row  # its columns are these fields
                     history.record(call)
                 time.sleep(pause)
-    if unwanted.is_there(connection):
-        for entry in unwanted.read(connection, begin):
-            if entry.role == CALLER and entry.at < until:
-                history.unwanted((entry.identity,), entry.callee, entry.attested, entry.at)
+    for entry in unwanted.read(connection, begin):
+        if entry.role == CALLER and entry.at < until:
+            history.unwanted((entry.identity,), entry.callee, entry.attested, entry.at)
     return history
 
 
@@ -173,17 +172,13 @@ class Historian:
 
     def _connected(self) -> sa.Engine:
         if self._engine is None:
-            self._engine = database.connect(database.parse_url(self._url), writing=True)
+            self._engine = database.open_for_writing(database.parse_url(self._url))
         return self._engine
 
     def _store(self, batch: tuple[Entry, ...]) -> bool:
         """Keep a batch; tell whether somebody else has changed the table since the last time."""
         now = self._clock()
         with self._connected().begin() as connection:
-            if not unwanted.is_there(connection):
-                if not batch:
-                    return False
-                unwanted.make(connection)
             before = unwanted.stamp(connection)
             changed = self._stamp is not None and before != self._stamp
             if batch:

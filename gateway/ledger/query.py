@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from gateway.b2bua.record import CallRecord
+from gateway.rules.trials import CANARY, REST
 
 from .schema import FIELDS, REWRITTEN, calls, to_record
 
@@ -104,6 +105,22 @@ def by_call_id(connection: sa.Connection, call_id: str, limit: int = 10) -> list
     either_leg = sa.or_(calls.c.caller_call_id == call_id, calls.c.callee_call_id == call_id)
     query = sa.select(*_COLUMNS).where(either_leg).order_by(*_NEWEST_FIRST).limit(limit)
     return [to_record(row) for row in connection.execute(query)]
+
+
+def canary_counts(connection: sa.Connection, since: float) -> dict[tuple[str, str], int]:
+    """Return (rule, group) -> calls since then that a canary decided, or would have but for its share.
+
+    Rules in shadow have a "rest", too, so ask for those of canaries only.
+    """
+    column = calls.c
+    found: dict[tuple[str, str], int] = {}
+    for group, name, is_it in (
+        (CANARY, column.rule, column.mode == CANARY),
+        (REST, column.shadow_rule, column.shadow_rule != ""),
+    ):
+        query = sa.select(name, sa.func.count()).where(column.ended_at >= since, is_it).group_by(name)
+        found.update(((rule, group), count) for rule, count in connection.execute(query))
+    return found
 
 
 _DECIDED = (

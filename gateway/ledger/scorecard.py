@@ -12,17 +12,15 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from math import sqrt
 from typing import Any, NamedTuple
 
 from gateway.b2bua.record import CallRecord
+from gateway.rules.chance import deviation
 from gateway.rules.facts import reasons_of
 from gateway.rules.network_blocked import is_near_miss
+from gateway.rules.trials import RETRY
 
 from .evidence import Unpacker
-
-RETRY = 60.0
-"""Seconds after a final response in which another call is a retry."""
 
 _DELAYS = ((0.3, "<300ms"), (1.0, "<1s"), (5.0, "<5s"), (20.0, "<20s"), (float("inf"), ">=20s"))
 _PAIRS = 200_000  # of caller and called whose last final is remembered
@@ -161,8 +159,7 @@ def shifts(before: Score, now: Score) -> Iterator[Shift]:
     found = []
     for what in old.keys() | new.keys():
         was, is_ = old.get(what, 0) / before.calls, new.get(what, 0) / now.calls
-        pooled = (old.get(what, 0) + new.get(what, 0)) / (before.calls + now.calls)
-        deviation = sqrt(pooled * (1 - pooled) * (1 / before.calls + 1 / now.calls))
-        if abs(is_ - was) >= max(_LEAST_SHARE, _NOTABLE * deviation):
+        by_chance = deviation(old.get(what, 0), before.calls, new.get(what, 0), now.calls)
+        if abs(is_ - was) >= max(_LEAST_SHARE, _NOTABLE * by_chance):
             found.append(Shift(what, was, is_))
     yield from sorted(found, key=lambda shift: (-round(abs(shift.now - shift.was), 6), shift.what))

@@ -64,7 +64,7 @@ def lint(rules: RuleSet, trunks: Mapping[str, str] | None = None) -> list[Findin
         for level, kind, key, problem, remedy in found:
             text = rules.source.error(("rule", rule.index, *key), problem, remedy)
             findings.append(Finding(level, kind, rule.name, text))
-        if rule.mode == "enforce":
+        if rule.decides_all:
             neighbour = rule
             for status in rule.statuses:
                 before[status].append(rule)

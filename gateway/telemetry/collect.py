@@ -14,6 +14,7 @@ from gateway import __version__
 from gateway.b2bua.core import B2bua
 from gateway.histogram import Histogram
 from gateway.ledger.writer import Ledger
+from gateway.rules.trials import Trials
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.traffic import Counts
 from gateway.transport.ports import Ports
@@ -92,6 +93,26 @@ def _decisions(b2bua: B2bua) -> Iterator[Metric]:
         ("trunk", "defect"),
         b2bua.defects,
     )
+    yield from _canaries(b2bua)
+
+
+def _canaries(b2bua: B2bua) -> Iterator[Metric]:
+    trials = b2bua.trials or Trials((), lambda stop: None)
+    labels = ("rule", "group")
+    yield counter(
+        "sip_gateway_canary_calls_total",
+        "Rejected calls that a rule with a share matched: decided by it (canary), or not (rest)",
+        labels,
+        trials.calls,
+    )
+    yield counter(
+        "sip_gateway_canary_retries_total",
+        "Of these, those that the same caller tried again within a minute",
+        labels,
+        trials.retries,
+    )
+    stopped = {name: int(canary.pause_at(None) is not None) for name, canary in trials.canaries.items()}
+    yield gauge("sip_gateway_canary_stopped", "1 while a rule with a share is stopped", ("rule",), stopped)
 
 
 def _calls(b2bua: B2bua) -> Iterator[Metric]:
