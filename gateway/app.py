@@ -20,6 +20,7 @@ from gateway.config import Config, SettingsErrors, load, numbers_key, passwords
 from gateway.console.pages import make_app
 from gateway.console.server import Console
 from gateway.ledger.canaries import CanaryKeeper
+from gateway.ledger.drift import DriftWatch
 from gateway.ledger.evidence import RowMaker
 from gateway.ledger.past import Historian
 from gateway.ledger.versions import VersionKeeper, version_of
@@ -120,6 +121,7 @@ class Gateway:
         self.b2bua.history = self.historian.configure(setup.rules.watches)
         self.canaries = CanaryKeeper(ledger.url, clock=clock, log=log.warning)
         self.b2bua.trials = self.canaries.configure(setup.rules)
+        self.drift = DriftWatch(ledger.url, clock=clock, log=log.warning)
         sources = Sources(
             self.b2bua,
             self.ports,
@@ -128,6 +130,7 @@ class Gateway:
             self.telemetry.times,
             self.telemetry.loop_lag,
             self.telemetry.traces,
+            lambda: self.drift.distances,
         )
         self.telemetry.collect = lambda: collect(sources)
         if self.console is not None:
@@ -143,6 +146,7 @@ class Gateway:
                     await nursery.start(self.ledger.run)
                 nursery.start_soon(self.historian.run)
                 await nursery.start(self.canaries.run)
+                nursery.start_soon(self.drift.run)
                 await nursery.start(self.resolver.run)
                 await nursery.start(self.ports.serve, self.endpoint, self.flows, self.b2bua.trunks)
                 self.b2bua.begin(self._clock())

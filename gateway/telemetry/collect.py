@@ -6,7 +6,7 @@ the loop, between two messages, so that what is read belongs together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
@@ -26,7 +26,9 @@ from .metric import Metric, counter, gauge, histogram
 
 @dataclass(slots=True)
 class Sources:
-    """Where the counters are. ``traces`` counts traces by what became of them."""
+    """Where the counters are. ``traces`` counts traces by what became of them; ``drift`` tells by trunk and
+    window how far finals are from the week before.
+    """
 
     b2bua: B2bua
     ports: Ports
@@ -35,6 +37,7 @@ class Sources:
     times: CallTimes
     loop_lag: Histogram
     traces: Callable[[], dict[str, int]]
+    drift: Callable[[], Mapping[tuple[str, str], float]] = dict
 
 
 def collect(sources: Sources) -> list[Metric]:
@@ -199,6 +202,12 @@ def _parts(sources: Sources) -> Iterator[Metric]:
         yield gauge("sip_gateway_ledger_lag_seconds", help_text, (), {(): round(ledger.lag)})
     yield counter(
         "sip_gateway_traces_total", "Traces, by what became of them", ("outcome",), sources.traces()
+    )
+    yield gauge(
+        "sip_gateway_drift_ratio",
+        "Share of a trunk's calls that ended otherwise than in the week before",
+        ("trunk", "window"),
+        sources.drift(),
     )
     build = (__version__, b2bua.setup.rules.version_hash)
     yield gauge("sip_gateway_info", "What is running", ("version", "rules"), {build: 1})

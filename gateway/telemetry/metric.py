@@ -12,7 +12,7 @@ MAX_SERIES = 2_000
 """Label sets of one metric; what goes beyond is counted together, under "other"."""
 
 K = TypeVar("K")
-Counts: TypeAlias = Mapping[K, int] | Iterable[tuple[K, int]]
+Counts: TypeAlias = Mapping[K, float] | Iterable[tuple[K, float]]
 Sample: TypeAlias = tuple[tuple[str, ...], float | Histogram]
 
 
