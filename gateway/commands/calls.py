@@ -243,6 +243,7 @@ def _facts(record: CallRecord) -> list[tuple[str, str, str]]:
         ("decided by", ", ".join(filter(None, (rule, guard))) or "no rule", "cyan"),
         ("in shadow", shadow, ""),
         ("label", record.label, ""),
+        ("rules", record.rules_hash, ""),
         ("caller's Call-ID", record.caller_call_id, ""),
         ("callee's Call-ID", record.callee_call_id, ""),
     ]

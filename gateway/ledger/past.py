@@ -17,10 +17,9 @@ from gateway.rules.history import FinishedCall, History, Watch
 from gateway.rules.unwanted import CALLER, Entry, Feedback, entries
 
 from . import database, unwanted
+from .query import MOST_CALLS, begin_of_newest
 from .schema import calls
 
-MOST_CALLS = 1_000_000
-"""Records that are read at the start, the newest."""
 _SETTLES = 2.0  # seconds until what has ended before is in the database
 _PAUSE = 5.0  # seconds between two looks
 _EXPIRY_PAUSE = 3600.0
@@ -42,8 +41,7 @@ def read_history(
     begin = until - max(watch.window for watch in wanted) * 1.1
     ended = calls.c.ended_at
     first = connection.execute(sa.select(sa.func.min(ended))).scalar()
-    newest = sa.select(ended).where(ended < until).order_by(ended.desc()).offset(MOST_CALLS).limit(1)
-    begin = max(begin, connection.execute(newest).scalar() or 0.0)
+    begin = max(begin, begin_of_newest(connection, MOST_CALLS, until))
     history = History(wanted, until if first is None else max(first, begin))
     if any(watch.what == "calls" or watch.subject != "caller" for watch in wanted):
         rows = (

@@ -71,6 +71,17 @@ def lint(rules: RuleSet, trunks: Mapping[str, str] | None = None) -> list[Findin
     return findings
 
 
+def never_fired(rules: RuleSet, rule: Rule, calls: int, since: str) -> Finding:
+    """Return the finding on a rule that has decided nothing: of how many rejections that it may match, and
+    since when, for people.
+    """
+    problem = f"the rule matched none of the {calls:,} rejections with such a status since {since}"
+    remedy = "remove it, unless it is there for something rare"
+    return Finding(
+        "note", "never-fired", rule.name, rules.source.error(("rule", rule.index), problem, remedy)
+    )
+
+
 def _idle(
     rule: Rule, before: Mapping[int, list[Rule]], overlaps: Overlaps, trunks: Mapping[str, str] | None
 ) -> Iterator[_Found]:
