@@ -21,7 +21,7 @@ from gateway.console.pages import make_app
 from gateway.console.server import Console
 from gateway.ledger.canaries import CanaryKeeper
 from gateway.ledger.drift import DriftWatch
-from gateway.ledger.evidence import RowMaker
+from gateway.ledger.evidence import RowMaker, hider
 from gateway.ledger.past import Historian
 from gateway.ledger.versions import VersionKeeper, version_of
 from gateway.ledger.writer import Ledger
@@ -87,7 +87,8 @@ class Gateway:
         )
         ledger = config.ledger
         try:
-            rows = RowMaker(ledger.numbers == "hash", numbers_key(config, os.environ))
+            key = numbers_key(config, os.environ)
+            rows = RowMaker(bool(key), key)
             setup = make_setup(config)
             self.console = Console.of(config, os.environ)
         except SettingsErrors:
@@ -116,7 +117,9 @@ class Gateway:
         self.b2bua.notes_branches = self.telemetry.exporter is not None
         self.b2bua.keeps_evidence = self.ledger is not None
         kept = config.unwanted
-        self.historian = Historian(ledger.url, kept.keep, kept.lists, clock=clock, log=log.warning)
+        self.historian = Historian(
+            ledger.url, kept.keep, kept.lists, clock=clock, log=log.warning, hide=hider(key) if key else None
+        )
         self.b2bua.feedback = self.historian
         self.b2bua.history = self.historian.configure(setup.rules.watches)
         self.canaries = CanaryKeeper(ledger.url, clock=clock, log=log.warning)

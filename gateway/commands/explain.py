@@ -7,6 +7,7 @@ itself does not say (which trunks, how long it rang) is said by options.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -18,8 +19,9 @@ from typing import Annotated, Literal
 import sqlalchemy as sa
 from cyclopts import Parameter
 
-from gateway.config import Config, SettingsErrors, load
+from gateway.config import Config, SettingsErrors, load, numbers_key
 from gateway.ledger.database import LedgerError, open_for_reading, reason
+from gateway.ledger.evidence import hider
 from gateway.ledger.past import read_history
 from gateway.patterns import BadValue, parse_duration
 from gateway.routing.trunk import Trunk
@@ -171,8 +173,9 @@ def _history(settings: Config, watches: frozenset[Watch], until: float) -> Histo
     """Return what the ledger knows of earlier calls; None, and a complaint, when it cannot be read."""
     try:
         with open_for_reading(ledger_url(settings)).connect() as connection:
-            return read_history(connection, watches, until)
-    except LedgerError as error:
+            key = numbers_key(settings, os.environ)
+            return read_history(connection, watches, until, hide=hider(key) if key else None)
+    except (LedgerError, SettingsErrors) as error:
         complain(f"rules that count earlier calls are not answered: {error}")
     except sa.exc.SQLAlchemyError as error:
         complain(f"rules that count earlier calls are not answered: the ledger fails ({reason(error)})")

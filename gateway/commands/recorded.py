@@ -88,7 +88,7 @@ def recorded(connection: sa.Connection, call: str, rules: Path | None, config: C
     ruleset = read_rules(rules, config) if rules is not None else _of_its_day(connection, record, config)
     stops.apply_pauses(ruleset, stops.history(connection))
     if ruleset.watches and facts.now is not None:
-        facts.history = read_history(connection, ruleset.watches, facts.now)
+        facts.history = read_history(connection, ruleset.watches, facts.now, as_kept=True)
     return Recorded(record, facts, outcome, ruleset)
 
 

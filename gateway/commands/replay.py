@@ -126,7 +126,7 @@ def from_ledger(
     `watches` are what the rules count of earlier calls; it is counted anew, call by call.
     """
     unpack = Unpacker().unpack
-    history = read_history(connection, watches, selection.since) if watches else None
+    history = read_history(connection, watches, selection.since, as_kept=True) if watches else None
     for record, blob in query.evidence(connection, selection, others=history is not None):
         if blob is not None:
             facts, outcome = unpack(blob, record)
