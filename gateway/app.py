@@ -19,6 +19,7 @@ from gateway.b2bua.core import B2bua, Setup
 from gateway.config import Config, SettingsErrors, load, numbers_key, passwords
 from gateway.console.pages import make_app
 from gateway.console.server import Console
+from gateway.console.unwanted import unwanted_routes
 from gateway.ledger.canaries import CanaryKeeper
 from gateway.ledger.drift import DriftWatch
 from gateway.ledger.evidence import RowMaker, hider
@@ -137,7 +138,10 @@ class Gateway:
         )
         self.telemetry.collect = lambda: collect(sources)
         if self.console is not None:
-            self.console.app = make_app(self.telemetry.render, CONTENT_TYPE, self._unready, self.console)
+            lists = unwanted_routes(ledger.url, kept) if ledger.url else []
+            self.console.app = make_app(
+                self.telemetry.render, CONTENT_TYPE, self._unready, self.console, lists
+            )
         self.b2bua.health.log = log.warning
         self.b2bua.registrations.log = log.info
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from gateway import config as settings
 from gateway.config import Config
-from gateway.ledger.database import LedgerError, connect, open_for_reading, parse_url, reason
+from gateway.ledger.database import LedgerError, opened, reason
 from gateway.toml_source import SettingsError
 
 from .output import FAILED, complain
@@ -33,16 +33,8 @@ def with_ledger(
     """
     try:
         loaded = settings.load(config)
-        url = url or ledger_url(loaded)
-        engine = open_for_reading(url)  # which looks whether it is one
-        if writing:
-            engine.dispose()
-            engine = connect(parse_url(url), writing=True)
-        try:
-            with engine.begin() as connection:
-                return work(connection, loaded)
-        finally:
-            engine.dispose()
+        with opened(url or ledger_url(loaded), writing=writing) as connection:
+            return work(connection, loaded)
     except (LedgerError, settings.SettingsErrors, SettingsError, Refused) as error:
         complain(error)
     except sa.exc.SQLAlchemyError as error:
