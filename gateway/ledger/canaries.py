@@ -9,6 +9,7 @@ side of them.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -169,13 +170,18 @@ class CanaryKeeper:
         known = set(self._events)
         self._events = events
         apply_pauses(self._rules, events)
-        for event in events:
-            if event in known or event.event != ENABLED or self.trials is None:
+        canaries = {} if self.trials is None else self.trials.canaries
+        for event in reversed(events):
+            canary = canaries.get(event.rule)
+            if event in known or canary is None or canary.id != event.canary:
                 continue
-            canary = self.trials.canaries.get(event.rule)
-            if canary is not None and canary.id == event.canary:
+            if event.event == ENABLED:
+                assert self.trials is not None, "its canary is watched"
                 self.trials.begin_anew(event.rule)
                 self._log(f'canary "{event.rule}" goes on; {event.author or "somebody"} enabled it')
+            elif canary.pauses[-1] == Pause(event.at, why=event.why):
+                since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at))
+                self._log(f'canary "{event.rule}" has been stopped since {since}: {event.why}')
 
     # -- in the worker thread ----------------------------------------------------------------------
 

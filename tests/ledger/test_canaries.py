@@ -94,7 +94,9 @@ def test_a_stop_is_told_loudly_written_and_holds_after_a_restart(place: Place) -
     assert place.events() == [STOPPED]
     _, again = place.start()
     assert again.pauses == (Pause(NOON, why="50 of 60 tried again"),)
-    assert len(place.log) == 1, "a stop that is known is told once"
+    assert len(place.log) == 2
+    assert place.log[1].startswith('canary "it" has been stopped since 2027-01-15 ')
+    assert place.log[1].endswith(": 50 of 60 tried again")
 
 
 def test_a_stop_holds_over_reloads_until_the_rule_itself_is_changed(place: Place) -> None:
