@@ -11,12 +11,11 @@ from gateway.commands.rules import history
 from gateway.ledger import canaries as events
 from gateway.ledger.canaries import STOPPED, CanaryEvent
 from gateway.ledger.database import open_for_writing, parse_url
-from gateway.ledger.evidence import RowMaker
-from gateway.ledger.schema import COLUMNS, calls
 from gateway.rules import RuleSet, compile_rules
 from gateway.rules.canary import Canary, Pause
 from gateway.toml_source import TomlSource
 from tests.commands.conftest import CONFIG, Place
+from tests.ledger.records import store
 from tests.ledger.test_evidence import decided
 from tests.rules.support import facts
 
@@ -125,8 +124,7 @@ def test_a_replay_goes_by_the_share_and_by_when_the_canary_was_stopped(
             known = facts("603 Decline", caller=f"+1215555{number:04}", called="1", now=now)
             record = decided(ruleset, known)
             record.id, record.ended_at = f"call-{number:02}", now
-            values = dict(zip(COLUMNS, RowMaker()(record), strict=True))
-            connection.execute(sa.insert(calls).values(values))
+            store(connection, record)
     stop(engine)
     assert place.run(replay, **CONFIGURED, json=True) == 0
     assert (place.json["judged"], place.json["changes"]) == (60, [])

@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from gateway.commands.check import check
 from gateway.ledger.database import open_for_writing, parse_url
-from gateway.ledger.evidence import RowMaker
-from gateway.ledger.schema import COLUMNS, calls
 from gateway.ledger.versions import keep, version_of
 from gateway.rules import compile_rules
 from gateway.toml_source import TomlSource
 from tests.commands.conftest import CONFIG, RULES, Place
-from tests.ledger.records import NOON, rewritten
+from tests.ledger.records import NOON, rewritten, store
 
 LATER = '\n[[rule]]\nname = "later"\nwhen.status = 600\nthen.status = 486\n'
 CHECKED: dict[str, Any] = {"config": "gateway.toml", "json": True}
@@ -41,8 +38,7 @@ class Kept:
     def call(self, number: int, **changes: Any) -> None:
         record = rewritten(number, rules_hash="abc", **changes)
         with self.engine.begin() as connection:
-            values = dict(zip(COLUMNS, RowMaker()(record), strict=True))
-            connection.execute(sa.insert(calls).values(values))
+            store(connection, record)
 
     def never_fired(self) -> list[tuple[str, str]]:
         assert self.place.run(check, **CHECKED) == 0

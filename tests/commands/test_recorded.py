@@ -9,13 +9,11 @@ import sqlalchemy as sa
 
 from gateway.commands.explain import explain
 from gateway.ledger.database import open_for_writing, parse_url
-from gateway.ledger.evidence import RowMaker
-from gateway.ledger.schema import COLUMNS, calls
 from gateway.ledger.versions import keep, version_of
 from gateway.rules import compile_rules
 from gateway.toml_source import TomlSource
 from tests.commands.conftest import CONFIG, RULES, Place
-from tests.ledger.records import NOON, answered
+from tests.ledger.records import NOON, answered, store
 from tests.ledger.test_evidence import decided
 from tests.rules.support import facts
 
@@ -34,8 +32,7 @@ def ledger(place: Place) -> sa.Engine:
     record.id, record.rules_hash, record.caller_call_id = "call-1", ruleset.version_hash, "a@pbx"
     engine = open_for_writing(parse_url(f"sqlite:///{place.path / 'gateway.db'}"))
     with engine.begin() as connection:
-        for each in (record, answered(2)):
-            connection.execute(sa.insert(calls).values(dict(zip(COLUMNS, RowMaker()(each), strict=True))))
+        store(connection, record, answered(2))
         keep(connection, version_of(ruleset, NOON))
     return engine
 
