@@ -93,5 +93,7 @@ class Canary:
         pause = self.pause_at(facts.now)
         if pause is not None:
             return f"stopped: {pause.why}"
+        if not (facts.caller or facts.called):
+            return f"its share of {self.share:g} is drawn by caller and called number, and neither is known"
         whose = "in" if self.takes(facts) else "not in"
         return f"this call is {whose} its share of {self.share:g}"

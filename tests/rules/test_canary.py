@@ -78,6 +78,11 @@ def test_explain_says_why_a_canary_decided_or_not() -> None:
     assert "would match, but stopped: too many retries" in ruleset.explain(declined(inside)).as_text()
 
 
+def test_without_numbers_an_explanation_says_that_they_decide() -> None:
+    told = rules(TENTH).explain(facts("603 Decline", now=NOW)).as_text()
+    assert "its share of 0.1 is drawn by caller and called number, and neither is known" in told
+
+
 def test_a_pause_holds_between_its_ends() -> None:
     ruleset = rules(TENTH)
     inside = of(ruleset, CANARY, 1)[0]
