@@ -164,7 +164,7 @@ class DriftWatch:
 def _counts(connection: sa.Connection, since: float, until: float) -> Iterator[tuple[str, str, int]]:
     """Yield trunk, kind and count of the calls that ended from `since` to before `until`."""
     column = calls.c
-    is_answered = column.answered_at > 0
+    is_answered = column.answered_at > sa.literal_column("0")  # PostgreSQL groups by no parameter
     fields = (column.callee_trunk, column.original_status, column.original_q850, is_answered)
     query = sa.select(*fields, sa.func.count()).group_by(*fields)
     query = query.where(column.ended_at >= since, column.ended_at < until, column.callee_trunk != "")
