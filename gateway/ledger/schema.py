@@ -107,12 +107,7 @@ canary_events = sa.Table(
     metadata,
     sa.Column("seq", _Seq, primary_key=True),
     _time("at"),
-    _text("event"),
-    _text("rule"),
-    _text("canary"),
-    _text("hash"),
-    _text("author"),
-    _text("why"),
+    *map(_text, ("event", "rule", "canary", "hash", "author", "why")),
 )
 
 unwanted = sa.Table(

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sqlite3
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 from gateway.ledger.canaries import history
 from gateway.ledger.database import open_for_reading
 from gateway.rules import load_rules
+from tests.ledger.victim import run_and_kill
 
 CONFIG = """\
 [gateway]
@@ -53,30 +50,14 @@ RULE = '[[rule]]\nname = "r{}"\nwhen.status = 603\nthen.status = {}\n'
 TEXTS = tuple(
     "version = 1\n" + "".join(RULE.format(number, status) for number in range(200)) for status in (404, 410)
 )
-STARTED = 30.0  # seconds that a busy machine may take to start a process
-
-
-def kill(place: Path, after: float) -> int:
-    """Let a process apply one file after the other, kill it; return how many it has applied."""
-    said = place / "said"
-    path = {"PYTHONPATH": str(Path(__file__).parents[2])}
-    with said.open("w") as file:
-        command = [sys.executable, "-c", VICTIM]
-        victim = subprocess.Popen(command, stdout=file, cwd=place, env=os.environ | path)
-    deadline = time.monotonic() + STARTED
-    while said.read_text().count("applied") < 5 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(after)
-    victim.kill()
-    assert victim.wait() == -9
-    return said.read_text().count("applied")
 
 
 def test_a_process_killed_while_it_applies_rules_leaves_whole_ones(tmp_path: Path) -> None:
     (tmp_path / "gateway.toml").write_text(CONFIG)
     applied = 0
     for turn in range(1, 6):
-        applied += kill(tmp_path, turn * 0.013)  # no moment is special
+        said = run_and_kill(VICTIM, cwd=tmp_path, lines=10, after=turn * 0.013)  # no moment is special
+        applied += said.count("applied")
         assert (tmp_path / "rules.toml").read_text() in TEXTS
         assert len(load_rules(tmp_path / "rules.toml", None).rules) == 200
         with sqlite3.connect(tmp_path / "gateway.db") as connection:
