@@ -20,7 +20,10 @@ from gateway.config import Config, SettingsErrors, load, numbers_key, passwords
 from gateway.console.calls import CallPages
 from gateway.console.pages import make_app
 from gateway.console.server import Console
-from gateway.ledger.evidence import RowMaker
+from gateway.console.unwanted import unwanted_routes
+from gateway.ledger.canaries import CanaryKeeper
+from gateway.ledger.drift import DriftWatch
+from gateway.ledger.evidence import RowMaker, hider
 from gateway.ledger.past import Historian
 from gateway.ledger.versions import VersionKeeper, version_of
 from gateway.ledger.writer import Ledger
@@ -87,7 +90,8 @@ class Gateway:
         )
         ledger = config.ledger
         try:
-            rows = RowMaker(ledger.numbers == "hash", numbers_key(config, os.environ))
+            key = numbers_key(config, os.environ)
+            rows = RowMaker(bool(key), key)
             setup = make_setup(config)
             self.console = Console.of(config, os.environ)
         except SettingsErrors:
@@ -125,9 +129,14 @@ class Gateway:
         if self.wiretap.homer is not None:
             self.b2bua.on_silent_leg = self.wiretap.homer.pair
         kept = config.unwanted
-        self.historian = Historian(ledger.url, kept.keep, kept.lists, clock=clock, log=log.warning)
+        self.historian = Historian(
+            ledger.url, kept.keep, kept.lists, clock=clock, log=log.warning, hide=hider(key) if key else None
+        )
         self.b2bua.feedback = self.historian
         self.b2bua.history = self.historian.configure(setup.rules.watches)
+        self.canaries = CanaryKeeper(ledger.url, clock=clock, log=log.warning)
+        self.b2bua.trials = self.canaries.configure(setup.rules)
+        self.drift = DriftWatch(ledger.url, clock=clock, log=log.warning)
         sources = Sources(
             self.b2bua,
             self.ports,
@@ -137,13 +146,16 @@ class Gateway:
             self.telemetry.loop_lag,
             self.telemetry.traces,
             self.wiretap.copies,
+            lambda: self.drift.distances,
         )
         self.telemetry.collect = lambda: collect(sources)
         if self.console is not None:
             ours = {(local.host, local.port) for local in self.ports.locals}
             calls = CallPages(self.wiretap, self.b2bua, config.gateway.name, ledger.url, ours)
+            lists = unwanted_routes(ledger.url, kept) if ledger.url else []
+            more = [*calls.routes(), *lists]
             self.console.app = make_app(
-                self.telemetry.render, CONTENT_TYPE, self._unready, self.console, calls.routes()
+                self.telemetry.render, CONTENT_TYPE, self._unready, self.console, more
             )
         self.b2bua.health.log = log.warning
         self.b2bua.registrations.log = log.info
@@ -155,6 +167,8 @@ class Gateway:
                 if self.ledger is not None:
                     await nursery.start(self.ledger.run)
                 nursery.start_soon(self.historian.run)
+                await nursery.start(self.canaries.run)
+                nursery.start_soon(self.drift.run)
                 await nursery.start(self.resolver.run)
                 await nursery.start(self.ports.serve, self.endpoint, self.flows, self.b2bua.trunks)
                 self.b2bua.begin(self._clock())
@@ -177,6 +191,7 @@ class Gateway:
         finally:
             self.ports.close()
             await self.historian.close()
+            await self.canaries.close()
             await self.telemetry.close()
             await self.wiretap.close()
             if self.ledger is not None:
@@ -247,6 +262,7 @@ class Gateway:
     def _put_to_work(self, setup: Setup) -> None:
         self.b2bua.reload(setup)
         self.b2bua.history = self.historian.configure(setup.rules.watches)
+        self.b2bua.trials = self.canaries.configure(setup.rules)
         self._keep_version(setup.rules)
 
     def _keep_version(self, rules: RuleSet) -> None:

@@ -18,6 +18,7 @@ from gateway.routing.route import Hop, Plan, Routes, over_tls
 from gateway.routing.trunk import Trunk, TrunkTable
 from gateway.rules import Facts, RuleSet, TrunkView, emit, emitted_q850, q850_of
 from gateway.rules.history import History
+from gateway.rules.trials import Trials
 from gateway.rules.unwanted import FeedbackSink
 from gateway.sip.endpoint import NAMING_DIALOGS, Endpoint
 from gateway.sip.flow import Flow
@@ -110,6 +111,7 @@ class B2bua:
         self.feedback: FeedbackSink | None = None  # who wants to know of unwanted calls
         self.on_silent_leg: Callable[[bytes, bytes], None] | None = None
         """Told the Call-IDs of the callee's and the caller's leg where the first does not name the second."""
+        self.trials: Trials | None = None  # where rules decide only a share of calls
         self._sinks = sinks
         self._serial = 0
         self._mark = mark
@@ -235,6 +237,8 @@ class B2bua:
         record.shadow_status = decision.shadow_status
         record.label = decision.note
         record.rules_hash = verdict.rules_hash
+        if self.trials is not None:
+            self.trials.told(verdict.facts, decision)
         if self.keeps_evidence:
             record.evidence = self._evidence(verdict)
         self._count(record.caller_trunk, verdict)
@@ -316,6 +320,8 @@ class B2bua:
         if parent is not None:
             self.descent.add(record, parent)
         self.begun += 1
+        if self.trials is not None:
+            self.trials.begun(record.caller, record.called, now)
         hops, together = self._hops(trunk, request, uri, record, plan, now)
         if isinstance(hops, Refusal):
             self.refused[hops.why] += 1

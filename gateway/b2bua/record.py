@@ -111,8 +111,8 @@ class CallRecord(msgspec.Struct):
     origin: str = ""  # who made the original: "peer" | "local"
     rule: str = ""  # rule that decided, in mode enforce
     guard: str = ""  # guard that decided before any rule
-    mode: str = ""  # "enforce" | "shadow" | "" when no rule matched
-    shadow_rule: str = ""  # first shadow rule that matched, and what it would have sent
+    mode: str = ""  # "enforce" | "canary" (it decides a share) | "shadow" | "" when no rule matched
+    shadow_rule: str = ""  # first rule that matched, but did not decide, and what it would have sent
     shadow_status: int = 0
     label: str = ""  # the rule's label
     attempts: int = 0  # targets tried

@@ -6,15 +6,20 @@ not meant is a warning; a note only informs and does not count.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
+import sqlalchemy as sa
 from cyclopts import Parameter
 
 from gateway.config import Config, SettingsError, SettingsErrors, load
+from gateway.ledger.database import LedgerError, open_for_reading, reason
+from gateway.ledger.unfired import unfired
 from gateway.rules import Finding, RuleSet, lint, load_rules
+from gateway.rules.lint import never_fired
 from gateway.unserved import unserved
 
 from .output import (
@@ -23,6 +28,7 @@ from .output import (
     WARNINGS,
     ConfigOption,
     JsonOption,
+    LedgerOption,
     RulesOption,
     complain,
     print_json,
@@ -40,10 +46,12 @@ def check(
         bool,
         Parameter(name="--notes", show_default=False, negative="", help="Print what only informs, too."),
     ] = False,
+    ledger: LedgerOption = "",
     json: JsonOption = False,
 ) -> int:
     """Check configuration and rules without starting.
 
+    Where there is a ledger, rules that never matched a call in it are noted.
     Exits with 0 when all is clean, with 1 when there are warnings, with 2 when there are errors.
     """
     errors: list[SettingsError] = []
@@ -61,6 +69,12 @@ def check(
     except SettingsErrors as found:
         errors += found.errors
     findings = [] if ruleset is None else lint(ruleset, _known_trunks(rules, settings))
+    if ruleset is not None and settings is not None:
+        try:
+            findings += _never_fired(ledger, settings, ruleset)
+        except LedgerError as error:
+            complain(error)
+            return FAILED
     warnings = [finding for finding in findings if finding.level == "warning"]
     notes = [finding for finding in findings if finding.level == "note"]
     idle = [] if settings is None else unserved(settings)
@@ -77,6 +91,25 @@ def check(
         if settings is not None and ruleset is not None:
             print(f"checked {_summary(settings, ruleset)}: {_verdict(len(warnings), len(idle) + len(notes))}")
     return FAILED if errors else WARNINGS if warnings else CLEAN
+
+
+def _never_fired(url: str, config: Config, ruleset: RuleSet) -> list[Finding]:
+    """Return the findings of the ledger at `url`, or else of the configured one, if it is there.
+
+    Raises LedgerError when the ledger that was named cannot be read.
+    """
+    try:
+        with open_for_reading(url or config.ledger.url).connect() as connection:
+            idle = list(unfired(connection, ruleset))
+    except (LedgerError, sa.exc.SQLAlchemyError) as error:
+        if url:
+            raise LedgerError(reason(error)) from None
+        return []
+    return [never_fired(ruleset, each.rule, each.calls, _day(each.since)) for each in idle]
+
+
+def _day(at: float) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(at))
 
 
 def _known_trunks(rules: Path | None, config: Config | None) -> Mapping[str, str] | None:

@@ -1,4 +1,4 @@
-"""`gateway explain`: what the rules make of one response, and why.
+"""`gateway explain`: what the rules make of one response, or made of one recorded call, and why.
 
 The response is read from a file or from standard input, as people paste it: with any line ends, indented,
 after lines of a tool's own, without a body, or with a Content-Length that no longer fits. What the response
@@ -7,6 +7,7 @@ itself does not say (which trunks, how long it rang) is said by options.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -18,17 +19,31 @@ from typing import Annotated, Literal
 import sqlalchemy as sa
 from cyclopts import Parameter
 
-from gateway.config import Config, SettingsErrors, load
+from gateway.config import Config, SettingsErrors, load, numbers_key
 from gateway.ledger.database import LedgerError, open_for_reading, reason
+from gateway.ledger.evidence import hider
 from gateway.ledger.past import read_history
 from gateway.patterns import BadValue, parse_duration
 from gateway.routing.trunk import Trunk
+from gateway.rules import Explanation
 from gateway.rules.facts import Facts
 from gateway.rules.history import History, Watch
 from gateway.sip.message import MalformedMessageError, Request, Response, parse
 from gateway.toml_source import closest
 
-from .output import CLEAN, FAILED, ConfigOption, JsonOption, RulesOption, complain, print_json, printable
+from .ledgers import Refused, with_ledger
+from .output import (
+    CLEAN,
+    FAILED,
+    ConfigOption,
+    JsonOption,
+    LedgerOption,
+    RulesOption,
+    complain,
+    print_json,
+    printable,
+)
+from .recorded import Recorded, recorded
 from .sources import ledger_url, read_rules
 
 _START_LINE = re.compile(rb"^\s*SIP/|\sSIP/[0-9.]+\s*$", re.IGNORECASE)
@@ -36,16 +51,21 @@ _REQUEST_FORM = 'a SIP request begins with a line such as "INVITE sip:100@192.0.
 _FORM = 'a SIP response begins with a line such as "SIP/2.0 603 Decline"'
 
 
-class _Refused(Exception):  # noqa: N818 (it carries a sentence, not an error of ours)
-    """What was given cannot be explained; `str()` is the sentence for the person who gave it."""
-
-
 def explain(
     message: Annotated[
         str, Parameter(allow_leading_hyphen=True, help='File with the response; "-" reads standard input.')
-    ],
+    ] = "",
     /,
     *,
+    call: Annotated[
+        str,
+        Parameter(
+            name="--call",
+            show_default=False,
+            help="A recorded call instead, by its id or a Call-ID: under the rules of its day, or --rules.",
+        ),
+    ] = "",
+    ledger: LedgerOption = "",
     rules: RulesOption = None,
     from_: Annotated[str, Parameter(name="--from", show_default=False, help="Trunk that answered.")] = "",
     to: Annotated[
@@ -103,6 +123,16 @@ def explain(
     Without --config there are a carrier, which answers, and a pbx, which receives; other names may be given.
     Exits with 0, or with 2 when something cannot be read.
     """
+    if bool(message) == bool(call):
+        complain("name a file with a response, or a recorded call with --call (`gateway calls` lists them)")
+        return FAILED
+    if call:
+
+        def work(connection: sa.Connection, loaded: Config) -> int:
+            _print(recorded(connection, call, rules, loaded), json)
+            return CLEAN
+
+        return with_ledger(ledger, config, work)
     try:
         settings = load(config)
         ruleset = read_rules(rules, settings)
@@ -123,25 +153,29 @@ def explain(
             now=_moment(at),
             attested=attestation,
         )
-    except (_Refused, SettingsErrors) as error:
+    except (Refused, SettingsErrors) as error:
         complain(error)
         return FAILED
     if ruleset.watches and facts.now is not None:
         facts.history = _history(settings, ruleset.watches, facts.now)
-    explanation = ruleset.explain(facts)
-    if json:
-        print_json(explanation.as_dict())
-    else:
-        print("\n".join(map(printable, explanation.as_text().split("\n"))))
+    _print(ruleset.explain(facts), json)
     return CLEAN
+
+
+def _print(found: Explanation | Recorded, json: bool) -> None:
+    if json:
+        print_json(found.as_dict())
+    else:
+        print("\n".join(map(printable, found.as_text().split("\n"))))
 
 
 def _history(settings: Config, watches: frozenset[Watch], until: float) -> History | None:
     """Return what the ledger knows of earlier calls; None, and a complaint, when it cannot be read."""
     try:
         with open_for_reading(ledger_url(settings)).connect() as connection:
-            return read_history(connection, watches, until)
-    except LedgerError as error:
+            key = numbers_key(settings, os.environ)
+            return read_history(connection, watches, until, hide=hider(key) if key else None)
+    except (LedgerError, SettingsErrors) as error:
         complain(f"rules that count earlier calls are not answered: {error}")
     except sa.exc.SQLAlchemyError as error:
         complain(f"rules that count earlier calls are not answered: the ledger fails ({reason(error)})")
@@ -149,20 +183,20 @@ def _history(settings: Config, watches: frozenset[Watch], until: float) -> Histo
 
 
 def read_response(place: str) -> Response:
-    """Read the response in a file, or on standard input when `place` is "-". Raises _Refused."""
+    """Read the response in a file, or on standard input when `place` is "-". Raises Refused."""
     name, found = _read_message(place, "response", _FORM)
     if not isinstance(found, Response):
-        raise _Refused(f"{name}: this is a request; {_FORM}")
+        raise Refused(f"{name}: this is a request; {_FORM}")
     return found
 
 
 def _request(place: str) -> Request | None:
-    """Read the request in a file, if one is named. Raises _Refused."""
+    """Read the request in a file, if one is named. Raises Refused."""
     if not place:
         return None
     name, found = _read_message(place, "request", _REQUEST_FORM)
     if not isinstance(found, Request):
-        raise _Refused(f"{name}: this is a response; {_REQUEST_FORM}")
+        raise Refused(f"{name}: this is a response; {_REQUEST_FORM}")
     return found
 
 
@@ -171,11 +205,11 @@ def _read_message(place: str, what: str, form: str) -> tuple[str, Request | Resp
     try:
         data = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
     except OSError as error:
-        raise _Refused(f"{name}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise Refused(f"{name}: cannot be read: {(error.strerror or str(error)).lower()}") from None
     try:
         return name, parse(_as_sent(data))
     except MalformedMessageError as error:
-        raise _Refused(f"{name}: this is no SIP {what} ({error.why}); {form}") from None
+        raise Refused(f"{name}: this is no SIP {what} ({error.why}); {form}") from None
 
 
 def _as_sent(pasted: bytes) -> bytes:
@@ -202,18 +236,18 @@ def _finals(text: str) -> tuple[int, ...]:
     words = [word.strip() for word in text.split(",")] if text else []
     for word in words:
         if not (word.isascii() and word.isdigit() and 300 <= int(word) <= 699):
-            raise _Refused(f"--finals: {word!r} is no status of a rejection; write them so: 486,404")
+            raise Refused(f"--finals: {word!r} is no status of a rejection; write them so: 486,404")
     return tuple(map(int, words))
 
 
 def _moment(text: str) -> float:
-    """Return the seconds since the epoch that a time means; UTC where it names no offset. Raises _Refused."""
+    """Return the seconds since the epoch that a time means; UTC where it names no offset. Raises Refused."""
     if not text:
         return datetime.now(UTC).timestamp()
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise _Refused(f"--at: {text!r} is no time; write one such as 2026-11-21T22:30") from None
+        raise Refused(f"--at: {text!r} is no time; write one such as 2026-11-21T22:30") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
@@ -221,7 +255,7 @@ def _duration(option: str, text: str) -> float | None:
     try:
         return parse_duration(text) if text else None
     except BadValue as error:
-        raise _Refused(f"{option}: {error}; {error.remedy}") from None
+        raise Refused(f"{option}: {error}; {error.remedy}") from None
 
 
 def _trunk(config: Config, option: str, name: str, kind: str) -> Trunk:
@@ -235,7 +269,7 @@ def _trunk(config: Config, option: str, name: str, kind: str) -> Trunk:
         return Trunk(trunks[name])
     if config.is_embedded:
         return Trunk(replace(first, name=name))
-    raise _Refused(f"{option}: {config.source.file} has no trunk {name!r}; {_proposal(name, trunks)}")
+    raise Refused(f"{option}: {config.source.file} has no trunk {name!r}; {_proposal(name, trunks)}")
 
 
 def _proposal(name: str, trunks: Mapping[str, object]) -> str:

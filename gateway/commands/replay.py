@@ -23,7 +23,9 @@ from gateway import config as settings
 from gateway.b2bua.record import TrunkNote
 from gateway.captures.exchanges import Exchange, rejections
 from gateway.captures.pcap import CaptureError, messages
+from gateway.ledger import canaries as events
 from gateway.ledger import query
+from gateway.ledger.canaries import apply_pauses
 from gateway.ledger.database import LedgerError, open_for_reading, reason
 from gateway.ledger.evidence import NOT_KEPT, Unpacker, emitted_checksum
 from gateway.ledger.past import read_history
@@ -110,6 +112,7 @@ def replay(
 def _replay_ledger(found: Replay, url: str, selection: query.Selection) -> None:
     engine = open_for_reading(url)
     with engine.connect() as connection:
+        apply_pauses(found.rules, events.history(connection))
         total = query.count(connection, selection) if sys.stderr.isatty() else None
         _run(found, from_ledger(connection, selection, found.rules.watches), total)
     engine.dispose()
@@ -123,7 +126,7 @@ def from_ledger(
     `watches` are what the rules count of earlier calls; it is counted anew, call by call.
     """
     unpack = Unpacker().unpack
-    history = read_history(connection, watches, selection.since) if watches else None
+    history = read_history(connection, watches, selection.since, as_kept=True) if watches else None
     for record, blob in query.evidence(connection, selection, others=history is not None):
         if blob is not None:
             facts, outcome = unpack(blob, record)

@@ -10,7 +10,6 @@ import difflib
 import os
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -19,26 +18,28 @@ from cyclopts import App, Parameter
 
 from gateway import config as settings
 from gateway.config import Config
+from gateway.ledger import canaries as stops
 from gateway.ledger import versions
-from gateway.ledger.database import LedgerError, open_for_reading, reason
+from gateway.ledger.canaries import CanaryEvent
+from gateway.ledger.database import reason
 from gateway.ledger.versions import RuleVersion
 from gateway.rules import compile_rules
-from gateway.toml_source import SettingsError, TomlSource
+from gateway.toml_source import TomlSource
 
+from . import canaries
+from .ledgers import Refused, with_ledger
 from .output import (
     CLEAN,
-    FAILED,
     ConfigOption,
     JsonOption,
     LedgerOption,
     cell,
     columns,
-    complain,
     console,
     print_json,
     printable,
 )
-from .sources import ledger_url, read_rules
+from .sources import read_rules
 
 rules = App(name="rules", help="The versions of the rules: what was applied, by whom, and the way back.")
 
@@ -48,8 +49,8 @@ SAME, DIFFERENT = 0, 1
 VersionArgument = Annotated[str, Parameter(help="The hash of a version, or how it begins.")]
 
 
-class _Refused(Exception):  # noqa: N818 (it carries a sentence, not an error of ours)
-    """A version cannot be had; `str()` is the sentence for the person who asked."""
+rules.command(canaries.canaries)
+rules.command(canaries.enable)
 
 
 @rules.command
@@ -60,10 +61,13 @@ def history(
     ledger: LedgerOption = "",
     config: ConfigOption = None,
 ) -> int:
-    """List the versions that were applied, the last one first."""
+    """List the versions that were applied, and canaries that were stopped, the last one first."""
 
     def work(connection: sa.Connection, _loaded: Config) -> int:
-        found = versions.history(connection, max(limit, 0))
+        most = max(limit, 0)
+        found: list[RuleVersion | CanaryEvent] = [*versions.history(connection, most)]
+        found += stops.history(connection, most)
+        found = sorted(found, key=_time_of, reverse=True)[:most]
         if json:
             print_json(found)
         elif not found:
@@ -71,12 +75,13 @@ def history(
         else:
             table = columns("applied", "hash", "by", "comment")
             for each in found:
-                at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.applied_at))
-                table.add_row(cell(at), cell(each.hash), cell(each.author or "-"), cell(each.comment or "-"))
+                at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(_time_of(each)))
+                comment = each.comment if isinstance(each, RuleVersion) else _told(each)
+                table.add_row(cell(at), cell(each.hash), cell(each.author or "-"), cell(comment or "-"))
             console().print(table)
         return CLEAN
 
-    return _with_ledger(ledger, config, work)
+    return with_ledger(ledger, config, work)
 
 
 @rules.command
@@ -88,7 +93,7 @@ def show(version: VersionArgument, /, *, ledger: LedgerOption = "", config: Conf
         print("\n".join(map(printable, text.expandtabs().rstrip("\n").split("\n"))))
         return CLEAN
 
-    return _with_ledger(ledger, config, work)
+    return with_ledger(ledger, config, work)
 
 
 @rules.command
@@ -119,7 +124,7 @@ def diff(
         print("\n".join(found) if found else "nothing differs")
         return DIFFERENT if found else SAME
 
-    return _with_ledger(ledger, config, work)
+    return with_ledger(ledger, config, work)
 
 
 @rules.command
@@ -143,24 +148,17 @@ def rollback(
         print(f"{path} is version {found.hash} again" + (f", it was {now}" if now else ""))
         return CLEAN
 
-    return _with_ledger(ledger, config, work)
+    return with_ledger(ledger, config, work)
 
 
-def _with_ledger(ledger: str, config: Path | None, work: Callable[[sa.Connection, Config], int]) -> int:
-    """Do some work with the ledger open; say what stands in the way in one sentence."""
-    try:
-        loaded = settings.load(config)
-        engine = open_for_reading(ledger or ledger_url(loaded))
-        try:
-            with engine.connect() as connection:
-                return work(connection, loaded)
-        finally:
-            engine.dispose()
-    except (LedgerError, settings.SettingsErrors, SettingsError, _Refused) as error:
-        complain(error)
-    except sa.exc.SQLAlchemyError as error:
-        complain(f"the ledger cannot be read ({reason(error)}); try again, or run `gateway doctor`")
-    return FAILED
+def _time_of(each: RuleVersion | CanaryEvent) -> float:
+    return each.applied_at if isinstance(each, RuleVersion) else each.at
+
+
+def _told(event: CanaryEvent) -> str:
+    """Say what happened to a canary."""
+    word = "STOPPED" if event.event == stops.STOPPED else event.event
+    return f"canary {event.rule} {word}" + (f": {event.why}" if event.why else "")
 
 
 def _version(connection: sa.Connection, start: str) -> RuleVersion:
@@ -168,14 +166,14 @@ def _version(connection: sa.Connection, start: str) -> RuleVersion:
     if len(found) == 1:
         return found[0]
     if found:
-        raise _Refused(f"{printable(start)!r} means more than one version; give more of the hash")
-    raise _Refused(f"no version has a hash like {printable(start)!r}; `gateway rules history` lists them")
+        raise Refused(f"{printable(start)!r} means more than one version; give more of the hash")
+    raise Refused(f"no version has a hash like {printable(start)!r}; `gateway rules history` lists them")
 
 
 def _newest(connection: sa.Connection) -> RuleVersion:
     found = versions.history(connection, 1)
     if not found:
-        raise _Refused("no rules have been applied yet; `gateway run` keeps each version that it applies")
+        raise Refused("no rules have been applied yet; `gateway run` keeps each version that it applies")
     return found[0]
 
 
@@ -186,7 +184,7 @@ def _before(connection: sa.Connection, now: str) -> RuleVersion:
     for each in found[start:]:
         if each.hash != now:
             return each
-    raise _Refused("there is no version to go back to; `gateway rules history` lists them")
+    raise Refused("there is no version to go back to; `gateway rules history` lists them")
 
 
 def _hash_of(config: Config) -> str:
@@ -201,7 +199,7 @@ def _text_of(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise _Refused(f"{path}: cannot be read ({reason(error)}); name two versions") from None
+        raise Refused(f"{path}: cannot be read ({reason(error)}); name two versions") from None
 
 
 def _replace(path: Path, text: str) -> None:
@@ -221,4 +219,4 @@ def _replace(path: Path, text: str) -> None:
             os.unlink(name)
             raise
     except OSError as error:
-        raise _Refused(f"{path}: cannot be written ({reason(error)}); make it writable") from None
+        raise Refused(f"{path}: cannot be written ({reason(error)}); make it writable") from None

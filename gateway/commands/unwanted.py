@@ -7,32 +7,31 @@ section 6). The gateway heeds what is removed within seconds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import sqlalchemy as sa
 from cyclopts import App, Parameter
 
-from gateway import config as settings
 from gateway.config import Config
 from gateway.ledger import unwanted as table
-from gateway.ledger.database import LedgerError, connect, open_for_reading, parse_url, reason
 from gateway.rules.unwanted import tally
 
-from .output import CLEAN, FAILED, ConfigOption, JsonOption, cell, columns, complain, console, print_json
-from .sources import ledger_url
-
-T = TypeVar("T")
+from .ledgers import with_ledger
+from .output import (
+    CLEAN,
+    ConfigOption,
+    JsonOption,
+    LedgerOption,
+    cell,
+    columns,
+    complain,
+    console,
+    print_json,
+)
 
 app = App(name="unwanted", help="Show, take back or export what callees said of unwanted calls (607).")
 
-_Ledger = Annotated[
-    str,
-    Parameter(
-        name="--ledger", show_default=False, help="The ledger's database URL, instead of the configuration's."
-    ),
-]
 _Callee = Annotated[
     str,
     Parameter(
@@ -48,15 +47,14 @@ def show(
     *,
     callee: _Callee = "",
     json: JsonOption = False,
-    ledger: _Ledger = "",
+    ledger: LedgerOption = "",
     config: ConfigOption = None,
 ) -> int:
     """List callers by how unwanted they are; recent words weigh more. Exits with 0, or 2 on an error."""
 
     def work(connection: sa.Connection, found: Config) -> int:
         now = time.time()
-        kept = table.is_there(connection)
-        entries = table.read(connection, now - found.unwanted.keep, caller, callee) if kept else []
+        entries = table.read(connection, now - found.unwanted.keep, caller, callee)
         tallies = tally(entries, now, found.unwanted.half_life)
         if json:
             print_json(tallies)
@@ -71,7 +69,7 @@ def show(
             console().print(grid)
         return CLEAN
 
-    return _with_ledger(ledger, config, work)
+    return with_ledger(ledger, config, work)
 
 
 @app.command
@@ -80,32 +78,31 @@ def remove(
     /,
     *,
     callee: _Callee = "",
-    ledger: _Ledger = "",
+    ledger: LedgerOption = "",
     config: ConfigOption = None,
 ) -> int:
     """Forget what was said of a caller. Exits with 0, with 1 when nothing was, or 2 on an error."""
 
     def work(connection: sa.Connection, _found: Config) -> int:
-        count = table.remove(connection, caller, callee) if table.is_there(connection) else 0
-        connection.commit()
+        count = table.remove(connection, caller, callee)
         if not count:
             complain(f"nothing was said of {caller!r}; `gateway unwanted list` shows who is listed")
             return 1
         print(f"Removed {count}.")
         return CLEAN
 
-    return _with_ledger(ledger, config, work, writing=True)
+    return with_ledger(ledger, config, work, writing=True)
 
 
 @app.command
 def export(
-    *, callee: _Callee = "", json: JsonOption = False, ledger: _Ledger = "", config: ConfigOption = None
+    *, callee: _Callee = "", json: JsonOption = False, ledger: LedgerOption = "", config: ConfigOption = None
 ) -> int:
     """Print every word that is kept, the oldest first: tab-separated, or JSON. Exits with 0, or 2."""
 
     def work(connection: sa.Connection, found: Config) -> int:
         since = time.time() - found.unwanted.keep
-        entries = table.read(connection, since, "", callee) if table.is_there(connection) else []
+        entries = table.read(connection, since, "", callee)
         if json:
             print_json(entries)
             return CLEAN
@@ -115,27 +112,7 @@ def export(
             print(f"{entry.at:.3f}", *fields, sep="\t")
         return CLEAN
 
-    return _with_ledger(ledger, config, work)
-
-
-def _with_ledger(
-    url: str, path: ConfigOption, work: Callable[[sa.Connection, Config], T], *, writing: bool = False
-) -> T | int:
-    """Do `work` on the ledger, and say what is wrong where that fails."""
-    try:
-        found = settings.load(path)
-        url = url or ledger_url(found)
-        engine = open_for_reading(url)  # which looks whether it is one
-        if writing:
-            engine.dispose()
-            engine = connect(parse_url(url), writing=True)
-        with engine.connect() as connection:
-            return work(connection, found)
-    except (LedgerError, settings.SettingsErrors) as error:
-        complain(error)
-    except sa.exc.SQLAlchemyError as error:
-        complain(f"the ledger cannot be used ({reason(error)}); try again, or run `gateway doctor`")
-    return FAILED
+    return with_ledger(ledger, config, work)
 
 
 def _shown(at: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -19,10 +19,10 @@ def make_app(
     content_type: str,
     unready: Callable[[], str],
     console: Console,
-    more: Sequence[Route] = (),
+    more: Iterable[Route] = (),
 ) -> Starlette:
-    """Make the application, with ``more`` pages. ``unready`` tells why no calls should come, "" when they
-    may.
+    """Make the application. ``unready`` tells why no calls should come, "" when they may; ``more`` are routes
+    of other pages.
     """
 
     async def healthz(_request: Request) -> Response:
@@ -35,6 +35,5 @@ def make_app(
     async def show_metrics(_request: Request) -> Response:
         return Response(metrics(), media_type=content_type)
 
-    routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", show_metrics)]
-    routes += more
+    routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", show_metrics), *more]
     return Starlette(routes=routes, middleware=[Middleware(Access, host=console.host, token=console.token)])

@@ -34,6 +34,7 @@ def facts(record: CallRecord) -> list[tuple[str, str]]:
         (DECIDED_BY, ", ".join(filter(None, (rule, guard))) or "no rule"),
         ("in shadow", shadow),
         ("label", record.label),
+        ("rules", record.rules_hash),
         ("caller's Call-ID", record.caller_call_id),
         ("callee's Call-ID", record.callee_call_id),
     ]

@@ -7,6 +7,8 @@ connection for a database in memory) are met here and nowhere else.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,20 @@ def open_for_reading(url: str) -> sa.Engine:
         remedy = "check that it is a ledger and may be read"
         raise LedgerError(f"the ledger {shown(parsed)} cannot be read ({reason(error)}); {remedy}") from None
     return engine
+
+
+@contextmanager
+def opened(url: str, *, writing: bool = False) -> Iterator[sa.Connection]:
+    """Open a ledger that is there, for one transaction. Raises LedgerError, or what SQLAlchemy raises."""
+    engine = open_for_reading(url)  # which looks whether it is one
+    if writing:
+        engine.dispose()
+        engine = connect(parse_url(url), writing=True)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
 
 
 def _check_version(connection: sa.Connection, url: URL) -> None:

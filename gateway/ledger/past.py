@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable
 import sqlalchemy as sa
 import trio
 
-from gateway.rules.history import FinishedCall, History, Watch
+from gateway.rules.history import FinishedCall, Hide, History, Watch
 from gateway.rules.unwanted import CALLER, Entry, Feedback, entries
 
 from . import database, unwanted
+from .evidence import is_hidden
+from .query import MOST_CALLS, begin_of_newest
 from .schema import calls
 
-MOST_CALLS = 1_000_000
-"""Records that are read at the start, the newest."""
 _SETTLES = 2.0  # seconds until what has ended before is in the database
 _PAUSE = 5.0  # seconds between two looks
 _EXPIRY_PAUSE = 3600.0
@@ -35,16 +35,27 @@ _FIELDS = (
 
 
 def read_history(
-    connection: sa.Connection, watches: Iterable[Watch], until: float, pause: float = 0.0
+    connection: sa.Connection,
+    watches: Iterable[Watch],
+    until: float,
+    *,
+    pause: float = 0.0,
+    hide: Hide | None = None,
+    as_kept: bool = False,
 ) -> History:
-    """Return what the ledger knows of the time before `until`, pausing so many seconds now and then."""
+    """Return what the ledger knows of the time before `until`, pausing so many seconds now and then.
+
+    `hide` is how the ledger hides numbers, None where it keeps them. Numbers that it has hidden before say
+    nothing to whoever comes with a number; so of the time until the last of these nothing is known, unless
+    the numbers are asked for `as_kept`, as they stand in the ledger.
+    """
     wanted = tuple(watches)
     begin = until - max(watch.window for watch in wanted) * 1.1
     ended = calls.c.ended_at
     first = connection.execute(sa.select(sa.func.min(ended))).scalar()
-    newest = sa.select(ended).where(ended < until).order_by(ended.desc()).offset(MOST_CALLS).limit(1)
-    begin = max(begin, connection.execute(newest).scalar() or 0.0)
-    history = History(wanted, until if first is None else max(first, begin))
+    begin = max(begin, begin_of_newest(connection, MOST_CALLS, until))
+    history = History(wanted, until if first is None else max(first, begin), hide=hide)
+    hidden_until = 0.0
     if any(watch.what == "calls" or watch.subject != "caller" for watch in wanted):
         rows = (
             sa.select(*(calls.c[name] for name in _FIELDS))
@@ -56,11 +67,14 @@ def read_history(
                 for row in part:
                     call: FinishedCall = row  # its columns are these fields
                     history.record(call)
+                    if hide is None and (is_hidden(call.called) or is_hidden(call.caller)):
+                        hidden_until = call.ended_at
                 time.sleep(pause)
-    if unwanted.is_there(connection):
-        for entry in unwanted.read(connection, begin):
-            if entry.role == CALLER and entry.at < until:
-                history.unwanted((entry.identity,), entry.callee, entry.attested, entry.at)
+    if hidden_until and not as_kept:
+        history.forget_numbers_before(hidden_until)
+    for entry in unwanted.read(connection, begin):
+        if entry.role == CALLER and entry.at < until:
+            history.unwanted((entry.identity,), entry.callee, entry.attested, entry.at)
     return history
 
 
@@ -68,8 +82,8 @@ class Historian:
     """Keeps the history that rules ask for, and what callees say of callers.
 
     `url` is the ledger's; "" keeps both in memory only. `keep` is how long feedback is kept, in seconds;
-    `lists` tells whether it is kept for each callee. `log` gets one line when the database fails and when it
-    is back.
+    `lists` tells whether it is kept for each callee. `hide` is how the ledger hides numbers, None where it
+    keeps them. `log` gets one line when the database fails and when it is back.
     """
 
     dropped: int  # entries that came when too many waited
@@ -82,6 +96,7 @@ class Historian:
         *,
         clock: Callable[[], float],
         log: Callable[[str], None],
+        hide: Hide | None = None,
     ) -> None:
         self.history: History | None = None
         self.dropped = 0
@@ -90,6 +105,8 @@ class Historian:
         self._lists = lists
         self._clock = clock
         self._log = log
+        self._hide = hide
+        self._told_of_hidden = False
         self._waiting: list[Entry] = []
         self._unread: frozenset[Watch] = frozenset()  # what the ledger has still to be asked about
         self._begun = 0.0  # when these began to be counted
@@ -104,7 +121,7 @@ class Historian:
         known = {} if older is None else dict(older.series)
         for watch in self._unread:
             known.pop(watch, None)
-        self.history = History(watches, now, known) if watches else None
+        self.history = History(watches, now, known, self._hide) if watches else None
         self._unread = frozenset() if self.history is None else frozenset(self.history.series.keys() - known)
         self._begun = now
         return self.history
@@ -168,22 +185,25 @@ class Historian:
         if self.history is history and self._unread == unread and self._begun == begun:
             history.adopt(past)
             self._unread = frozenset()
+            if past.hidden_until and not self._told_of_hidden:
+                self._told_of_hidden = True
+                at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(past.hidden_until))
+                self._log(
+                    f"history: the ledger has hidden numbers up to {at}, which say nothing without [ledger]"
+                    f' numbers = "hash"; rules that count by number know only the calls since'
+                )
 
     # -- in the worker thread ----------------------------------------------------------------------
 
     def _connected(self) -> sa.Engine:
         if self._engine is None:
-            self._engine = database.connect(database.parse_url(self._url), writing=True)
+            self._engine = database.open_for_writing(database.parse_url(self._url))
         return self._engine
 
     def _store(self, batch: tuple[Entry, ...]) -> bool:
         """Keep a batch; tell whether somebody else has changed the table since the last time."""
         now = self._clock()
         with self._connected().begin() as connection:
-            if not unwanted.is_there(connection):
-                if not batch:
-                    return False
-                unwanted.make(connection)
             before = unwanted.stamp(connection)
             changed = self._stamp is not None and before != self._stamp
             if batch:
@@ -197,7 +217,7 @@ class Historian:
 
     def _read_past(self, watches: frozenset[Watch], until: float) -> History:
         with self._connected().connect() as connection:
-            return read_history(connection, watches, until, pause=0.001)
+            return read_history(connection, watches, until, pause=0.001, hide=self._hide)
 
     def _disconnect(self) -> None:
         if self._engine is not None:

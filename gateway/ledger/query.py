@@ -7,15 +7,19 @@ is recent is found quickly, and a number that nobody has called for a month take
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from gateway.b2bua.record import CallRecord
+from gateway.rules.trials import CANARY, REST
 
 from .schema import FIELDS, REWRITTEN, calls, to_record
 
+MOST_CALLS = 1_000_000
+"""Records that are read to learn of the past, the newest."""
 _COLUMNS = [calls.c[name] for name in FIELDS]
 _NEWEST_FIRST = (calls.c.ended_at.desc(), calls.c.seq.desc())
 
@@ -88,6 +92,16 @@ def count(connection: sa.Connection, selection: Selection) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def begin_of_newest(connection: sa.Connection, count: int, until: float = math.inf) -> float:
+    """Return the time since when at most `count` calls have ended, of those that ended before `until`; 0.0
+    where there are no more.
+    """
+    ended = calls.c.ended_at
+    before = ended < until if until < math.inf else sa.true()
+    newest = sa.select(ended).where(before).order_by(ended.desc()).offset(count).limit(1)
+    return float(connection.execute(newest).scalar() or 0.0)
+
+
 def by_id(connection: sa.Connection, start: str, limit: int = 10) -> list[CallRecord]:
     """Return the call whose id is `start`, alone; else the newest calls whose id begins so; else none."""
     exact = sa.select(*_COLUMNS).where(calls.c.id == start).order_by(*_NEWEST_FIRST).limit(1)
@@ -104,6 +118,27 @@ def by_call_id(connection: sa.Connection, call_id: str, limit: int = 10) -> list
     either_leg = sa.or_(calls.c.caller_call_id == call_id, calls.c.callee_call_id == call_id)
     query = sa.select(*_COLUMNS).where(either_leg).order_by(*_NEWEST_FIRST).limit(limit)
     return [to_record(row) for row in connection.execute(query)]
+
+
+def evidence_of(connection: sa.Connection, id_: str) -> bytes | None:
+    """Return the blob of `evidence.py` of one call; None when rules were not asked about it."""
+    return connection.execute(sa.select(calls.c.evidence).where(calls.c.id == id_)).scalar()
+
+
+def canary_counts(connection: sa.Connection, since: float) -> dict[tuple[str, str], int]:
+    """Return (rule, group) -> calls since then that a canary decided, or would have but for its share.
+
+    Rules in shadow have a "rest", too, so ask for those of canaries only.
+    """
+    column = calls.c
+    found: dict[tuple[str, str], int] = {}
+    for group, name, is_it in (
+        (CANARY, column.rule, column.mode == CANARY),
+        (REST, column.shadow_rule, column.shadow_rule != ""),
+    ):
+        query = sa.select(name, sa.func.count()).where(column.ended_at >= since, is_it).group_by(name)
+        found.update(((rule, group), count) for rule, count in connection.execute(query))
+    return found
 
 
 _DECIDED = (

@@ -1,8 +1,9 @@
 """The ledger's tables.
 
 `calls` has one column for each field of :class:`~gateway.b2bua.record.CallRecord`, under the same name, and
-`seq`, the order of arrival; `rule_versions` has a row for each rule file that was applied. The tables are
-made by the files in `migrations`; here they are described for those who read and write them.
+`seq`, the order of arrival; `rule_versions` has a row for each rule file that was applied, `canary_events`
+one for each time that a canary was stopped or enabled, `unwanted` one for each word about a caller. The
+tables are made by the files in `migrations`; here they are described for those who read and write them.
 
 An index on values that arrive in no order (numbers, random ids) costs SQLite about 18 microseconds a record
 once it holds half a million, because each row dirties a page of its own; an index on values that rise costs
@@ -20,7 +21,7 @@ from sqlalchemy.dialects import postgresql
 
 from gateway.b2bua.record import CallRecord
 
-REVISION = "0003"
+REVISION = "0004"
 """The version of this schema: the number of the last file in `migrations`."""
 
 metadata = sa.MetaData()
@@ -99,6 +100,27 @@ rule_versions = sa.Table(
     _text("author"),
     _text("comment"),
     _text("text"),
+)
+
+canary_events = sa.Table(
+    "canary_events",
+    metadata,
+    sa.Column("seq", _Seq, primary_key=True),
+    _time("at"),
+    *map(_text, ("event", "rule", "canary", "hash", "author", "why")),
+)
+
+unwanted = sa.Table(
+    "unwanted",
+    metadata,
+    sa.Column("seq", _Seq, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False, index=True),
+    sa.Column("identity", sa.Text, nullable=False, index=True),
+    _text("role"),
+    _text("callee"),
+    _text("stage"),
+    sa.Column("attested", sa.Boolean, nullable=False),
+    _text("trunk"),
 )
 
 COLUMNS: tuple[str, ...] = tuple(str(column.name) for column in calls.columns if column.name != "seq")

@@ -10,25 +10,24 @@ party: answered, ringing, or busy.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import sqrt
 from typing import Any, NamedTuple
 
 from gateway.b2bua.record import CallRecord
+from gateway.rules.chance import deviation
 from gateway.rules.facts import reasons_of
 from gateway.rules.network_blocked import is_near_miss
+from gateway.rules.trials import RETRY
 
 from .evidence import Unpacker
-
-RETRY = 60.0
-"""Seconds after a final response in which another call is a retry."""
 
 _DELAYS = ((0.3, "<300ms"), (1.0, "<1s"), (5.0, "<5s"), (20.0, "<20s"), (float("inf"), ">=20s"))
 _PAIRS = 200_000  # of caller and called whose last final is remembered
 _KINDS = 5_000  # of finals of one trunk; phrases come from the network
 _BUSY = (486, 600)
 _USER_BUSY = 17
+_CANCELLED, _ANSWERED = "cancelled", "answered"
 _LEAST_CALLS = 20
 _NOTABLE = 3.3  # standard deviations; by chance, a thousandth of what did not change would pass for changed
 _LEAST_SHARE = 0.01
@@ -73,9 +72,11 @@ class Score:
         """Return how many calls had which answer, in few kinds: "answered", "603/21" ..., "cancelled"."""
         counts: Counter[str] = Counter()
         for final, count in self.finals.items():
-            cause = f"/{final.q850}" if final.q850 else ""
-            counts[f"{final.status}{cause}" if final.status else final.phrase] += count
-        counts["answered"] = self.answered
+            if final == _OTHERS:
+                counts[final.phrase] += count
+            else:
+                counts[kind_of(final.status, final.q850, False)] += count
+        counts[kind_of(0, 0, True)] = self.answered
         return dict(counts)
 
     def as_dict(self) -> dict[str, Any]:
@@ -125,7 +126,7 @@ def scores(calls: Iterable[tuple[CallRecord, bytes | None]]) -> dict[str, Score]
             score.near_misses += is_near_miss(facts)
         final = Final(
             status,
-            record.original_phrase if status else "cancelled",
+            record.original_phrase if status else _CANCELLED,
             record.original_q850,
             location,
             rang,
@@ -153,16 +154,27 @@ class Shift(NamedTuple):
     now: float
 
 
+def kind_of(status: int, q850: int, answered: bool) -> str:
+    """Return what became of a call, in few words: "answered", "603/21", "486", "cancelled"."""
+    if answered:
+        return _ANSWERED
+    return f"{status}{f'/{q850}' if q850 else ''}" if status else _CANCELLED
+
+
 def shifts(before: Score, now: Score) -> Iterator[Shift]:
     """Yield what changed more than chance explains, the greatest change first."""
-    if min(before.calls, now.calls) < _LEAST_CALLS:
+    return shifts_of(before.shares(), now.shares())
+
+
+def shifts_of(old: Mapping[str, int], new: Mapping[str, int]) -> Iterator[Shift]:
+    """Yield which shares of calls, by what became of them, changed more than chance explains."""
+    calls_before, calls_now = sum(old.values()), sum(new.values())
+    if min(calls_before, calls_now) < _LEAST_CALLS:
         return
-    old, new = before.shares(), now.shares()
     found = []
     for what in old.keys() | new.keys():
-        was, is_ = old.get(what, 0) / before.calls, new.get(what, 0) / now.calls
-        pooled = (old.get(what, 0) + new.get(what, 0)) / (before.calls + now.calls)
-        deviation = sqrt(pooled * (1 - pooled) * (1 / before.calls + 1 / now.calls))
-        if abs(is_ - was) >= max(_LEAST_SHARE, _NOTABLE * deviation):
+        was, is_ = old.get(what, 0) / calls_before, new.get(what, 0) / calls_now
+        by_chance = deviation(old.get(what, 0), calls_before, new.get(what, 0), calls_now)
+        if abs(is_ - was) >= max(_LEAST_SHARE, _NOTABLE * by_chance):
             found.append(Shift(what, was, is_))
     yield from sorted(found, key=lambda shift: (-round(abs(shift.now - shift.was), 6), shift.what))

@@ -12,37 +12,15 @@ import sqlalchemy as sa
 
 from gateway.rules.unwanted import Entry
 
+from .schema import unwanted as _table
+
 MOST = 200_000
 """Rows that are kept; beyond them the oldest go."""
 
 Stamp = tuple[int, int]
 """The number of rows, and the highest `seq`."""
 
-_metadata = sa.MetaData()
-_Seq = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_table = sa.Table(
-    "unwanted",
-    _metadata,
-    sa.Column("seq", _Seq, primary_key=True),
-    sa.Column("at", sa.Double, nullable=False, index=True),
-    sa.Column("identity", sa.Text, nullable=False, index=True),
-    sa.Column("role", sa.Text, nullable=False),
-    sa.Column("callee", sa.Text, nullable=False),
-    sa.Column("stage", sa.Text, nullable=False),
-    sa.Column("attested", sa.Boolean, nullable=False),
-    sa.Column("trunk", sa.Text, nullable=False),
-)
 _COLUMNS = [_table.c[name] for name in Entry.__struct_fields__]
-
-
-def make(connection: sa.Connection) -> None:
-    """Make the table if it is not there."""
-    _metadata.create_all(connection)
-
-
-def is_there(connection: sa.Connection) -> bool:
-    """Tell whether the table has been made."""
-    return sa.inspect(connection).has_table(_table.name)
 
 
 def add(connection: sa.Connection, entries: Sequence[Entry]) -> None:

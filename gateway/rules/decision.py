@@ -31,9 +31,11 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     guard: str = ""
     """The guard that decided before any rule, or that translated a 607 afterwards."""
     mode: str = ""
-    """"enforce" when a rule decided, "shadow" when only shadow rules matched, else ""."""
+    """"enforce" when a rule decided, "canary" when a rule did that decides a share of calls, "shadow" when
+    only rules matched that do not decide about this one, else ""."""
     shadow_rule: str = ""
-    """The first shadow rule that would have decided; `shadow_status` is what it would have said."""
+    """The first rule in shadow, or canary whose share this call is not in, that would have decided;
+    `shadow_status` is what it would have said."""
     shadow_status: int = 0
     hunt: str = ""
     """"continue" or "stop" when hunting is decided on here; "" leaves it to the trunk's settings."""
@@ -52,6 +54,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """The actions of `rule`, for `emit`."""
     reason_rows: tuple[Row, ...] | None = None
     """The Reason rows that leave, where they have been worked out already (`emit.with_reason_rows`)."""
+    rest: tuple[str, ...] = ()
+    """The canaries that match this call, too, but decide only about others."""
     saw: str = ""
     """The counts of earlier calls that the rules went by, such as "number.answered was 0 in 30d"."""
 
@@ -106,7 +110,7 @@ def by_rule(rule: Rule | None, shadow: Rule | None, facts: Facts, near_miss: boo
         phrase,
         "" if rule is None else rule.name,
         guard,
-        "enforce" if rule is not None else "shadow" if shadow is not None else "",
+        _mode(rule, shadow),
         "" if shadow is None else shadow.name,
         0 if shadow is None else _shadow_status(shadow.actions, facts),
         hunt,
@@ -118,6 +122,12 @@ def by_rule(rule: Rule | None, shadow: Rule | None, facts: Facts, near_miss: boo
         fact,
         None if rule is None else actions,
     )
+
+
+def _mode(rule: Rule | None, shadow: Rule | None) -> str:
+    if rule is None:
+        return "" if shadow is None else "shadow"
+    return "enforce" if rule.canary is None else "canary"
 
 
 def _shadow_status(actions: Actions, facts: Facts) -> int:

@@ -22,10 +22,11 @@ from gateway.toml_source import TomlSource
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What happened at one rule: `outcome` is "matched", "shadow", "failed" or "off".
+    """What happened at one rule: `outcome` is "matched", "shadow", "spared" (a canary that matches, but does
+    not decide about this call), "failed" or "off".
 
     `condition`, `wanted` and `seen` belong to the first condition that failed, and are empty otherwise;
-    but a rule that matched by counts of earlier calls has these in `seen`.
+    but a rule that matched by counts of earlier calls has these in `seen`, and a canary its share.
     """
 
     rule: str
@@ -75,7 +76,8 @@ class Explanation:
             lines.append("  near miss: a 603+ has both the phrase Network Blocked and a text v=analytics1;")
         lines += [f"  603+ defect {defect}: {DEFECTS[defect]}" for defect in decision.defects]
         if decision.shadow_rule:
-            lines.append(f"  shadow rule {decision.shadow_rule} would have said {decision.shadow_status}")
+            kind = "canary" if decision.shadow_rule in decision.rest else "shadow rule"
+            lines.append(f"  {kind} {decision.shadow_rule} would have said {decision.shadow_status}")
         who = f"by rule {decision.rule}" if decision.rule else "by no rule"
         if decision.guard and not decision.rule:
             who = f"by guard {decision.guard}"
@@ -135,14 +137,24 @@ def _walk(rules: Iterable[Rule], source: TomlSource, facts: Facts) -> Iterable[S
         if failed is not None:
             yield Step(rule.name, line, "failed", failed.key, failed.wanted, failed.seen(facts))
             continue
-        yield Step(rule.name, line, "matched" if rule.mode == "enforce" else "shadow", seen=rule.saw(facts))
-        if rule.mode == "enforce":
+        seen = rule.saw(facts)
+        if rule.canary is not None:
+            seen = "; ".join(filter(None, (rule.canary.told(facts), seen)))
+        if rule.decides(facts):
+            yield Step(rule.name, line, "matched", seen=seen)
             return
+        yield Step(rule.name, line, "shadow" if rule.canary is None else "spared", seen=seen)
 
 
 def _told(step: Step, file: str) -> str:
     where = f"{step.rule} ({file}:{step.line})"
     if step.outcome == "failed":
         return f"{where}: no, {step.condition} is {step.seen}, wanted {step.wanted}"
-    said = {"matched": "yes", "shadow": "would match, but is in shadow mode", "off": "off"}
-    return f"{where}: {said[step.outcome]}" + (f", {step.seen}" if step.seen else "")
+    said = {
+        "matched": "yes",
+        "shadow": "would match, but is in shadow mode",
+        "spared": "would match, but",
+        "off": "off",
+    }
+    between = " " if step.outcome == "spared" else ", "
+    return f"{where}: {said[step.outcome]}" + (f"{between}{step.seen}" if step.seen else "")

@@ -14,7 +14,7 @@ never too high for what was forgotten, and whoever needs that there were *no mor
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 BUCKETS = 30
@@ -81,6 +81,8 @@ CALLER_COUNTS = ("calls", "unwanted", "unwanted_attested", "unwanted_by_called")
 FINALS = "finals"
 """Counted of a trunk, besides each status: all final responses that it gave."""
 
+Hide = Callable[[str], str]
+"""Makes of a number what stands for it; of what stands for one already, the same."""
 _Outcome = tuple[str, ...]
 _ANSWERED, _OTHER = ("calls", "answered"), ("calls",)
 _DECLINED, _AT_ONCE = ("calls", "declined"), ("calls", "declined", "declined_before_ringing")
@@ -180,9 +182,18 @@ class History:
     """The series that rules ask for. `now` is the time from which on it will be told of every call."""
 
     def __init__(
-        self, watches: Iterable[Watch], now: float, known: Mapping[Watch, Series] | None = None
+        self,
+        watches: Iterable[Watch],
+        now: float,
+        known: Mapping[Watch, Series] | None = None,
+        hide: Hide | None = None,
     ) -> None:
-        """`known` are series of the rules before, which go on where they are still asked for."""
+        """`known` are series of the rules before, which go on where they are still asked for. `hide` makes of
+        a number what the ledger keeps of it, where that is not the number; feedback is kept as it is.
+        """
+        self.hide = hide
+        self.hidden_until = 0.0
+        """Until when what was read has numbers in a form that tells nothing; 0.0 where it has none."""
         self.series: dict[Watch, Series] = {}
         for watch in watches:
             for counted in _counted(watch):
@@ -215,16 +226,29 @@ class History:
             return
         at, status = call.ended_at, call.original_status
         if self._numbers and 0 < len(call.called) <= LONGEST:
+            called = self.key(call.called)
             for series in self._numbers[_outcome(call)]:
-                series.add(call.called, at)
+                series.add(called, at)
         if self._callers and 0 < len(call.caller) <= LONGEST:
+            caller = self.key(call.caller)
             for series in self._callers:
-                series.add(call.caller, at)
+                series.add(caller, at)
         if self._trunks and status:
             for series in self._trunks.get(FINALS, ()):
                 series.add(call.callee_trunk, at)
             for series in self._trunks.get(str(status), ()):
                 series.add(call.callee_trunk, at)
+
+    def key(self, number: str) -> str:
+        """Return what a number is counted by."""
+        return number if self.hide is None else self.hide(number)
+
+    def forget_numbers_before(self, at: float) -> None:
+        """Know nothing of numbers before a time, since they were kept in a form that tells nothing."""
+        self.hidden_until = at
+        for watch, series in self.series.items():
+            if watch.subject == "number" or watch.what == "calls":
+                series.complete_since = max(series.complete_since, at)
 
     def unwanted(self, callers: Iterable[str], called: str, attested: bool, at: float) -> None:
         """Count that somebody did not want a call from these identities of one caller."""

@@ -14,7 +14,7 @@ from math import inf
 from gateway.patterns import BadValue, parse_duration
 from gateway.rules.conditions import NUMBER, Condition, Span, parse_span
 from gateway.rules.facts import Facts
-from gateway.rules.history import CALLER_COUNTS, LEAST_FINALS, NUMBER_COUNTS, Watch, pair
+from gateway.rules.history import CALLER_COUNTS, LEAST_FINALS, NUMBER_COUNTS, History, Watch, pair
 from gateway.toml_source import closest
 
 _FORM = re.compile(r"\s*(\S.*?)\s+in\s+(\S.*?)\s*")
@@ -84,7 +84,7 @@ def on_history(watch: Watch, span: Span, wanted: str, within: str) -> Condition:
         if history is None or now is None:
             return False
         series = history.series.get(watch)
-        if series is None or not low <= series.count(facts.called, now) <= high:
+        if series is None or not low <= series.count(history.key(facts.called), now) <= high:
             return False
         return not bounded or series.is_complete(now)
 
@@ -126,21 +126,21 @@ def _reader(watch: Watch) -> Callable[[Facts], float | None]:
         if history is None or now is None:
             return None
         most = 0
-        for key in keys(facts):
+        for key in keys(facts, history):
             most = max(most, history.count(watch, key, now))
         return most
 
     return count
 
 
-def _keys(subject: str, what: str) -> Callable[[Facts], Iterable[str]]:
+def _keys(subject: str, what: str) -> Callable[[Facts, History], Iterable[str]]:
     if subject == "number":
-        return lambda facts: (facts.called,)
+        return lambda facts, history: (history.key(facts.called),)
     if what == "calls":
-        return lambda facts: (facts.caller,)
+        return lambda facts, history: (history.key(facts.caller),)
     if what == "unwanted_by_called":
-        return lambda facts: [pair(caller, facts.called) for caller in facts.callers]
-    return lambda facts: facts.callers
+        return lambda facts, _: [pair(caller, facts.called) for caller in facts.callers]
+    return lambda facts, _: facts.callers
 
 
 def _duration(seconds: float) -> str:

@@ -64,11 +64,22 @@ def lint(rules: RuleSet, trunks: Mapping[str, str] | None = None) -> list[Findin
         for level, kind, key, problem, remedy in found:
             text = rules.source.error(("rule", rule.index, *key), problem, remedy)
             findings.append(Finding(level, kind, rule.name, text))
-        if rule.mode == "enforce":
+        if rule.decides_all:
             neighbour = rule
             for status in rule.statuses:
                 before[status].append(rule)
     return findings
+
+
+def never_fired(rules: RuleSet, rule: Rule, calls: int, since: str) -> Finding:
+    """Return the finding on a rule that has decided nothing: of how many rejections that it may match, and
+    since when, for people.
+    """
+    problem = f"the rule matched none of the {calls:,} rejections with such a status since {since}"
+    remedy = "remove it, unless it is there for something rare"
+    return Finding(
+        "note", "never-fired", rule.name, rules.source.error(("rule", rule.index), problem, remedy)
+    )
 
 
 def _idle(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from gateway.rules.canary import Canary
 from gateway.rules.conditions import Condition
 from gateway.rules.facts import Facts
 from gateway.sip.message import Row
@@ -64,6 +65,8 @@ class Rule:
     methods: frozenset[str]
     conditions: tuple[Condition, ...]
     actions: Actions
+    canary: Canary | None = None
+    """Which share of the calls it decides, where that is not all."""
     on_words: tuple[Test, ...] = field(init=False)
     """The tests whose outcome follows from the words, but for the status, by which rules are indexed."""
     on_more: tuple[Test, ...] = field(init=False)
@@ -78,6 +81,15 @@ class Rule:
         object.__setattr__(self, "on_words", on_words)
         object.__setattr__(self, "on_more", on_more)
         object.__setattr__(self, "on_history", tuple(each for each in asked if each.watches))
+
+    @property
+    def decides_all(self) -> bool:
+        """Whether it decides about every call that it matches."""
+        return self.mode == "enforce" and self.canary is None
+
+    def decides(self, facts: Facts) -> bool:
+        """Tell whether it decides about a call that it matches, or only records what it would have done."""
+        return self.mode == "enforce" and (self.canary is None or self.canary.takes(facts))
 
     def saw(self, facts: Facts) -> str:
         """Return the counts that the rule's conditions on earlier calls saw, for people; "" without any."""

@@ -51,24 +51,29 @@ class _Case:
     def decide(self, facts: Facts) -> Decision:
         """Ask the rules that are left, and draw up what the first that matches says."""
         shadow = None
+        rest: tuple[str, ...] = ()
         for rule in self._rules:
             for test in rule.on_more:
                 if not test(facts):
                     break
             else:
-                if rule.mode == "enforce":
-                    return self._outcome(rule, shadow, facts)
+                if rule.decides(facts):
+                    return self._outcome(rule, shadow, rest, facts)
+                if rule.canary is not None:
+                    rest += (rule.name,)
                 shadow = shadow or rule
-        return self._outcome(None, shadow, facts)
+        return self._outcome(None, shadow, rest, facts)
 
-    def _outcome(self, rule: Rule | None, shadow: Rule | None, facts: Facts) -> Decision:
+    def _outcome(
+        self, rule: Rule | None, shadow: Rule | None, rest: tuple[str, ...], facts: Facts
+    ) -> Decision:
         who = (rule, shadow)
         decision = self._outcomes.get(who)
         if decision is None:
             decision = with_reason_rows(by_rule(rule, shadow, facts, self._near_miss), facts)
             self._outcomes[who] = decision
         saw = [each.saw(facts) for each in who if each is not None and each.on_history]
-        return replace(decision, saw=", ".join(saw)) if saw else decision
+        return replace(decision, saw=", ".join(saw), rest=rest) if saw or rest else decision
 
 
 class RuleSet:
@@ -140,7 +145,7 @@ class RuleSet:
                     break
             else:
                 left.append(rule)
-                if rule.on_more:
+                if rule.on_more or rule.canary is not None:
                     needs_more = True
                 elif rule.mode == "enforce":
                     break

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.rules import values
+from gateway.rules.canary import Canary, canary_of, read_stop_when
 from gateway.rules.conditions import on_status_of_cause
 from gateway.rules.rule import FROM_Q850, Actions, Rule
 from gateway.rules.ruleset import RuleSet
@@ -22,6 +23,7 @@ VERSION = 1
 """The version of the language that this reads."""
 
 MODES = ("enforce", "shadow", "off")
+_LEAST_SHARE = 0.0001
 _LONGEST_NAME = 80
 
 
@@ -83,11 +85,12 @@ class _RuleReader:
         mode = table.choice("mode", "enforce", MODES)
         when = self.when.read(table.table("when"))
         actions = self._read_then(table.table("then"))
+        canary = _read_canary(table, name, mode)
         table.done()
         conditions = when.conditions
         if actions.status == FROM_Q850:
             conditions = (*conditions, on_status_of_cause())
-        return Rule(name, description, mode, index, when.statuses, when.methods, conditions, actions)
+        return Rule(name, description, mode, index, when.statuses, when.methods, conditions, actions, canary)
 
     def _read_then(self, table: Table) -> Actions:
         """Read a `then` table, or find the actions of an earlier one that says the same."""
@@ -99,3 +102,24 @@ class _RuleReader:
             if len(table.errors) == mistakes:
                 self._actions[words] = actions
         return actions
+
+
+def _read_canary(table: Table, name: str, mode: str) -> Canary | None:
+    """Read `share` and `stop_when`."""
+    share = table.value("share")
+    stop_when = table.parsed("stop_when", None, read_stop_when)
+    if share is None:
+        if "stop_when" in table:
+            problem = "the rule decides about all calls, so that there are none to compare with"
+            table.fail("stop_when", problem, "write share = 0.1, or remove the key")
+        return None
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not _LEAST_SHARE <= share < 1:
+        remedy = f"write a share from {_LEAST_SHARE} to less than 1, such as 0.1, or remove the key"
+        table.fail("share", f"{values.as_written(share)} is not possible", remedy)
+        return None
+    if mode != "enforce":
+        table.fail(
+            "share", f'mode "{mode}" decides about no calls', 'write mode = "enforce", or remove the key'
+        )
+        return None
+    return canary_of(name, share, stop_when, table.data)

@@ -6,7 +6,7 @@ the loop, between two messages, so that what is read belongs together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
@@ -14,6 +14,7 @@ from gateway import __version__
 from gateway.b2bua.core import B2bua
 from gateway.histogram import Histogram
 from gateway.ledger.writer import Ledger
+from gateway.rules.trials import Trials
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.traffic import Counts
 from gateway.transport.ports import Ports
@@ -25,8 +26,9 @@ from .metric import Metric, counter, gauge, histogram
 
 @dataclass(slots=True)
 class Sources:
-    """Where the counters are. ``traces`` and ``copies`` count traces, and messages for Homer, by what
-    became of them."""
+    """Where the counters are. ``traces`` and ``copies`` count traces, and messages for Homer, by what became
+    of them; ``drift`` tells by trunk and window how far finals are from the week before.
+    """
 
     b2bua: B2bua
     ports: Ports
@@ -36,6 +38,7 @@ class Sources:
     loop_lag: Histogram
     traces: Callable[[], dict[str, int]]
     copies: Callable[[], dict[str, int]] = dict
+    drift: Callable[[], Mapping[tuple[str, str], float]] = dict
 
 
 def collect(sources: Sources) -> list[Metric]:
@@ -94,6 +97,26 @@ def _decisions(b2bua: B2bua) -> Iterator[Metric]:
         ("trunk", "defect"),
         b2bua.defects,
     )
+    yield from _canaries(b2bua)
+
+
+def _canaries(b2bua: B2bua) -> Iterator[Metric]:
+    trials = b2bua.trials or Trials((), lambda stop: None)
+    labels = ("rule", "group")
+    yield counter(
+        "sip_gateway_canary_calls_total",
+        "Rejected calls that a rule with a share matched: decided by it (canary), or not (rest)",
+        labels,
+        trials.calls,
+    )
+    yield counter(
+        "sip_gateway_canary_retries_total",
+        "Of these, those that the same caller tried again within a minute",
+        labels,
+        trials.retries,
+    )
+    stopped = {name: int(canary.pause_at(None) is not None) for name, canary in trials.canaries.items()}
+    yield gauge("sip_gateway_canary_stopped", "1 while a rule with a share is stopped", ("rule",), stopped)
 
 
 def _calls(b2bua: B2bua) -> Iterator[Metric]:
@@ -183,5 +206,11 @@ def _parts(sources: Sources) -> Iterator[Metric]:
     )
     help_text = "Copies of messages for the capture server, by what became of them"
     yield counter("sip_gateway_hep_messages_total", help_text, ("outcome",), sources.copies())
+    yield gauge(
+        "sip_gateway_drift_ratio",
+        "Share of a trunk's calls that ended otherwise than in the week before",
+        ("trunk", "window"),
+        sources.drift(),
+    )
     build = (__version__, b2bua.setup.rules.version_hash)
     yield gauge("sip_gateway_info", "What is running", ("version", "rules"), {build: 1})

@@ -12,8 +12,8 @@ MAX_SERIES = 2_000
 """Label sets of one metric; what goes beyond is counted together, under "other"."""
 
 K = TypeVar("K")
-Counts: TypeAlias = Mapping[K, int] | Iterable[tuple[K, int]]
-Sample: TypeAlias = tuple[tuple[str, ...], int | float | Histogram]
+Counts: TypeAlias = Mapping[K, float] | Iterable[tuple[K, float]]
+Sample: TypeAlias = tuple[tuple[str, ...], float | Histogram]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-
 from gateway.captures.pcap import Datagram
 from gateway.commands.replay import replay
 from gateway.ledger.database import open_for_writing, parse_url
-from gateway.ledger.evidence import RowMaker
-from gateway.ledger.schema import COLUMNS, calls
 from gateway.rules import compile_rules
 from gateway.toml_source import TomlSource
 from tests.captures.test_pcap import INVITE, A, B, message
 from tests.captures.writer import pcap
 from tests.commands.conftest import CONFIG, RULES, Place
+from tests.ledger.records import store
 from tests.ledger.test_evidence import decided
 from tests.rules.support import facts
 
@@ -38,8 +35,7 @@ def ledger_of(place: Place) -> str:
         for number, known in enumerate(finals):
             record = decided(ruleset, known)
             record.id = f"call-{number}"
-            values = dict(zip(COLUMNS, RowMaker()(record), strict=True))
-            connection.execute(sa.insert(calls).values(values))
+            store(connection, record)
     engine.dispose()
     return url
 
@@ -131,8 +127,7 @@ then.status = 486
             record = decided(plain, facts("603 Decline", called="+12155551212", now=1e9 + number))
             record.id, record.ended_at, record.attempts = f"call-{number}", 1e9 + number, 1
             record.callee_trunk = "carrier"
-            values = dict(zip(COLUMNS, RowMaker()(record), strict=True))
-            connection.execute(sa.insert(calls).values(values))
+            store(connection, record)
     engine.dispose()
     assert place.run(replay, rules="rules.toml", ledger=url, json=True) == 1
     ((example,),) = (change["examples"] for change in place.json["changes"])

@@ -30,7 +30,6 @@ def keep(*entries: Entry) -> None:
     fill(rewritten())
     engine = database.connect(database.parse_url(URL), writing=True)
     with engine.begin() as connection:
-        unwanted.make(connection)
         unwanted.add(connection, entries)
     engine.dispose()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 
 import pytest
@@ -104,4 +105,24 @@ def test_sigterm_ends_the_gateway_with_exit_code_0(lab: Lab) -> None:
     gateway = lab.gateway()
     assert gateway.ready == f"ready sip=udp:{lab.at(lab.gateway_port)} console=off\n"
     assert gateway.stop() == 0
+    assert "Traceback" not in gateway.errors.read_text()
+
+
+def test_a_hundred_reloads_under_load_lose_no_call(lab: Lab) -> None:
+    """The rule file changes ten times a second while 300 calls are rejected; then it decides otherwise."""
+    calls = 300
+    carrier = lab.carrier(
+        "uas_rejected", calls=calls + 1, limit=60, ANSWER="603 Decline", HEADERS=UNALLOCATED
+    )
+    gateway = lab.gateway(rules=DEAD_NUMBER_RULE)
+    caller = lab.caller("uac_rejected", calls=calls, rate=25, limit=60, STATUS="404")
+    for turn in range(100):
+        gateway.rules.write_text(f"{DEAD_NUMBER_RULE}\n# turn {turn}\n")
+        gateway.process.send_signal(signal.SIGHUP)
+        time.sleep(0.1)
+    caller.succeeds()
+    gateway.rules.write_text(DEAD_NUMBER_RULE.replace("then.status = 404", "then.status = 410"))
+    time.sleep(3.0)  # the log would not tell of so many reloads
+    lab.caller("uac_rejected", name="last", STATUS="410").succeeds()
+    carrier.succeeds()
     assert "Traceback" not in gateway.errors.read_text()

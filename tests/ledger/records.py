@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import sqlalchemy as sa
+
 from gateway.b2bua.record import CallRecord
+from gateway.ledger.evidence import RowMaker
+from gateway.ledger.schema import COLUMNS, calls
 
 NOON = 1_800_000_000.0  # seconds since the epoch, when the calls of these tests take place
 
@@ -55,3 +59,9 @@ def answered(number: int = 1, **changes: Any) -> CallRecord:
         "end_reason": "bye",
     }
     return rewritten(number, **(facts | changes))
+
+
+def store(connection: sa.Connection, *records: CallRecord) -> None:
+    """Put records into a ledger, as its writer would."""
+    rows = [dict(zip(COLUMNS, RowMaker()(record), strict=True)) for record in records]
+    connection.execute(sa.insert(calls), rows)

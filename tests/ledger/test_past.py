@@ -11,11 +11,13 @@ import trio
 
 from gateway.b2bua.record import CallRecord
 from gateway.ledger import database, past, unwanted
+from gateway.ledger.evidence import RowMaker, hider
 from gateway.ledger.past import Historian, read_history
 from gateway.ledger.writer import Ledger
-from gateway.rules.history import Watch
+from gateway.rules.history import Hide, History, Watch
 from gateway.rules.unwanted import BEFORE_ANSWER, DIVERTER, Entry, Feedback, Identity
 from tests.ledger.records import NOON, answered, rewritten
+from tests.rules.support import facts, rules
 
 DAY = 86400.0
 ANSWERED = Watch("number", "answered", 30 * DAY)
@@ -35,13 +37,15 @@ class Place:
         self.log: list[str] = []
         self.historian = self.restart()
 
-    def restart(self, lists: bool = False) -> Historian:
-        self.historian = Historian(self.url, 90 * DAY, lists, clock=lambda: self.now, log=self.log.append)
+    def restart(self, lists: bool = False, hide: Hide | None = None) -> Historian:
+        self.historian = Historian(
+            self.url, 90 * DAY, lists, clock=lambda: self.now, log=self.log.append, hide=hide
+        )
         return self.historian
 
-    def fill(self, *records: CallRecord) -> None:
+    def fill(self, *records: CallRecord, rows: RowMaker | None = None) -> None:
         async def main() -> None:
-            ledger = Ledger(self.url, 1e10, log=self.log.append)
+            ledger = Ledger(self.url, 1e10, rows=rows, log=self.log.append)
             for record in records:
                 ledger.record(record)
             await ledger.flush()
@@ -224,3 +228,49 @@ def test_too_much_feedback_is_dropped_and_counted(place: Place, monkeypatch: pyt
         place.historian.feedback(said(place.now))
     assert place.historian.dropped == 3
     place.fill()
+
+
+# -- numbers that the ledger hides -------------------------------------------------------------------------
+
+
+def hidden_place(place: Place, key: bytes = b"pepper") -> History:
+    """Start anew over a ledger that hides numbers, with one call in it, and read it."""
+    place.restart(hide=hider(key))
+    place.fill(rewritten(1, **ended(3)), rows=RowMaker(True, b"pepper"))
+    history = place.historian.configure(frozenset((DECLINED,)))
+    assert history is not None
+    place.work()
+    place.work()
+    return history
+
+
+def test_calls_with_hidden_numbers_are_counted_as_others_are(place: Place) -> None:
+    history = hidden_place(place)
+    called = rewritten(1).called
+    assert history.count(DECLINED, history.key(called), place.now) == 1
+    history.record(rewritten(2, ended_at=place.now))
+    assert history.count(DECLINED, history.key(called), place.now) == 2
+    assert called not in history.series[DECLINED]._entries
+    ruleset = rules('when.status = 603\nwhen.number.declined = ">=2 in 7d"\nthen.status = 404', None)
+    known = facts("603 Decline", called=called, now=place.now)
+    known.history = history
+    assert ruleset.decide(known).status == 404
+    assert ruleset.decide(known).saw == "number.declined was 2 in 7d"
+
+
+def test_calls_from_before_numbers_were_hidden_are_counted_too(place: Place) -> None:
+    place.fill(rewritten(5, **ended(4)))
+    history = hidden_place(place)
+    assert history.count(DECLINED, history.key(rewritten(1).called), place.now) == 2
+
+
+def test_hidden_numbers_say_nothing_once_numbers_are_clear_and_that_is_told(place: Place) -> None:
+    place.fill(rewritten(1, **ended(5)), rows=RowMaker(True, b"pepper"))
+    place.fill(rewritten(2, **ended(2)))
+    history = place.historian.configure(frozenset((DECLINED,)))
+    assert history is not None
+    place.work()
+    place.work()
+    assert history.count(DECLINED, NUMBER, place.now) == 1
+    assert history.complete_since(DECLINED) == NOON - 5 * DAY
+    assert [line[:41] for line in place.log] == ["history: the ledger has hidden numbers up"]

@@ -13,12 +13,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from gateway.b2bua.record import CallRecord
-from gateway.ledger import database
-from gateway.ledger.query import Selection, by_call_id, by_id, count, recent
+from gateway.ledger import canaries, database, versions
+from gateway.ledger.canaries import CanaryEvent
+from gateway.ledger.drift import DriftWatch
+from gateway.ledger.query import Selection, begin_of_newest, by_call_id, by_id, canary_counts, count, recent
 from gateway.ledger.schema import REVISION, metadata
+from gateway.ledger.unfired import unfired
 from gateway.ledger.writer import Ledger
 from tests.ledger.records import NOON, answered, rewritten
 from tests.ledger.server import Server
+from tests.rules.support import rules
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +113,26 @@ def test_questions_have_the_answers_they_have_on_sqlite(place: Place) -> None:
         assert [record.id for record in by_call_id(connection, "b2@gw1")] == ["call-000002"]
         assert count(connection, Selection(rewritten=True, trunk="pbx")) == 1
     engine.dispose()
+
+
+def test_what_became_of_calls_and_rules_is_counted_as_on_sqlite(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.ledger.drift._BREATH", 0.0)
+    text = '[[rule]]\nname = "idle"\nthen.status = 486\n'
+    calls = (rewritten(number, rules_hash="x", mode="canary", ended_at=NOON - 60) for number in range(50))
+    write(place.ledger(), *calls, *(answered(number, ended_at=NOON - 86400 * 3) for number in range(60, 110)))
+    watch = DriftWatch(place.url, clock=lambda: NOON, log=place.log.append)
+    trio.run(watch.look)
+    assert watch.distances == {("carrier", "1h"): 1.0, ("carrier", "24h"): 1.0}
+    with database.opened(place.url, writing=True) as connection:
+        versions.keep(connection, versions.version_of(rules(text), NOON - 86400))
+        canaries.keep(connection, CanaryEvent(NOON, canaries.STOPPED, "idle", "id", "x", "gateway", "why"))
+    with database.opened(place.url) as connection:
+        assert canary_counts(connection, NOON - 3600) == {("carrier-dead-number", "canary"): 50}
+        assert begin_of_newest(connection, 10) == NOON - 60
+        assert [(each.rule.name, each.calls) for each in unfired(connection, rules(text))] == [("idle", 50)]
+        assert [event.why for event in canaries.history(connection)] == ["why"]
 
 
 def test_old_records_are_deleted(place: Place) -> None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-import subprocess
-import sys
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +17,7 @@ from gateway.ledger.schema import COLUMNS
 from gateway.ledger.spool import Spool
 from gateway.ledger.writer import Ledger
 from tests.ledger.records import NOON, rewritten
+from tests.ledger.victim import run_and_kill
 
 
 def rows(*numbers: int) -> list[writer.Row]:
@@ -333,21 +331,12 @@ async def main():
 
 trio.run(main)
 """
-STARTED = 30.0  # seconds that a busy machine may take to start a process
 
 
 def kill(path: Path, first: int, after: float) -> tuple[int, list[int]]:
     """Let a process record calls from number `first` on, kill it; return what it missed and what it took."""
-    said = path.with_name("said")
-    with said.open("w") as file:
-        victim = subprocess.Popen([sys.executable, "-c", VICTIM, str(path), str(first)], stdout=file)
-    deadline = time.monotonic() + STARTED
-    while said.read_text().count("\n") < 120 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(after)
-    victim.kill()
-    assert victim.wait() == -9
-    missing, *taken = said.read_text().splitlines()
+    said = run_and_kill(VICTIM, str(path), str(first), cwd=path.parent, lines=120, after=after)
+    missing, *taken = said
     return int(missing.split()[1]), list(map(int, taken))
 
 

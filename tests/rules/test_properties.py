@@ -118,9 +118,9 @@ def rule_files(draw: st.DrawFn) -> RuleSet:
         if draw(st.sampled_from([False] * 7 + [True])):
             then = {"pass": True}
         mode = draw(st.sampled_from(["enforce", "enforce", "enforce", "shadow", "off"]))
-        text += (
-            f'[[rule]]\nname = "r{number}"\nmode = "{mode}"\nwhen = {_inline(when)}\nthen = {_inline(then)}\n'
-        )
+        share = draw(st.sampled_from(["", "", "share = 0.5\n"])) if mode == "enforce" else ""
+        text += f'[[rule]]\nname = "r{number}"\nmode = "{mode}"\n{share}'
+        text += f"when = {_inline(when)}\nthen = {_inline(then)}\n"
     return rules(text, None)
 
 
@@ -201,7 +201,7 @@ def test_explain_agrees_with_decide(ruleset: RuleSet, known: Facts) -> None:
     assert explanation.decision == decision
     assert explanation.emitted.status == decision.status
     matched = [step.rule for step in explanation.steps if step.outcome == "matched"]
-    shadows = [step.rule for step in explanation.steps if step.outcome == "shadow"]
+    shadows = [step.rule for step in explanation.steps if step.outcome in ("shadow", "spared")]
     assert matched == ([decision.rule] if decision.rule else [])
     assert shadows[:1] == ([decision.shadow_rule] if decision.shadow_rule else [])
     assert not matched or explanation.steps[-1].rule == matched[0]

@@ -13,10 +13,13 @@ from gateway.app import Gateway
 from gateway.config import parse as parse_config
 from gateway.histogram import Histogram
 from gateway.ledger.writer import Ledger
+from gateway.rules.canary import Pause
+from gateway.rules.trials import CANARY, REST, Trials
 from gateway.sip.traffic import METHODS, Counts
 from gateway.telemetry.collect import Sources, collect
 from gateway.telemetry.metric import MAX_SERIES, counter
 from tests.helpers import Net, establish
+from tests.rules.support import facts, rules
 from tests.telemetry.collector import Collector, attributes
 
 CONFIG = """
@@ -103,6 +106,23 @@ def test_a_rewritten_rejection_is_counted_on_both_sides(watched: Watched) -> Non
     assert found["sip_gateway_call_rejection_seconds_bucket", ("carrier", "0.1")] == 0
     assert found["sip_gateway_call_rejection_seconds_bucket", ("carrier", "0.25")] == 1
     assert found["sip_gateway_call_rejection_seconds_sum", ("carrier",)] == pytest.approx(0.2)
+
+
+def test_both_groups_of_a_canary_and_its_stop_are_counted(watched: Watched) -> None:
+    ruleset = rules('share = 0.5\nstop_when = "retries > 2x in 15m"\nthen.status = 404')
+    trials = watched.net.core.trials = Trials(ruleset.rules, lambda stop: None)
+    for number in range(20):
+        known = facts("603 Decline", caller=str(number), called="1", now=1.0)
+        trials.told(known, ruleset.decide(known))
+        trials.begun(str(number), "1", 2.0)
+    found = watched.samples()
+    for name in ("calls", "retries"):
+        groups = [found[f"sip_gateway_canary_{name}_total", ("it", group)] for group in (CANARY, REST)]
+        assert sum(groups) == 20
+        assert min(groups) > 0
+    assert found["sip_gateway_canary_stopped", ("it",)] == 0
+    trials.canaries["it"].pauses = (Pause(3.0),)
+    assert watched.samples()["sip_gateway_canary_stopped", ("it",)] == 1
 
 
 def test_a_retransmitted_request_counts_once(watched: Watched) -> None:
