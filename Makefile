@@ -2,7 +2,7 @@
 # `make help` lists the targets; PYTHON=/path/to/python3 chooses another Python, ARGS="..." passes arguments on.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test pure native bench lint style types layers dependencies peers clean
+.PHONY: help demo run test pure native load-test gate bench bench-full lint style types layers dependencies peers clean
 .NOTPARALLEL:
 
 PYTHON ?=
@@ -11,7 +11,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
 		printf '  make %-13s %s\n' "$$name" "$$text"; \
 	done
 
@@ -34,6 +34,15 @@ native: .venv/installed-test  ## format, lints and tests of the native core, and
 		cargo test --quiet --locked --no-default-features && \
 		cd ../.. && $(BIN)/stubtest --concise gateway._native; \
 	fi
+
+load-test:  ## format, lints and tests of the benchmarks' load generator, where cargo is at hand
+	@if ! command -v cargo >/dev/null; then echo "no cargo: the load generator is not checked"; else \
+		cd bench/load && cargo fmt --check && \
+		cargo clippy --quiet --locked --all-targets -- -D warnings && cargo test --quiet --locked; \
+	fi
+
+gate: .venv/installed-test  ## fail when a call costs 10 % more than bench/baseline.json says
+	@$(BIN)/python bench/gate.py $(ARGS)
 
 bench: .venv/installed-test peers  ## measure the hot path, and calls against Kamailio (five minutes)
 	@$(BIN)/python bench/hotpath.py
