@@ -1,10 +1,11 @@
 """How often the garbage collector looks, and at what: chosen so that it never stops calls for long.
 
 Calls make no reference cycles (tests/b2bua/test_many_calls.py), so the collector has little to find among
-them and much to look through: with 100,000 calls up a look at everything takes most of a second, during which
-no message is read. Therefore what is there at the start is exempt for good, and what is new is looked at twice
-while it is young, in portions that take milliseconds. A look at everything never comes by itself; a cycle that
-outlives both looks stays. `bench/pauses.py` measures the pauses, with these thresholds and with others.
+them and much to look through: with 100,000 calls up a look at everything takes most of a second, during
+which no message is read. Therefore what is there at the start is exempt for good, and what is new is looked
+at twice while it is young, in portions that take milliseconds. A look at everything never comes by itself;
+a cycle that outlives both looks stays. `bench/pauses.py` measures the pauses, with these thresholds and
+with others.
 """
 
 from __future__ import annotations
