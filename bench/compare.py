@@ -3,7 +3,7 @@
 Caller and callee are the load generator of our own; the servers take turns, each started fresh, and the
 warm-up is left out. Without cargo there is no such generator, and cps.py measures with SIPp instead.
 
-    python bench/compare.py                 all sections, at most 45 minutes
+    python bench/compare.py                 all sections, at most an hour
     python bench/compare.py --short         costs and memory, three minutes
     python bench/compare.py --section rules --section tracing
 
@@ -41,6 +41,7 @@ COLUMNS = {
     "user_us": 8,
     "system_us": 10,
     "core": 6,
+    "waited": 8,
     "p50": 9,
     "p99": 9,
     "p999": 9,
@@ -58,7 +59,8 @@ def varied(row: Row) -> str:
 
 def line(row: Row) -> str:
     """A row of the table."""
-    shown = row | {"varied": varied(row), "core": f"{float(str(row['core'])):.0%}"}
+    shares = {name: f"{float(str(row[name])):.0%}" for name in ("core", "waited")}
+    shown = row | {"varied": varied(row)} | shares
     first = "".join(f"{shown[name]!s:<{width}}" for name, width in list(COLUMNS.items())[:3])
     return first + "".join(f"{shown[name]!s:>{width}}" for name, width in list(COLUMNS.items())[3:])
 
@@ -115,7 +117,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--repeats", type=int, help="turns of each server when costs are compared [2, short 1]"
     )
-    parser.add_argument("--minutes", type=float, default=45.0, help="at most this long [45]")
+    parser.add_argument("--minutes", type=float, default=60.0, help="at most this long [60]")
     parser.add_argument("--json", type=Path, default=RESULT, help="where to write [%(default)s]")
     return parser.parse_args(argv)
 

@@ -37,7 +37,7 @@ SHARES = (0.3, 0.6, 0.9)
 """Of a server's saturated rate, for latency."""
 RULE_COUNTS = (1, 10, 100, 1_000, 10_000)
 LIVE_CALLS = (0, 1_000, 10_000, 100_000)
-HELD_CALLS, HELD_SHORT = 100_000, 10_000
+HELD_CALLS, HELD_SHORT, HELD_BY_SIPPY = 100_000, 10_000, 500
 SAMPLES = {"off": 0.0, "1 %": 0.01, "100 %": 1.0}
 
 
@@ -76,19 +76,24 @@ def limit(plan: Plan, kind: str, flow: str) -> Trial | None:
     low, best = 0.0, first if carried(first) else None
     high = first.outcome.rate / max(first.load.total / first.outcome.seconds, 1e-4)
     for _ in range(DOUBLINGS):
-        trial = try_out(plan, kind, flow, high, seconds=3.0, patience=3.0)
+        trial = probe(plan, kind, flow, high)
         if not carried(trial):
             break
         low, high, best = high, 2 * high, trial
     for _ in range(STEPS):
         rate = (low + high) / 2
-        trial = try_out(plan, kind, flow, rate, seconds=3.0, patience=3.0)
+        trial = probe(plan, kind, flow, rate)
         if carried(trial):
             low, best = rate, trial
         else:
             high = rate
     plan.limits[kind, flow] = best
     return best
+
+
+def probe(plan: Plan, kind: str, flow: str, rate: float) -> Trial:
+    """A short trial: long enough to see whether a rate is carried."""
+    return try_out(plan, kind, flow, rate, seconds=3.0, warm_up=2.0, patience=3.0)
 
 
 def carried(trial: Trial) -> bool:
@@ -123,7 +128,7 @@ def added(trial: Trial, bare: Trial) -> Row:
 def memory(plan: Plan) -> Iterator[Row]:
     """What a call that is up holds."""
     many = HELD_SHORT if plan.short else HELD_CALLS
-    for kind, calls in (("gateway", many), ("sippy", 2_000)):
+    for kind, calls in (("gateway", many), ("sippy", HELD_BY_SIPPY)):
         if kind in plan.kinds:
             yield held(try_out(plan, kind, "answered", 50, seconds=2.0, live=calls, calls_up=calls), calls)
 

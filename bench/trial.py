@@ -14,8 +14,9 @@ from middle import USUAL, Middle, Shape
 from procstat import Load, sample
 from sipp import PeerError, free_port
 
-LIVE_RATE = 1_000
-"""Calls a second while calls that stay up are set up."""
+LIVE_RATES = {"sippy": 50}
+"""Calls a second while calls that stay up are set up, where it is not FAST_LIVE_RATE."""
+FAST_LIVE_RATE = 1_000
 SPARE_SECONDS = 30.0
 
 
@@ -85,6 +86,7 @@ class Trial:
             "user_us": round(self.load.user * each, 2),
             "system_us": round(self.load.system * each, 2),
             "core": round(self.load.total / outcome.seconds, 4),
+            "waited": round(self.load.waited / outcome.seconds, 4),
             **{name: round(value, 1) for name, value in quantiles.items()},
             "mb": round(self.rss / 1e6, 1),
             "placed": outcome.placed,
@@ -107,6 +109,7 @@ def try_out(
     rate: float,
     *,
     seconds: float | None = None,
+    warm_up: float | None = None,
     shape: Shape | None = None,
     live: int = 0,
     patience: float = 6.0,
@@ -117,7 +120,9 @@ def try_out(
     Raises PeerError when it could not be measured, OutOfTimeError when there is no time left for it.
     """
     seconds = plan.seconds if seconds is None else seconds
-    length = live / LIVE_RATE + plan.warm_up + seconds + patience
+    warm_up = plan.warm_up if warm_up is None else warm_up
+    live_rate = LIVE_RATES.get(kind, FAST_LIVE_RATE)
+    length = live / live_rate + warm_up + seconds + patience
     plan.check(length)
     port, caller, callee = (free_port() for _ in range(3))
     with ExitStack() as stack:
@@ -129,7 +134,7 @@ def try_out(
             server = Middle(kind, port, caller, callee, folder, shape or plan.shape)
             group = stack.enter_context(server).group
         start = _rss(group)
-        options = {"warm_up": plan.warm_up, "live": live, "live_rate": LIVE_RATE, "patience": patience}
+        options = {"warm_up": warm_up, "live": live, "live_rate": live_rate, "patience": patience}
         generator = stack.enter_context(
             Generator(
                 limit=length + patience + SPARE_SECONDS,
@@ -153,7 +158,7 @@ def try_out(
         generator.reach("measured")
         after = sample(group) if group else None
         outcome = generator.outcome()
-    load = after.since(before) if after and before else Load(0.0, 0.0, 0.0)
+    load = after.since(before) if after and before else Load(0.0, 0.0, 0.0, 0.0)
     return Trial(kind, flow, outcome, load, start, standing, after.rss if after else 0, note)
 
 
