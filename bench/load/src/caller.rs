@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use crate::calls::{Call, Caller, Calls, Dialog, Flow, Wake, T1};
+use crate::calls::{Call, Caller, Calls, Dialog, Flow, Wake, T1, T2};
 use crate::message::{parameter, parse, route_set, uri, Message, Start};
 use crate::sockets::Outbox;
 use crate::timers::Time;
@@ -45,45 +45,27 @@ pub fn place(
     calls.timers.set(now, T1, Wake::Invite(number, 0));
 }
 
-/// Send the INVITE again if nothing has been heard (RFC 3261 17.1.1.2, timer A).
-pub fn invite_again(
-    me: &Identity,
-    calls: &mut Calls,
-    out: &mut Outbox,
-    number: usize,
-    count: u32,
-    now: Time,
-) {
-    if let Some(call) = waiting(calls, number, Caller::Calling) {
-        calls.tally.retransmissions += u64::from(call);
+/// Send a request again if nothing has been heard (RFC 3261 17.1.1.2 timer A, 17.1.2.2 timer E).
+pub fn again(me: &Identity, calls: &mut Calls, out: &mut Outbox, wake: Wake, now: Time) {
+    let (number, count, waits, longest) = match wake {
+        Wake::Invite(number, count) => (number, count, Caller::Calling, Time::MAX),
+        Wake::Bye(number, count) => (number, count, Caller::Leaving, T2),
+        Wake::LastWord(..) | Wake::Patience(_) => return,
+    };
+    let call = calls.get(number).filter(|call| !call.failed);
+    let Some(call) = call.filter(|call| call.caller == waits) else {
+        return;
+    };
+    calls.tally.retransmissions += u64::from(call.measured);
+    let next = if waits == Caller::Calling {
         invite(me, number, out.datagram());
-        calls
-            .timers
-            .set(now, T1 << (count + 1), Wake::Invite(number, count + 1));
-    }
-}
-
-/// Send the BYE again if it was not answered (17.1.2.2, timer E).
-pub fn bye_again(
-    me: &Identity,
-    calls: &mut Calls,
-    out: &mut Outbox,
-    number: usize,
-    count: u32,
-    now: Time,
-) {
-    if let Some(measured) = waiting(calls, number, Caller::Leaving) {
-        calls.tally.retransmissions += u64::from(measured);
+        Wake::Invite(number, count + 1)
+    } else {
         in_dialog(me, calls, number, Step::Bye, out);
-        let delay = (T1 << (count + 1)).min(crate::calls::T2);
-        calls.timers.set(now, delay, Wake::Bye(number, count + 1));
-    }
-}
-
-/// Whether a call still waits in `state`: None when it does not, else whether it is measured.
-fn waiting(calls: &mut Calls, number: usize, state: Caller) -> Option<bool> {
-    let call = calls.get(number)?;
-    (call.caller == state && !call.failed).then_some(call.measured)
+        Wake::Bye(number, count + 1)
+    };
+    let delay = (T1 << (count + 1)).min(longest);
+    calls.timers.set(now, delay, next);
 }
 
 /// Take one datagram in.

@@ -176,10 +176,7 @@ impl Run<'_> {
         let (front, back) = (&mut self.caller.1, &mut self.callee.1);
         while let Some(wake) = calls.timers.due(now) {
             match wake {
-                Wake::Invite(number, count) => {
-                    caller::invite_again(me, calls, front, number, count, now);
-                }
-                Wake::Bye(number, count) => caller::bye_again(me, calls, front, number, count, now),
+                Wake::Invite(..) | Wake::Bye(..) => caller::again(me, calls, front, wake, now),
                 Wake::LastWord(number, count) => {
                     callee::last_word_again(calls, back, number, count, now);
                 }
