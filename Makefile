@@ -2,7 +2,7 @@
 # `make help` lists the targets; PYTHON=/path/to/python3 chooses another Python, ARGS="..." passes arguments on.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test pure native bench lint style types layers dependencies peers clean
+.PHONY: help demo run test pure native load-test gate fuzz bench bench-full lint style types layers dependencies peers clean
 .NOTPARALLEL:
 
 PYTHON ?=
@@ -11,7 +11,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
 		printf '  make %-13s %s\n' "$$name" "$$text"; \
 	done
 
@@ -35,10 +35,33 @@ native: .venv/installed-test  ## format, lints and tests of the native core, and
 		cd ../.. && $(BIN)/stubtest --concise gateway._native; \
 	fi
 
-bench: .venv/installed-test peers  ## measure the hot path, and calls against Kamailio (five minutes)
+load-test:  ## format, lints and tests of the benchmarks' load generator, where cargo is at hand
+	@if ! command -v cargo >/dev/null; then echo "no cargo: the load generator is not checked"; else \
+		cd bench/load && cargo fmt --check && \
+		cargo clippy --quiet --locked --all-targets -- -D warnings && cargo test --quiet --locked; \
+	fi
+
+gate: .venv/installed-test  ## fail when a call costs 10 % more than bench/baseline.json says
+	@$(BIN)/python bench/gate.py $(ARGS)
+
+bench: .venv/installed-test peers  ## measure the hot path, rules, and calls beside other servers (five minutes)
 	@$(BIN)/python bench/hotpath.py
 	@$(BIN)/python bench/rules.py
-	@$(BIN)/python bench/cps.py --seconds 10 --repeats 2
+	@$(BIN)/python bench/compare.py --short
+
+bench-full: .venv/installed-test peers  ## all that make bench measures, and more, with pictures (about an hour)
+	@$(PIP) install --editable '.[test,bench]'
+	@$(BIN)/python bench/hotpath.py
+	@$(BIN)/python bench/rules.py
+	@$(BIN)/python bench/pauses.py || true
+	@$(BIN)/python bench/compare.py
+
+fuzz: .venv/installed-test  ## fuzz the native core for a minute, where cargo-fuzz and a nightly Rust are at hand
+	@if ! cargo fuzz --version >/dev/null 2>&1; then echo "no cargo-fuzz: cargo install cargo-fuzz"; exit 1; fi
+	@mkdir -p gateway/native/fuzz/corpus/scan
+	@cp tests/corpus/*/*.dat tests/corpus/*/*.sip gateway/native/fuzz/corpus/scan/
+	@cd gateway/native && cargo +nightly fuzz run scan -- -max_total_time=60 -max_len=4096 $(ARGS)
+	@$(BIN)/python -m tests.fuzz.alike gateway/native/fuzz/corpus/scan
 
 lint: style types layers dependencies  ## all checks that run nothing
 
@@ -59,7 +82,7 @@ peers:  ## install SIPp and Kamailio for the system tests, where apt-get and roo
 	@tools/install-peers
 
 clean:  ## remove .venv, caches, and what the gateway and the benchmarks wrote
-	rm -rf gateway/native/target gateway/_native*.so
+	rm -rf gateway/native/target gateway/native/fuzz/target bench/load/target gateway/_native*.so
 	rm -rf .venv var build dist *.egg-info .*_cache .hypothesis bench/.*_cache bench/results/*
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

@@ -10,7 +10,6 @@ import itertools
 import re
 from collections.abc import Callable
 
-from gateway.app import Tokens
 from gateway.b2bua.core import B2bua, Setup
 from gateway.b2bua.record import CallRecord
 from gateway.config import parse as parse_config
@@ -69,6 +68,17 @@ _LINES = re.compile(
 _TAG = re.compile(rb"\r\nTo:[^\r]*;tag=([^\r]*)")
 
 
+class Tokens:
+    """Tokens as the gateway's are, but counted, so that two runs are alike."""
+
+    def __init__(self) -> None:
+        self._count = itertools.count(1)
+
+    def __call__(self) -> bytes:
+        """Return a token that was not there before; spread, as unguessable ones are."""
+        return b"%016x" % (next(self._count) * 0x9E3779B97F4A7C15 % 2**64)
+
+
 class Null:
     """A ledger that forgets."""
 
@@ -114,6 +124,7 @@ class Engine:
         self.endpoint.drain()
 
 
+CONTACT = "sip:127.0.0.1:5060"
 EMPTY = b"Content-Length: 0\r\n\r\n"
 DECLINE = b'Reason: Q.850;cause=1;text="Unallocated number"\r\nContent-Length: 0\r\n\r\n'
 WITH_SDP = b"Content-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%b" % (len(SDP), SDP.encode())
@@ -131,16 +142,21 @@ def rejected(engine: Engine) -> int:
     return 7
 
 
-def answered(engine: Engine) -> int:
-    """One call that rings, is answered, and ends with the caller's BYE; returns its messages."""
+def establish(engine: Engine) -> tuple[int, str]:
+    """One call that rings and is answered; returns its number and the tag that the caller has heard."""
     number = next(engine._count)
     _, invite = engine.feed(INVITE.format(n=number).encode())
     engine.answer(invite, b"180 Ringing", number, EMPTY)
     (final,) = engine.answer(invite, b"200 OK", number, WITH_SDP)
     tag = _TAG.search(final)[1].decode()  # type: ignore[index]
-    uri = "sip:127.0.0.1:5060"
-    engine.feed(ACK.format(n=number, k=5, tag=tag, uri=uri, seq="1 ACK").encode())
-    bye = ACK.format(n=number, k=6, tag=tag, uri=uri, seq="2 BYE").replace("ACK", "BYE", 1)
+    engine.feed(ACK.format(n=number, k=5, tag=tag, uri=CONTACT, seq="1 ACK").encode())
+    return number, tag
+
+
+def answered(engine: Engine) -> int:
+    """One call that is answered and ends with the caller's BYE; returns its messages."""
+    number, tag = establish(engine)
+    bye = ACK.format(n=number, k=6, tag=tag, uri=CONTACT, seq="2 BYE").replace("ACK", "BYE", 1)
     (bye_out,) = engine.feed(bye.encode())
     engine.answer(bye_out, b"200 OK", number, EMPTY)
     return 13

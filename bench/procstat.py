@@ -7,6 +7,9 @@ CPU time comes from the kernel's process clock, clock_getcpuclockid(3), which co
 threads that have ended. utime and stime of /proc/PID/stat are sampled at clock ticks and serve only to split
 that time into user and system, roughly. A process that ends between two samples would spoil the difference,
 so `Usage.since` refuses it.
+
+How long its threads were ready to run and had no CPU (schedstat) is summed too: it tells when the machine,
+not the server, was the limit.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ class Cpu:
     total: float
     user_ticks: int
     system_ticks: int
+    waited: float
 
 
 @dataclass(slots=True, frozen=True)
@@ -37,6 +41,8 @@ class Load:
     total: float
     user: float
     system: float
+    waited: float
+    """Seconds that threads were ready to run and others had the CPU."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -51,14 +57,15 @@ class Usage:
         gone = earlier.by_pid.keys() - self.by_pid.keys()
         if gone:
             raise ProcessGoneError(f"process {min(gone)} ended while it was being measured")
-        total, user, system = 0.0, 0, 0
+        total, user, system, waited = 0.0, 0, 0, 0.0
         for pid, now in self.by_pid.items():
-            was = earlier.by_pid.get(pid, Cpu(0.0, 0, 0))
+            was = earlier.by_pid.get(pid, Cpu(0.0, 0, 0, 0.0))
             total += now.total - was.total
             user += now.user_ticks - was.user_ticks
             system += now.system_ticks - was.system_ticks
+            waited += now.waited - was.waited
         share = user / (user + system) if user + system else 1.0
-        return Load(total, total * share, total * (1.0 - share))
+        return Load(total, total * share, total * (1.0 - share), max(0.0, waited))
 
 
 def group_members(group: int) -> list[int]:
@@ -96,7 +103,9 @@ def _cpu(pid: int) -> Cpu:
     # The clock id that clock_getcpuclockid(3) computes: the complement of the pid over CPUCLOCK_SCHED (2).
     total = time.clock_gettime((~pid << 3) | 2)
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return Cpu(total, int(fields[11]), int(fields[12]))
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    waited = sum(int(thread.read_text().split()[1]) for thread in threads) / 1e9
+    return Cpu(total, int(fields[11]), int(fields[12]), waited)
 
 
 def _status_kib(pid: int) -> dict[str, int]:

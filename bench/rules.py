@@ -9,7 +9,6 @@ and 15 causes.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import resource
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from gateway import garbage
 from gateway.number_lists import load_numbers
 from gateway.rules import Facts, RuleSet, compile_rules
 from gateway.rules.history import History, Watch
@@ -215,9 +215,7 @@ def main() -> int:
     arguments.add_argument("--repeats", type=int, default=15)
     arguments.add_argument("--lines", type=int, default=1_000_000, help="of the number lists")
     options = arguments.parse_args()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 100)  # as the gateway does
+    garbage.tame()
     costs: list[dict[str, Any]] = []
     print("         about one     µs a   µs, words     apply,  others wait,")
     print("  rules     status decision  never heard    s CPU            ms")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import trio
 
-from gateway import speedups
+from gateway import garbage, speedups
 from gateway.b2bua.core import B2bua, Setup
 from gateway.config import Config, SettingsErrors, load, numbers_key, passwords
 from gateway.console.calls import CallPages
@@ -344,18 +343,9 @@ def serve(path: Path | None) -> int:
         for error in errors.errors:
             print(error, file=sys.stderr)
         return 2
-    _tame_garbage_collector()
+    garbage.tame()
     if config.telemetry.hep:
         # Encoding is a thread's work; the loop must not wait long for the interpreter.
         sys.setswitchinterval(_SWITCH)
     trio.run(gateway.run)
     return 0
-
-
-def _tame_garbage_collector() -> None:
-    """Calls make no reference cycles, so the collector has little to find and much to look through: what is
-    there at the start is exempt for good, and a look at the rest is rare.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 100)

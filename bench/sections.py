@@ -1,0 +1,201 @@
+"""The questions that compare.py asks, one function each: what is varied, and the rows that come of it.
+
+Each takes a plan and gives rows as they are measured, so that a run that is cut short keeps what it has.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from engine import CONFIG
+from middle import Shape
+from sipp import HOST, free_port
+from trial import QUANTILES, Plan, Trial, try_out
+
+from gateway.config import parse
+from gateway.unserved import unserved
+
+Row = dict[str, object]
+Section = Callable[[Plan], Iterator[Row]]
+
+RATES = {"rejected": 2_000, "answered": 1_000, "mixed": 1_500}
+"""Calls a second at which costs are compared."""
+SLOW_RATES = {"rejected": 200, "answered": 100}
+"""What sippy can carry; the gateway is measured at these too, so that the two are compared at equal rates."""
+FAST = ("gateway", "pure", "kamailio", "relay")
+FAILED_SHARE = 0.001
+"""A server that fails more of its calls is past its limit."""
+DOUBLINGS = 4
+STEPS = 4
+SHARES = (0.3, 0.6, 0.9)
+"""Of a server's saturated rate, for latency."""
+RULE_COUNTS = (1, 10, 100, 1_000, 10_000)
+LIVE_CALLS = (0, 1_000, 10_000, 100_000)
+HELD_CALLS, HELD_SHORT, HELD_BY_SIPPY = 100_000, 10_000, 500
+SAMPLES = {"off": 0.0, "1 %": 0.01, "100 %": 1.0}
+
+
+def costs(plan: Plan) -> Iterator[Row]:
+    """What a call costs each server, at equal rates, traces of 1 % on in the gateway."""
+    with collector() as otlp:
+        for flow, rate in RATES.items():
+            if flow == "mixed" and plan.short:
+                continue
+            for kind in plan.turns(FAST):
+                yield try_out(plan, kind, flow, rate, shape=Shape(otlp=otlp)).row()
+        if "sippy" in plan.kinds and not plan.short:
+            for flow, rate in SLOW_RATES.items():
+                for kind in plan.turns(("sippy", "gateway")):
+                    yield try_out(plan, kind, flow, rate, shape=Shape(otlp=otlp)).row()
+
+
+def saturation(plan: Plan) -> Iterator[Row]:
+    """The highest rate at which a server fails fewer than one call in a thousand."""
+    for flow in SLOW_RATES:
+        for kind in (*FAST, "sippy"):
+            if kind in plan.kinds:
+                best = limit(plan, kind, flow)
+                if best is not None:
+                    yield best.row()
+
+
+def limit(plan: Plan, kind: str, flow: str) -> Trial | None:
+    """The trial at the highest rate that a server carries; None when it carries none.
+
+    The rate is doubled from what a short trial's cost suggests until it is not carried, then halved in.
+    """
+    if (kind, flow) in plan.limits:
+        return plan.limits[kind, flow]
+    first = try_out(plan, kind, flow, SLOW_RATES[flow], seconds=2.0)
+    low, best = 0.0, first if carried(first) else None
+    high = first.outcome.rate / max(first.load.total / first.outcome.seconds, 1e-4)
+    for _ in range(DOUBLINGS):
+        trial = probe(plan, kind, flow, high)
+        if not carried(trial):
+            break
+        low, high, best = high, 2 * high, trial
+    for _ in range(STEPS):
+        rate = (low + high) / 2
+        trial = probe(plan, kind, flow, rate)
+        if carried(trial):
+            low, best = rate, trial
+        else:
+            high = rate
+    plan.limits[kind, flow] = best
+    return best
+
+
+def probe(plan: Plan, kind: str, flow: str, rate: float) -> Trial:
+    """A short trial: long enough to see whether a rate is carried."""
+    return try_out(plan, kind, flow, rate, seconds=3.0, warm_up=2.0, patience=3.0)
+
+
+def carried(trial: Trial) -> bool:
+    """Whether a server carried a load: nearly no call failed, and calls were placed as fast as asked for."""
+    outcome = trial.outcome
+    return outcome.failed_share < FAILED_SHARE and outcome.rate > 0.95 * outcome.asked
+
+
+def latency(plan: Plan) -> Iterator[Row]:
+    """How much later a final response comes than without a server, at shares of the server's limit."""
+    for flow in SLOW_RATES:
+        for kind in ("gateway", "kamailio"):
+            best = limit(plan, kind, flow) if kind in plan.kinds else None
+            if best is None:
+                continue
+            for share in SHARES:
+                rate = best.outcome.asked * share
+                bare = try_out(plan, "direct", flow, rate)
+                trial = try_out(plan, kind, flow, rate, share=share)
+                yield trial.row() | added(trial, bare)
+
+
+def added(trial: Trial, bare: Trial) -> Row:
+    """What a server adds to each quantile of the time to a final response, in microseconds."""
+    with_it, without = trial.outcome.setup, bare.outcome.setup
+    return {
+        f"added_{name}": round(with_it.quantile(share) - without.quantile(share), 1)
+        for name, share in QUANTILES.items()
+    }
+
+
+def memory(plan: Plan) -> Iterator[Row]:
+    """What a call that is up holds."""
+    many = HELD_SHORT if plan.short else HELD_CALLS
+    for kind, calls in (("gateway", many), ("sippy", HELD_BY_SIPPY)):
+        if kind in plan.kinds:
+            yield held(try_out(plan, kind, "answered", 50, seconds=2.0, live=calls, calls_up=calls), calls)
+
+
+def held(trial: Trial, calls: int) -> Row:
+    """A row about calls that are up, with what each holds."""
+    each = (trial.rss_live - trial.rss_before) / calls
+    return trial.row() | {
+        "mb_before": round(trial.rss_before / 1e6, 1),
+        "mb_live": round(trial.rss_live / 1e6, 1),
+        "bytes_a_call": round(each),
+    }
+
+
+def rules(plan: Plan) -> Iterator[Row]:
+    """Rejected calls with more and more rules, of which the last decides."""
+    for count in RULE_COUNTS:
+        yield try_out(plan, "gateway", "rejected", 1_000, shape=Shape(rules=count), rules=count).row()
+
+
+def live(plan: Plan) -> Iterator[Row]:
+    """Rejected calls beside more and more calls that are up."""
+    for count in LIVE_CALLS:
+        yield try_out(plan, "gateway", "rejected", 1_000, live=count, calls_up=count).row()
+
+
+def workers(plan: Plan) -> Iterator[Row]:
+    """The limit with one worker and with two; nothing where the gateway has but one."""
+    config = parse(f"[gateway]\nworkers = 2\n{CONFIG}")
+    if any("workers" in str(error) for error in unserved(config)):
+        return
+    for flow in SLOW_RATES:
+        for count in (1, 2):
+            best = limit(replace(plan, limits={}, shape=Shape(workers=count)), "gateway", flow)
+            if best is not None:
+                yield best.row() | {"workers": count}
+
+
+def tracing(plan: Plan) -> Iterator[Row]:
+    """Calls with no traces, traces of 1 %, and of all."""
+    with collector() as otlp:
+        for flow in SLOW_RATES:
+            for name, share in SAMPLES.items():
+                shape = Shape(otlp=otlp if share else "", sample=share)
+                yield try_out(plan, "gateway", flow, 1_000, shape=shape, traced=name).row()
+
+
+SECTIONS: dict[str, Section] = {
+    "costs": costs,
+    "saturation": saturation,
+    "latency": latency,
+    "memory": memory,
+    "rules": rules,
+    "live": live,
+    "workers": workers,
+    "tracing": tracing,
+}
+
+
+@contextmanager
+def collector() -> Iterator[str]:
+    """A collector of traces that forgets them; its URL."""
+    port = free_port()
+    sink = [sys.executable, str(Path(__file__).parent / "sink.py"), str(port)]
+    with subprocess.Popen(sink, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            time.sleep(0.3)
+            yield f"http://{HOST}:{port}"
+        finally:
+            process.terminate()
