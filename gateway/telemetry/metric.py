@@ -13,7 +13,7 @@ MAX_SERIES = 2_000
 
 K = TypeVar("K")
 Counts: TypeAlias = Mapping[K, float] | Iterable[tuple[K, float]]
-Sample: TypeAlias = tuple[tuple[str, ...], float | Histogram]
+Sample: TypeAlias = tuple[tuple[str, ...], int | float | Histogram]  # counts stay whole on their way to OTLP
 
 
 @dataclass(frozen=True, slots=True)

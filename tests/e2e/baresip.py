@@ -49,7 +49,7 @@ class Baresip(Peer):
         self.port = port
         self._events: list[dict[str, object]] = []
         self._unread: list[dict[str, object]] = []
-        self._control = _free_tcp_port(lab.host)
+        self._control = lab.free_port()
         self._host = lab.host
         config = _CONFIG.format(at=lab.at(port), host=lab.host, control=self._control)
         config += "".join(f"module {name}\n" for name in _MODULES)
@@ -114,13 +114,6 @@ class Baresip(Peer):
             events.append(json.loads(rest[: int(size)]))
             self._heard = rest[int(size) + 1 :]
         return events
-
-
-def _free_tcp_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _connect(host: str, port: int) -> socket.socket:

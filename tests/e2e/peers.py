@@ -8,6 +8,7 @@ limit. The lab ends what it started, by process, when the test is over.
 from __future__ import annotations
 
 import os
+import random
 import re
 import selectors
 import shutil
@@ -33,6 +34,7 @@ PACKAGES = {
     "twinkle-console": "twinkle-console",
     "sipsak": "sipsak",
 }
+_PORTS = (10_240, 32_768)  # below those that Linux gives to clients
 START_LIMIT = 15.0
 STOP_LIMIT = 20.0
 # What a scenario file says between @ signs when a test does not: see the files.
@@ -230,25 +232,30 @@ class Lab:
         self.carrier_port = self.free_port()
 
     def free_port(self) -> int:
-        """A UDP port nobody holds, never given twice."""
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        """A port nobody holds, over UDP or TCP, never given twice; and none that the kernel gives to clients,
+        one of whose connections, even a minute after its end, would keep a peer from listening there.
+        """
         while True:
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.bind((self.host, 0))
-                port: int = probe.getsockname()[1]
-            if port not in self._used:
+            port = random.randrange(*_PORTS)
+            if port not in self._used and self._is_free(port):
                 self._used.add(port)
                 return port
 
-    def need_free(self, port: int) -> None:
-        """Skip the test when somebody holds `port`, over UDP or TCP."""
+    def _is_free(self, port: int) -> bool:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-            with socket.socket(socket.AF_INET, kind) as probe:
+            with socket.socket(family, kind) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, kind == socket.SOCK_STREAM)
                 try:
                     probe.bind((self.host, port))
                 except OSError:
-                    pytest.skip(f"port {port}, which the embedded default uses, is taken on this machine")
+                    return False
+        return True
+
+    def need_free(self, port: int) -> None:
+        """Skip the test when somebody holds `port`, over UDP or TCP."""
+        if not self._is_free(port):
+            pytest.skip(f"port {port}, which the embedded default uses, is taken on this machine")
 
     def at(self, port: int) -> str:
         """HOST:PORT as it stands in a URI, an IPv6 address in brackets."""
