@@ -74,10 +74,8 @@ def says_unwanted(message: Request | Response) -> bool:
         return True
     if b"Reason" not in message.index:
         return False
-    return any(
-        reason.kind == b"SIP" and reason.cause == UNWANTED
-        for reason in parse_reasons(message.values(b"Reason"))
-    )
+    values = [value for value in message.values(b"Reason") if b"607" in value]  # few are worth reading
+    return any(reason.kind == b"SIP" and reason.cause == UNWANTED for reason in parse_reasons(values))
 
 
 def heard(
