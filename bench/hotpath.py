@@ -31,7 +31,8 @@ import sipmessage
 from engine import FLOWS, Engine
 
 from gateway.rules import Facts, RuleSet, compile_rules, emit, shipped_rules
-from gateway.sip.message import Request, Response, Row, parse
+from gateway.sip.message import Request, Response, parse
+from gateway.sip.rows import Row
 from gateway.toml_source import TomlSource
 
 RESULT = Path(__file__).parent / "results" / "hotpath.json"

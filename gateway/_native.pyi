@@ -1,17 +1,27 @@
-from collections.abc import Sequence
-from typing import Protocol, final, type_check_only
+from collections.abc import Iterator, Sequence
+from typing import Protocol, final, overload, type_check_only
 
 from .sip.headers import NameAddr, Via
 from .sip.uri import Uri
 
-__all__ = ["Batches", "Reader", "lines_except"]
+__all__ = ["Batches", "Reader", "Rows", "lines_except", "text_except"]
 
 _Index = dict[bytes, bytes]
 _More = dict[bytes, list[bytes]]
-_Rows = list[tuple[bytes, bytes]]
 _CSeq = tuple[int, bytes]
 
-def lines_except(rows: _Rows, left_out: frozenset[bytes]) -> list[bytes]: ...
+def lines_except(rows: Sequence[tuple[bytes, bytes]], left_out: frozenset[bytes]) -> list[bytes]: ...
+def text_except(rows: Sequence[tuple[bytes, bytes]], left_out: frozenset[bytes], added: bytes) -> bytes: ...
+
+@final
+class Rows(Sequence[tuple[bytes, bytes]]):
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int, /) -> tuple[bytes, bytes]: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[tuple[bytes, bytes]]: ...
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
 
 @final
 class Reader:
@@ -24,7 +34,7 @@ class Reader:
         tuple[
             bytes,
             bytes,
-            _Rows,
+            Rows,
             _Index,
             _More | None,
             bytes,
@@ -40,7 +50,7 @@ class Reader:
     def read_response(
         self, message: bytes
     ) -> (
-        tuple[int, bytes, _Rows, _Index, _More | None, bytes, bytes | None, _CSeq | None, NameAddr | None]
+        tuple[int, bytes, Rows, _Index, _More | None, bytes, bytes | None, _CSeq | None, NameAddr | None]
         | None
     ): ...
 

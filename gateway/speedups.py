@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from ._native import Batches, Reader
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def _why_pure() -> str:
@@ -43,13 +45,13 @@ def reader_type() -> type[Reader] | None:
     return Reader
 
 
-def lines_except() -> Callable[[list[tuple[bytes, bytes]], frozenset[bytes]], list[bytes]] | None:
-    """Return the native form of `gateway.sip.message.lines_except`, or None as above."""
+def native(name: str, pure: _F) -> _F:
+    """Return the native form of a function; the function itself when the native core is not in use."""
     if WHY_PURE:
-        return None
-    from ._native import lines_except
+        return pure
+    from . import _native
 
-    return lines_except
+    return cast(_F, getattr(_native, name))
 
 
 def batches(fd: int, size: int) -> Batches | None:

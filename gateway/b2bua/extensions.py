@@ -10,7 +10,8 @@ its INVITE comes or goes.
 from __future__ import annotations
 
 from gateway.sip.dialog import Dialog
-from gateway.sip.message import Request, Response, Row
+from gateway.sip.message import Request, Response
+from gateway.sip.rows import Rows
 from gateway.sip.transaction import InviteClient, ServerTransaction
 
 from .leg import CalleeLeg, CallerLeg, Leg
@@ -142,7 +143,7 @@ def admit(leg: CallerLeg, request: Request) -> bytes:
     return _TOO_SMALL if own.timer is not None and own.timer.refuses(request) else b""
 
 
-def prepare(caller: CallerLeg, callee: CalleeLeg, request: Request, rows: list[Row]) -> list[Row]:
+def prepare(caller: CallerLeg, callee: CalleeLeg, request: Request, rows: Rows) -> Rows:
     """Decide what we speak by ourselves on the callee's leg, and return the rows of the caller's INVITE
     without what then ends at the gateway.
 
@@ -190,9 +191,7 @@ def has_own(leg: Leg, other: Leg) -> bool:
     return leg.own is not None or other.own is not None
 
 
-def refresh_rows(
-    leg: Leg, other: Leg, request: Request, rows: list[Row], forth: Policy
-) -> tuple[list[Row], bytes]:
+def refresh_rows(leg: Leg, other: Leg, request: Request, rows: Rows, forth: Policy) -> tuple[Rows, bytes]:
     """Return the rows of a re-INVITE or UPDATE from ``leg`` that pass to ``other``, and what it says there of
     the extensions.
     """

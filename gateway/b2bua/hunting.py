@@ -11,7 +11,8 @@ from gateway.routing.route import Hop
 from gateway.routing.trunk import Trunk
 from gateway.rules.decision import Decision
 from gateway.rules.facts import Facts
-from gateway.sip.message import Response, Row
+from gateway.sip.message import Response
+from gateway.sip.rows import Rows
 
 from .leg import CalleeLeg
 
@@ -26,7 +27,7 @@ class Verdict(msgspec.Struct, eq=False):
 
     response: Response
     decision: Decision
-    rows: list[Row]
+    rows: Rows
     q850: int
     trunk: Trunk
     local: bool

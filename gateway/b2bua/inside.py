@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from gateway.sip.dialog import Dialog
 from gateway.sip.headers import parse_rack
-from gateway.sip.message import Request, Response, Row
+from gateway.sip.message import Request, Response
+from gateway.sip.rows import Rows
 from gateway.sip.transaction import InviteClient, InviteServer, ServerTransaction
 
 from .events import State
@@ -87,7 +88,7 @@ def _pass_update(
     transaction: ServerTransaction,
     request: Request,
     twin: Dialog,
-    rows: list[Row],
+    rows: Rows,
     now: float,
 ) -> None:
     other = twin.user
@@ -141,7 +142,7 @@ def _pass_reinvite(
     relay.watch(now + other.trunk.ring_timeout, now)
 
 
-def _map_rack(leg: Leg, other: Leg, request: Request) -> list[Row]:
+def _map_rack(leg: Leg, other: Leg, request: Request) -> Rows:
     """Say the RAck in the other leg's numbers: its CSeq part names an INVITE (RFC 3262 7.2)."""
     rack = parse_rack(request.need(b"RAck"))
     ours, theirs = leg.invite_seqs

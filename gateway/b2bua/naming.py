@@ -22,7 +22,8 @@ from gateway.sip.dialog import Dialog
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import parse_params
-from gateway.sip.message import Request, Row
+from gateway.sip.message import Request
+from gateway.sip.rows import Rows
 from gateway.sip.uri import parse_uri, unescape
 
 from .record import CallRecord
@@ -63,7 +64,7 @@ class Names:
         """
         self._noted.append(record)
 
-    def rename(self, request: Request, target: Trunk) -> list[Row]:
+    def rename(self, request: Request, target: Trunk) -> Rows:
         """Return the request's rows with every dialog called as the side of ``target`` knows it; the very
         list that came when it names none.
         """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import split_list
-from gateway.sip.message import Request, Response, Row, unfold
+from gateway.sip.message import Request, Response, unfold
+from gateway.sip.rows import Rows
 
 _NAMING = (b"Supported", b"Require")
 
@@ -19,7 +20,7 @@ def offers(message: Request | Response, option: bytes) -> bool:
     return option in _tags(message, b"Supported") or demands(message, option)
 
 
-def without_option(rows: list[Row], option: bytes) -> list[Row]:
+def without_option(rows: Rows, option: bytes) -> Rows:
     """Return the rows without this option tag in Supported and Require; rows that do not name it stay the
     bytes that came, and one that names nothing else goes.
     """

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from gateway.routing.trunk import Trunk
 from gateway.sip.endpoint import Endpoint
-from gateway.sip.message import Message, Request, Row, header_key, lines_except
+from gateway.sip.message import Message, Request, header_key
+from gateway.sip.rows import Rows, text_except
 from gateway.sip.uri import Uri
 
 from .bodies import hidden_body
@@ -86,26 +87,24 @@ class Policy:
         """Return the body that passes."""
         return message.body
 
-    def lines(self, rows: list[Row]) -> bytes:
+    def lines(self, rows: Rows) -> bytes:
         """Return the header lines that pass, each ended by CRLF."""
         if self._ends_timers:
             rows = without_option(rows, b"timer")
         return self._passed(rows, self._dropped, self._added)
 
-    def lines_with_contact(self, rows: list[Row]) -> bytes:
+    def lines_with_contact(self, rows: Rows) -> bytes:
         """Like :meth:`lines`, but Contact passes too: in a 3xx or 485 it is the answer itself
         (RFC 3261 21.3, 21.4.23), and in REGISTER it is what is registered.
         """
         return self._passed(rows, self._dropped_contact_passes, self._added)
 
-    def cancel_lines(self, rows: list[Row]) -> bytes:
+    def cancel_lines(self, rows: Rows) -> bytes:
         """Return what passes from one leg's CANCEL to the other's, its Reason above all (RFC 3326)."""
         return self._passed(rows, self._dropped_cancel, self._added_cancel)
 
-    def _passed(self, rows: list[Row], dropped: frozenset[bytes], added: bytes) -> bytes:
-        kept = lines_except(rows, dropped)
-        kept.append(added)
-        return b"\r\n".join(kept)
+    def _passed(self, rows: Rows, dropped: frozenset[bytes], added: bytes) -> bytes:
+        return text_except(rows, dropped, added)
 
 
 class HidingPolicy(Policy):
@@ -136,7 +135,7 @@ class HidingPolicy(Policy):
         otherwise = b"application/sdp" if body[:3] == b"v=0" else b""
         return hidden_body(body, message.get(b"Content-Type") or otherwise, self._hiding, self._salt)
 
-    def _passed(self, rows: list[Row], dropped: frozenset[bytes], added: bytes) -> bytes:
+    def _passed(self, rows: Rows, dropped: frozenset[bytes], added: bytes) -> bytes:
         see = self._hiding.line
         seen = [see(key, line, rows) for key, line in rows if key not in dropped]
         kept = [line for line in seen if line is not None]

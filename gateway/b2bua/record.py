@@ -11,7 +11,8 @@ from typing import Protocol
 import msgspec
 
 from gateway.rules.facts import TrunkView
-from gateway.sip.message import Request, Row
+from gateway.sip.message import Request
+from gateway.sip.rows import Rows
 
 
 class TrunkNote(msgspec.Struct, array_like=True, eq=False):
@@ -42,8 +43,8 @@ class Evidence(msgspec.Struct, array_like=True, gc=False):
     """
 
     phrase: bytes
-    rows: list[Row]  # of the response, as it came
-    emitted: list[Row]  # as it left the rules; the same list when nothing was changed
+    rows: Rows  # of the response, as it came
+    emitted: Rows  # as it left the rules; the same list when nothing was changed
     request: Request | None  # the caller's
     source: TrunkNote  # who answered
     target: TrunkNote  # who got the answer

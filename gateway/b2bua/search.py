@@ -15,7 +15,8 @@ from gateway.routing.health import REST
 from gateway.routing.locate import Address
 from gateway.routing.route import Hop, over_tls
 from gateway.sip.errors import MalformedError
-from gateway.sip.message import Request, Response, Row
+from gateway.sip.message import Request, Response
+from gateway.sip.rows import Rows
 from gateway.sip.uri import Uri
 
 from .events import Rejected
@@ -140,7 +141,7 @@ class Search:
         if core.on_silent_leg is not None and not leg.trunk.x_cid:
             core.on_silent_leg(leg.call_id, request.call_id)
 
-    def _shared(self, rows: list[Row]) -> list[Row]:
+    def _shared(self, rows: Rows) -> Rows:
         share = (b"Max-Breadth", b"Max-Breadth: %d" % self._share)
         return [*(row for row in rows if row[0] != b"Max-Breadth"), share]
 

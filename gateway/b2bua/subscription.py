@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gateway.routing.trunk import Trunk
 from gateway.sip.dialog import Dialog, OpenHalf
 from gateway.sip.headers import parse_params
-from gateway.sip.message import Request, Response, Row
+from gateway.sip.message import Request, Response
+from gateway.sip.rows import Rows
 from gateway.sip.transaction import ImpossibleInputError, ServerTransaction
 from gateway.sip.transaction.base import compile_table
 
@@ -431,7 +432,7 @@ def event_of(request: Request) -> EventKey:
     return package.strip(), parse_params(semicolon + rest).get(b"id")
 
 
-def _rename_event(rows: list[Row], subscription: Subscription, asks: bool) -> list[Row]:
+def _rename_event(rows: Rows, subscription: Subscription, asks: bool) -> Rows:
     """Say the id of an Event as the other leg knows it: for a REFER it is a CSeq number of that leg."""
     ours, theirs = subscription.near_key[1], subscription.far_key[1]
     if ours == theirs or theirs is None:

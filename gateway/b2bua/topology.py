@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterable
 
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import Params, parse_name_addr, split_list
-from gateway.sip.message import Row, header_key, unfold
+from gateway.sip.message import header_key, unfold
+from gateway.sip.rows import Rows
 from gateway.sip.uri import Uri, parse_uri, unescape
 
 PASSES = frozenset(
@@ -86,7 +87,7 @@ class Hiding:
         self._keep = frozenset(header_key(name) for name in keep)
         self._knows_dialog = knows_dialog
 
-    def line(self, key: bytes, line: bytes, rows: list[Row]) -> bytes | None:
+    def line(self, key: bytes, line: bytes, rows: Rows) -> bytes | None:
         """Return the line of a header as it may be seen, or None when it may not. ``rows`` is the message."""
         if key in PASSES or key in self._keep:
             return line
@@ -129,11 +130,11 @@ class Hiding:
         at_own = rb"\g<1>" + self.own
         return _CALL_ID.sub(at_own, _URI_IN_TEXT.sub(at_own, text))
 
-    def content_id(self, line: bytes, _rows: list[Row] | None = None) -> bytes:
+    def content_id(self, line: bytes, _rows: Rows | None = None) -> bytes:
         """Return a Content-ID line whose host is ours, as that of the cid URIs that point to it is."""
         return _AT_HOST.sub(b"@" + self.own, line)
 
-    def content_type(self, line: bytes, _rows: list[Row] | None = None) -> bytes:
+    def content_type(self, line: bytes, _rows: Rows | None = None) -> bytes:
         """``start`` names the Content-ID of a part (RFC 2387 3.2), which is at our host."""
         return _START.sub(rb"\g<1>" + self.own, line)
 
@@ -188,11 +189,11 @@ class Hiding:
         call_id = value.partition(b";")[0].strip()
         return len(tags) == 2 and self._knows_dialog(call_id, tags[0], tags[1])
 
-    def _known_dialog(self, line: bytes, _rows: list[Row]) -> bytes | None:
+    def _known_dialog(self, line: bytes, _rows: Rows) -> bytes | None:
         """Replaces, Join, Target-Dialog: a name that was not mapped is a Call-ID of the other side."""
         return line if self._is_known(unfold(line.partition(b":")[2])) else None
 
-    def _identity(self, line: bytes, rows: list[Row]) -> bytes | None:
+    def _identity(self, line: bytes, rows: Rows) -> bytes | None:
         """A signature holds for telephone numbers whatever their host, but not for URIs whose host was
         replaced (RFC 8224 8.3, 8.5), nor without ``info``: then it is one of RFC 4474, over all that we
         change. A bad one would have the call rejected (438), none does not.
@@ -204,11 +205,11 @@ class Hiding:
                 return None
         return line
 
-    def _feature_caps(self, line: bytes, _rows: list[Row]) -> bytes:
+    def _feature_caps(self, line: bytes, _rows: Rows) -> bytes:
         """Capabilities pass; values that are addresses of equipment, such as an ATCF, go (RFC 6809)."""
         return _QUOTED_PARAM.sub(lambda found: b"" if _TELLS.search(found[1]) else found[0], line)
 
-    def _warning(self, line: bytes, _rows: list[Row]) -> bytes | None:
+    def _warning(self, line: bytes, _rows: Rows) -> bytes | None:
         """The code says what is wrong; the agent is a host; the text goes when it could name one."""
         name, _, value = line.partition(b":")
         try:
@@ -223,7 +224,7 @@ class Hiding:
         return b"%b: %b" % (name, b", ".join(seen)) if seen else None
 
 
-_Rest = Callable[[Hiding, bytes, list[Row]], bytes | None]
+_Rest = Callable[[Hiding, bytes, Rows], bytes | None]
 _REST: dict[bytes, _Rest] = {
     b"Content-ID": Hiding.content_id,
     b"Content-Type": Hiding.content_type,

@@ -23,7 +23,8 @@ from gateway.b2bua.record import CallRecord, Evidence, TrunkNote
 from gateway.rules.facts import Facts
 from gateway.rules.passport import UNATTESTED, attestation
 from gateway.rules.replay import Outcome
-from gateway.sip.message import Request, Response, Row, header_key, lines_except, unfold
+from gateway.sip.message import Request, Response, header_key, unfold
+from gateway.sip.rows import Row, Rows, lines_except
 
 from .schema import FIELDS
 
@@ -227,7 +228,7 @@ class Unpacker:
         return self._trunks.setdefault(key, trunk)
 
 
-def emitted_checksum(rows: list[Row], numbers_hidden: bool) -> int:
+def emitted_checksum(rows: Rows, numbers_hidden: bool) -> int:
     """Return the checksum of the header lines that a decision sends, as `pack` takes it."""
     return checksum(lines_except(rows, _LEFT_OUT_HIDDEN if numbers_hidden else _LEFT_OUT))
 
@@ -238,7 +239,7 @@ def _row(line: bytes) -> tuple[bytes, bytes, bytes]:
     return header_key(name), line, unfold(value)
 
 
-def _indexed(lines: list[bytes]) -> tuple[list[Row], dict[bytes, bytes], dict[bytes, list[bytes]] | None]:
+def _indexed(lines: list[bytes]) -> tuple[Rows, dict[bytes, bytes], dict[bytes, list[bytes]] | None]:
     """Return header lines as the rows of a message, with its index."""
     rows: list[Row] = []
     index: dict[bytes, bytes] = {}

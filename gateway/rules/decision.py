@@ -14,8 +14,8 @@ from gateway.rules.facts import Facts, q850_of
 from gateway.rules.guards import Ruling
 from gateway.rules.network_blocked import defects
 from gateway.rules.rule import COHERENT, FROM_Q850, KEEP, Actions, Rule
-from gateway.sip.message import Row
 from gateway.sip.phrases import phrase_for
+from gateway.sip.rows import Row
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):

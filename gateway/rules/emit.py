@@ -21,8 +21,9 @@ from gateway.rules.decision import Decision
 from gateway.rules.facts import Facts
 from gateway.rules.rule import DROP, KEEP, REMOVE
 from gateway.sip.headers import Reason, quote
-from gateway.sip.message import Row, header_key
+from gateway.sip.message import header_key
 from gateway.sip.phrases import phrase_for
+from gateway.sip.rows import Row, Rows
 
 ORIGINAL_HEADER = b"X-Original-Response"
 """Where `original = "header"` keeps what the far end said."""
@@ -36,7 +37,7 @@ _CAUSE = re.compile(rb";\s*+cause\s*+=", re.IGNORECASE)
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]+")
 
 
-def emit(decision: Decision, facts: Facts) -> list[Row]:
+def emit(decision: Decision, facts: Facts) -> Rows:
     """Return the header rows that leave with `decision`: the list that came, itself, when nothing changes."""
     response = facts.response
     rows = response.rows
@@ -130,20 +131,23 @@ def _reason_row(value: bytes) -> Row:
     return b"Reason", b"Reason: " + value
 
 
-def _with_reasons(rows: list[Row], said: tuple[Row, ...]) -> list[Row]:
+def _with_reasons(rows: Rows, said: tuple[Row, ...]) -> Rows:
     """Return the rows with these Reason rows, where the first Reason stood, or else at the end."""
-    at = next((at for at, row in enumerate(rows) if row[0] == b"Reason"), len(rows))
-    return [*rows[:at], *said, *[row for row in rows[at:] if row[0] != b"Reason"]]
+    there = list(rows)
+    at = next((at for at, row in enumerate(there) if row[0] == b"Reason"), len(there))
+    return [*there[:at], *said, *[row for row in there[at:] if row[0] != b"Reason"]]
 
 
-def _after_reasons(rows: list[Row], row: Row) -> list[Row]:
+def _after_reasons(rows: Rows, row: Row) -> Rows:
     """Return the rows with one more Reason row, behind those that are there, or else at the end."""
-    at = max((at for at, (key, _) in enumerate(rows, 1) if key == b"Reason"), default=len(rows))
-    return [*rows[:at], row, *rows[at:]]
+    there = list(rows)
+    at = max((at for at, (key, _) in enumerate(there, 1) if key == b"Reason"), default=len(there))
+    return [*there[:at], row, *there[at:]]
 
 
-def _put(rows: list[Row], row: Row) -> list[Row]:
+def _put(rows: Rows, row: Row) -> Rows:
     """Return the rows with `row` in the place of the first of its name, the others of it gone."""
-    at = next((at for at, (key, _) in enumerate(rows) if key == row[0]), len(rows))
-    rest = [other for other in rows[at:] if other[0] != row[0]]
-    return [*rows[:at], row, *rest]
+    there = list(rows)
+    at = next((at for at, (key, _) in enumerate(there) if key == row[0]), len(there))
+    rest = [other for other in there[at:] if other[0] != row[0]]
+    return [*there[:at], row, *rest]

@@ -21,7 +21,7 @@ from gateway.rules.emit import emit
 from gateway.rules.facts import Facts
 from gateway.rules.rule import Rule
 from gateway.rules.ruleset import RuleSet
-from gateway.sip.message import Row
+from gateway.sip.rows import Rows
 
 EXAMPLES = 3
 """How many calls of each group are named."""
@@ -99,7 +99,7 @@ _UNCHANGED = ("rule", "shadow")
 class Replay:
     """Decides again under `rules`, and keeps count. `checksum` makes `Outcome.headers` of header rows."""
 
-    def __init__(self, rules: RuleSet, checksum: Callable[[list[Row], bool], int]) -> None:
+    def __init__(self, rules: RuleSet, checksum: Callable[[Rows, bool], int]) -> None:
         self.rules = rules
         self.judged = 0
         self.blind = 0

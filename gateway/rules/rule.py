@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from gateway.rules.canary import Canary
 from gateway.rules.conditions import Condition
 from gateway.rules.facts import Facts
-from gateway.sip.message import Row
+from gateway.sip.rows import Row
 
 Test = Callable[[Facts], bool]
 

@@ -31,14 +31,13 @@ from .headers import (
 )
 from .names import BY_LOWER, KEYS
 from .remember import remembered
+from .rows import Row, Rows
 from .uri import Uri, parse_uri
 
 MAX_DATAGRAM = 65_535
 MAX_HEADERS = 256
 MAX_LINE = 8_192
 _TOO_LARGE = {"start line too long": 414, "too many headers": 513, "header line too long": 513}
-
-Row = tuple[bytes, bytes]
 
 # Headers that may stand once only; a second one makes the message ambiguous (RFC 4475 3.3.8, 3.3.9).
 _ONCE = frozenset((b"From", b"To", b"Call-ID", b"CSeq", b"Max-Forwards"))
@@ -76,7 +75,7 @@ class _Message:
     __slots__ = ("_cseq", "_more", "_receiver", "_sender", "_via", "body", "call_id", "index", "rows")
 
     # Set by the two kinds themselves: super().__init__ would cost every message a tenth of its parsing.
-    rows: list[Row]
+    rows: Rows
     index: dict[bytes, bytes]
     body: bytes
     call_id: bytes  # b"" when it is missing
@@ -168,7 +167,7 @@ class Request(_Message):
         self,
         method: bytes,
         uri: bytes,
-        rows: list[Row],
+        rows: Rows,
         index: dict[bytes, bytes],
         more: dict[bytes, list[bytes]] | None = None,
         body: bytes = b"",
@@ -207,7 +206,7 @@ class Request(_Message):
             self._hops = 70 if value is None else parse_max_forwards(value)
         return self._hops
 
-    def altered(self, uri: bytes, rows: list[Row], body: bytes) -> Request:
+    def altered(self, uri: bytes, rows: Rows, body: bytes) -> Request:
         """Return this request with another URI, other header rows and another body."""
         index: dict[bytes, bytes] = {}
         more: dict[bytes, list[bytes]] = {}
@@ -256,7 +255,7 @@ class Response(_Message):
         self,
         status: int,
         phrase: bytes,
-        rows: list[Row],
+        rows: Rows,
         index: dict[bytes, bytes],
         more: dict[bytes, list[bytes]] | None = None,
         body: bytes = b"",
@@ -435,7 +434,7 @@ def _continue_line(
 
 
 def _start(
-    line: bytes, rows: list[Row], index: dict[bytes, bytes], more: dict[bytes, list[bytes]] | None
+    line: bytes, rows: Rows, index: dict[bytes, bytes], more: dict[bytes, list[bytes]] | None
 ) -> Message:
     """Read the start line (RFC 3261 7.1, 7.2)."""
     if line[:4].upper() == b"SIP/":
@@ -460,7 +459,7 @@ def _start(
 
 
 def _status_line(
-    line: bytes, rows: list[Row], index: dict[bytes, bytes], more: dict[bytes, list[bytes]] | None
+    line: bytes, rows: Rows, index: dict[bytes, bytes], more: dict[bytes, list[bytes]] | None
 ) -> Response:
     status = _STATUSES.get(line[8:11])
     if status is None or line[11:12] not in (b" ", b"") or line[:8].upper() != b"SIP/2.0 ":
@@ -502,12 +501,6 @@ def parse_native(data: bytes) -> Message:
     return parse_pure(data)
 
 
-def lines_except_pure(rows: list[Row], left_out: frozenset[bytes]) -> list[bytes]:
-    """Return the header lines whose key is not left out, in order."""
-    return [line for key, line in rows if key not in left_out]
-
-
-lines_except = speedups.lines_except() or lines_except_pure
 _READER = speedups.reader_type()
 _reader = None if _READER is None else _READER(KEYS, Via, NameAddr, Uri)
 parse = parse_pure if _reader is None else parse_native

@@ -1,7 +1,7 @@
 """The messages of the last minutes, so that a call can be looked at after it went wrong.
 
-What came in a tenth of a second is one segment: the very batches of the transports. Nothing in it is copied or
-read until somebody asks for a call; then messages are searched for its Call-IDs, two million a second.
+What came in a tenth of a second is one segment: the very batches of the transports. Nothing in it is copied
+or read until somebody asks for a call; then messages are searched for its Call-IDs, two million a second.
 """
 
 from __future__ import annotations

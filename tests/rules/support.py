@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.rules import Decision, Facts, RuleSet, compile_rules, emit
-from gateway.sip.message import Request, Response, Row, parse
+from gateway.sip.message import Request, Response, parse
+from gateway.sip.rows import Row
 from gateway.toml_source import SettingsErrors, TomlSource
 
 LEG_HEADERS = (

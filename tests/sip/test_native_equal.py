@@ -23,12 +23,11 @@ from gateway.sip.message import (
     MalformedMessageError,
     Request,
     Response,
-    lines_except,
-    lines_except_pure,
     parse_native,
     parse_pure,
 )
 from gateway.sip.names import KEYS
+from gateway.sip.rows import lines_except, lines_except_pure, text_except, text_except_pure
 
 from .strategies import PROPERTY, Draft, drafts, spoilt
 
@@ -206,8 +205,22 @@ def test_each_uri_alone(uri: bytes) -> None:
 @PROPERTY
 @given(drafts(), st.frozensets(st.sampled_from(sorted(set(KEYS.values())))))
 def test_the_lines_that_pass(draft: Draft, left_out: frozenset[bytes]) -> None:
-    rows = parse_pure(draft.data).rows
-    assert lines_except(rows, left_out) == lines_except_pure(rows, left_out)
+    expected = parse_pure(draft.data).rows
+    for rows in (expected, parse_native(draft.data).rows):
+        assert lines_except(rows, left_out) == lines_except_pure(expected, left_out)
+        assert text_except(rows, left_out, b"X: 1") == text_except_pure(expected, left_out, b"X: 1")
+
+
+def test_rows_are_a_sequence_of_pairs() -> None:
+    data = b"OPTIONS sip:a SIP/2.0\r\nTo: <sip:a>\r\ni: 1\r\nX-New:  2\r\n\r\n"
+    expected, rows = parse_pure(data).rows, parse_native(data).rows
+    assert [*rows] == expected == [(b"To", b"To: <sip:a>"), (b"Call-ID", b"i: 1"), (b"x-new", b"X-New:  2")]
+    assert (len(rows), rows[1], rows[-1], rows[1:]) == (3, expected[1], expected[2], expected[1:])
+    assert rows == expected and expected == rows and rows == parse_native(data).rows and rows != expected[1:]
+    assert expected[0] in rows and (b"To", b"to: <sip:a>") not in rows
+    assert repr(rows) == repr(expected)
+    with pytest.raises(IndexError):
+        rows[3]
 
 
 @PROPERTY

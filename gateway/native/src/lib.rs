@@ -18,7 +18,9 @@ pub mod values;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<reader::Reader>()?;
+    module.add_class::<rows::Rows>()?;
     module.add_function(wrap_pyfunction!(rows::lines_except, module)?)?;
+    module.add_function(wrap_pyfunction!(rows::text_except, module)?)?;
     #[cfg(target_os = "linux")]
     module.add_class::<batches::Batches>()?;
     Ok(())

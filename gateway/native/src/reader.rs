@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::plain::{body_end, scan, Field, Start};
+use crate::rows::Rows;
 use crate::values;
 
 /// Hashes a header's name; the table is ours and does not grow, so nobody can crowd it.
@@ -63,7 +64,7 @@ pub struct Reader {
 
 /// What both kinds of message have behind the start line.
 struct Parts<'py> {
-    rows: Bound<'py, PyList>,
+    rows: Bound<'py, Rows>,
     index: Bound<'py, PyDict>,
     more: Option<Bound<'py, PyDict>>,
     body: Bound<'py, PyBytes>,
@@ -146,7 +147,7 @@ impl Reader {
         let Start::Request { method, uri } = plain.start else {
             return Ok(None);
         };
-        let Some(parts) = self.parts(py, data, plain.fields, plain.body)? else {
+        let Some(parts) = self.parts(message, plain.fields, plain.body)? else {
             return Ok(None);
         };
         let first = parts.first;
@@ -207,7 +208,7 @@ impl Reader {
         let Start::Response { status, phrase } = plain.start else {
             return Ok(None);
         };
-        let Some(parts) = self.parts(py, data, plain.fields, plain.body)? else {
+        let Some(parts) = self.parts(message, plain.fields, plain.body)? else {
             return Ok(None);
         };
         let first = parts.first;
@@ -237,11 +238,12 @@ impl Reader {
     /// Index the header lines, unless Content-Length says what only the Python code can judge.
     fn parts<'py>(
         &self,
-        py: Python<'py>,
-        data: &[u8],
+        message: &Bound<'py, PyBytes>,
         fields: Vec<Field>,
         body: usize,
     ) -> PyResult<Option<Parts<'py>>> {
+        let py = message.py();
+        let data = message.as_bytes();
         let index = PyDict::new(py);
         let mut more: Option<Bound<'py, PyDict>> = None;
         let mut rows = Vec::with_capacity(fields.len());
@@ -257,10 +259,7 @@ impl Reader {
                     _ => return Ok(None),
                 }
             }
-            rows.push(PyTuple::new(
-                py,
-                [&key, &PyBytes::new(py, &data[field.line])],
-            )?);
+            rows.push((key.clone().unbind(), field.line));
             self.known.note(&mut first, &key, field.value, repeated);
             if repeated {
                 append(more.get_or_insert_with(|| PyDict::new(py)), &key, value)?;
@@ -269,7 +268,7 @@ impl Reader {
             }
         }
         Ok(Some(Parts {
-            rows: PyList::new(py, rows)?,
+            rows: Bound::new(py, Rows::new(message.clone().unbind(), rows))?,
             index,
             more,
             body: PyBytes::new(py, &data[body..end]),

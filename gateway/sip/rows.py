@@ -1,0 +1,30 @@
+"""Header rows: the key and the line of each header of a message, in order.
+
+The native reader gives rows that look at the message when somebody asks; everybody else has a list. Both are
+sequences of pairs, and what passes of them is found natively where that is at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway import speedups
+
+Row = tuple[bytes, bytes]
+Rows = Sequence[Row]
+
+
+def lines_except_pure(rows: Rows, left_out: frozenset[bytes]) -> list[bytes]:
+    """Return the header lines whose key is not left out, in order."""
+    return [line for key, line in rows if key not in left_out]
+
+
+def text_except_pure(rows: Rows, left_out: frozenset[bytes], added: bytes) -> bytes:
+    """Return the same lines in one piece, each ended by CRLF, and behind them what is added."""
+    kept = lines_except_pure(rows, left_out)
+    kept.append(added)
+    return b"\r\n".join(kept)
+
+
+lines_except = speedups.native("lines_except", lines_except_pure)
+text_except = speedups.native("text_except", text_except_pure)
