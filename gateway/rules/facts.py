@@ -9,9 +9,11 @@ they mean is remembered by their bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
+
+import msgspec
 
 from gateway.rules.causes import status_for
 from gateway.rules.history import History
@@ -112,8 +114,7 @@ def shown(text: bytes) -> str:
     return text[: 4 * TEXT_LIMIT].decode("utf-8", "replace")[:TEXT_LIMIT]
 
 
-@dataclass(slots=True)
-class Facts:
+class Facts(msgspec.Struct):
     """Everything that a guard or a rule can see of one final response."""
 
     response: Response
@@ -148,8 +149,8 @@ class Facts:
     """The `attestation`, where it is known already."""
     history: History | None = None
     """What is known of earlier calls, where rules ask for it."""
-    _reasons: Reasons | None = field(default=None, init=False, repr=False, compare=False)
-    _phrase: str | None = field(default=None, init=False, repr=False, compare=False)
+    _reasons: Reasons | None = None
+    _phrase: str | None = None
 
     @property
     def reasons(self) -> Reasons:

@@ -217,4 +217,5 @@ class TestEachMethod:
             reason = f'Reason: SIP;cause={status};text="{phrase}"'
             known = facts("603 Decline", reason, method=method, target=KNOWS_BOTH)
             assert told(EVERYTHING_404, known)[0] == f"{status} {phrase}"
-            assert told(EVERYTHING_404, replace(known, target=PBX))[0] == "603 Decline"
+            unknown = facts("603 Decline", reason, method=method, target=PBX)
+            assert told(EVERYTHING_404, unknown)[0] == "603 Decline"
