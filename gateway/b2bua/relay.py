@@ -140,8 +140,8 @@ class Answer:
         self._ack = endpoint.acknowledge(self._answered, self._answered_seq, lines, body, hops)
 
     def again(self, endpoint: Endpoint) -> None:
-        """The 2xx came again: its ACK was lost, or has not been sent yet (RFC 3261 13.2.2.4). Where the answered
-        side has several addresses the ACK tries them in turn: no answer would tell that one is dead.
+        """The 2xx came again: its ACK was lost, or has not been sent yet (RFC 3261 13.2.2.4). Where the side
+        that answered has several addresses the ACK tries them in turn: no answer tells that one is dead.
         """
         if self._ack:
             flows = (self._answered.flow, *self._answered.others)
