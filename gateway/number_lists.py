@@ -20,6 +20,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from gateway.patterns import BadValue, compile_regex
+from gateway.regexes import TEXT_LIMIT
 
 MOST_ENTRIES = 20_000_000
 """The lines that a list may have: the bound on its memory (8 bytes a number, 9 a prefix)."""
@@ -88,7 +89,8 @@ class NumberPattern:
     """Which numbers a rule or route speaks of. Of the conditions given all must hold; none given: any number.
 
     `prefix`: the number begins with one of these. `regex`: it is found somewhere in the number (write ^ and $
-    to bind it to the ends). `lists`: the number is in one of these.
+    to bind it to the ends); where it is longer than TEXT_LIMIT, in its beginning. `lists`: the number is in
+    one of these.
 
     Raises BadValue when `regex` is not a regular expression.
     """
@@ -106,7 +108,7 @@ class NumberPattern:
         """Tell whether `number`, the user part of a URI, is one of those meant."""
         if self._prefix and not number.startswith(self._prefix):
             return False
-        if self._search is not None and self._search(number) is None:
+        if self._search is not None and self._search(number[:TEXT_LIMIT]) is None:
             return False
         if self._lists is None:
             return True

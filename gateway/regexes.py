@@ -13,6 +13,10 @@ from typing import Any
 
 from gateway.patterns import BadValue, compile_regex
 
+TEXT_LIMIT = 256
+"""How many characters of a text a regular expression is shown. Messages are hostile input: the worst text
+for the worst expression that is accepted takes 13 ms at 256 characters, and 100 ms at 512."""
+
 _LONG = 8  # a repeat of more rounds than this counts as one without limit
 _MOST_LONG_REPEATS = 2
 _REPEATS = frozenset("*+{")

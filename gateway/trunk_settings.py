@@ -16,6 +16,7 @@ from gateway.addresses import TRANSPORTS, Source, TargetUri, parse_source, parse
 from gateway.number_lists import NumberList, NumberPattern, load_numbers
 from gateway.number_settings import NumberSettings, read_numbers_table
 from gateway.patterns import KINDS, BadValue, TrunkPattern, parse_duration
+from gateway.regexes import check_cost
 from gateway.settings_table import Table
 from gateway.toml_source import closest
 
@@ -316,7 +317,9 @@ def _numbers(table: Table, key: str, directory: Path) -> NumberPattern | None:
         except BadValue as error:
             conditions.fail(path, str(error), error.remedy)
     try:
-        return NumberPattern(prefix, regex, numbers if lists else None)
+        pattern = NumberPattern(prefix, regex, numbers if lists else None)
+        check_cost(regex or "")
+        return pattern
     except BadValue as error:
         conditions.fail("regex", str(error), error.remedy)
         return None

@@ -206,6 +206,7 @@ class Net:
         left = (
             len(self.core.calls),
             len(self.core.subscriptions),
+            len(self.core.relays),
             len(self.endpoint.dialogs),
             len(self.endpoint.servers),
             len(self.endpoint.clients),
@@ -213,7 +214,7 @@ class Net:
             len(self.endpoint._large),
             len(self.endpoint.timers) - bool(self.core.bindings),  # which live as long as a registrar grants
         )
-        what = "calls, subscriptions, dialogs, servers, clients, merged, large, timers"
+        what = "calls, subscriptions, relays, dialogs, servers, clients, merged, large, timers"
         assert not any(left), f"{what} left: {left}"
 
 

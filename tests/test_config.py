@@ -341,6 +341,12 @@ def test_a_wrong_address_is_told_at_its_place_in_the_list(key: str, value: str, 
             "correct it, or put a \\ before a sign that stands for itself",
         ),
         (
+            f'{TRUNK}[[route]]\nto = "pbx"\ncalled.regex = "(a+)+$"\n',
+            "7: route[0].called.regex: '(a+)+$' repeats something that can itself match in several ways, "
+            "which can take for ever on a hostile text; "
+            "give the outer repeat a limit of at most 8, such as {1,8}",
+        ),
+        (
             f'{TRUNK}[[route]]\nto = "pbx"\ncaller.list = ["absent.txt"]\n',
             "7: route[0].caller.list[0]: the list absent.txt cannot be read: no such file or directory; "
             "check its path",

@@ -23,6 +23,8 @@ from gateway.patterns import BadValue
         (NumberPattern(prefix=["+1", "00"]), "12155551212", False),
         (NumberPattern(regex="555"), "+12155551212", True),
         (NumberPattern(regex="^555"), "+12155551212", False),
+        (NumberPattern(regex="5"), 255 * "1" + "5", True),
+        (NumberPattern(regex="5"), 256 * "1" + "5", False),  # only so much is searched
         (NumberPattern(lists=[NumberList(["1001", "+44*"])]), "1001", True),
         (NumberPattern(lists=[NumberList(["1001", "+44*"])]), "10011", False),
         (NumberPattern(lists=[NumberList(["1001", "+44*"])]), "+44", True),
@@ -38,6 +40,11 @@ from gateway.patterns import BadValue
 )
 def test_all_conditions_on_a_number_must_hold(pattern: NumberPattern, number: str, matches: bool) -> None:
     assert pattern.matches(number) is matches
+
+
+def test_a_hostile_number_is_searched_in_no_time() -> None:
+    """On all of these 60,000 characters the expression would take hours, and every call would wait for it."""
+    assert not NumberPattern(regex=".*1.*2").matches(60_000 * "1")
 
 
 ENTRY = st.from_regex(r"\+?[0-3]{0,4}[a#]?\*?|9{15,20}\*?", fullmatch=True)

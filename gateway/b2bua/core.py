@@ -60,6 +60,7 @@ _NO_ROUTE = Refusal(404, "no route")
 _NONE_UP = Refusal(503, "no target is up", _RETRY_AFTER)
 _NO_TLS = Refusal(480, "SIPS Not Allowed", code=380)  # no target of the route has TLS (RFC 5630)
 _TOO_MANY_SUBSCRIPTIONS = Refusal(503, "too many subscriptions", _RETRY_AFTER)
+_TOO_MANY_REQUESTS = Refusal(503, "too many requests under way", _RETRY_AFTER)
 
 
 @dataclass(slots=True, frozen=True)
@@ -85,6 +86,7 @@ class B2bua:
         locator: Locator | None = None,
         max_subscriptions: int = 200_000,
         mark: str = "",
+        max_relays: int = 50_000,
     ) -> None:
         self.endpoint = endpoint
         self.setup = setup
@@ -94,6 +96,7 @@ class B2bua:
         self.policies = PolicyTable(endpoint)
         self.names = Names(endpoint)
         self.calls: set[Call] = set()
+        self.relays: set[OutsideRelay] = set()  # requests outside of calls that wait for their answer
         self.subscriptions = Subscriptions(self, max_subscriptions)
         self.begun = 0  # calls since the start
         self.active: defaultdict[str, int] = defaultdict(int)  # calls that are up, by the caller's trunk
@@ -116,6 +119,7 @@ class B2bua:
         self._serial = 0
         self._mark = mark
         self._max_calls = max_calls
+        self._max_relays = max_relays
         self.descent = Descent(endpoint)
         self._trunk_notes: dict[TrunkView, TrunkNote] = {}
         self.contacts: ContactTable = {}
@@ -376,6 +380,8 @@ class B2bua:
         hops, _ = self._hops(trunk, request, uri, record, plan, now)
         if request.method in OPENING and self.subscriptions.is_full:
             hops = _TOO_MANY_SUBSCRIPTIONS
+        if len(self.relays) >= self._max_relays:
+            hops = _TOO_MANY_REQUESTS
         if isinstance(hops, Refusal):
             self.refused[hops.why] += 1
             lines = b'Warning: %d gateway "%b"\r\n%b' % (hops.code, hops.why.encode(), hops.lines)

@@ -4,6 +4,7 @@ Replaces (RFC 3891), Join (RFC 3911), Target-Dialog (RFC 4538) and a Replaces in
 RFC 5589) name a dialog by Call-ID and tags, as it is known on the side they come from. Whoever gets them
 knows the call by the twin dialog on its own leg. A dialog that is not ours, or that the receiver's side
 knows by that very name, is left as it came. In-Reply-To (RFC 3261 20.21) names calls by their Call-ID.
+The Event of a subscription to one dialog (RFC 4235 4.2) does either, as it has both tags or not.
 
 A request that opens nothing but speaks of a dialog of ours goes where that dialog goes, whatever its
 Request-URI says: our Contact, which transfer targets are made of, names nobody behind us.
@@ -30,7 +31,7 @@ from .record import CallRecord
 
 _REPLACES = (b"to-tag", b"from-tag")
 _TAGS = {b"Replaces": _REPLACES, b"Join": _REPLACES, b"Target-Dialog": (b"local-tag", b"remote-tag")}
-_NAMING = frozenset((*_TAGS, b"Refer-To", b"In-Reply-To"))
+_NAMING = frozenset((*_TAGS, b"Refer-To", b"In-Reply-To", b"Event"))
 _IN_URI = re.compile(rb"([?&]Replaces=)([^&>]*)", re.IGNORECASE)
 _UNSAFE = re.compile(
     rb"[^A-Za-z0-9\-_.!~*'()]"
@@ -97,6 +98,8 @@ class Names:
             calls = [item.strip() for item in value.split(b",")]
             called = [self._rename_call(call, target) for call in calls]
             return line if called == calls else b"In-Reply-To: " + b", ".join(called)
+        if key == b"Event":
+            return self._rename_event(line, value, target)
         tags = _TAGS.get(key)
         if tags is None:
             return line
@@ -107,8 +110,39 @@ class Names:
         renamed = self._rename_value(unescape(value), _REPLACES, target)
         return value if renamed is None else _UNSAFE.sub(lambda found: b"%%%02X" % found[0][0], renamed)
 
-    def _rename_value(self, value: bytes, tags: tuple[bytes, bytes], target: Trunk) -> bytes | None:
-        """Return ``call-id;tag=..;tag=..`` as the receiver's side says it, other parameters kept, or None."""
+    def _rename_event(self, line: bytes, value: bytes, target: Trunk) -> bytes:
+        """Say which dialog a subscription is to. A single tag cannot be looked up, so it goes:
+        the Call-ID alone means every dialog of that call.
+        """
+        params = _params(value)
+        call_id = (params.get(b"call-id") or b"").strip(b'"')
+        if not call_id:
+            return line
+        tags = [b"%b=%b" % (name, params[name] or b"") for name in _REPLACES if name in params]
+        if len(tags) == len(_REPLACES):
+            renamed = self._rename_value(b";".join([call_id, *tags]), _REPLACES, target, both_ways=True)
+        else:
+            renamed = self._rename_call(call_id, target)
+        if renamed is None or renamed == call_id or b'"' in renamed:
+            return line
+        call_id, *tags = renamed.split(b";")
+        named = (b"call-id", *_REPLACES)
+        kept = [
+            name if said is None else b"%b=%b" % (name, said)
+            for name, said in params.items()
+            if name not in named
+        ]
+        return b"Event: " + b";".join(
+            [value.partition(b";")[0].strip(), b'call-id="%b"' % call_id, *tags, *kept]
+        )
+
+    def _rename_value(
+        self, value: bytes, tags: tuple[bytes, bytes], target: Trunk, both_ways: bool = False
+    ) -> bytes | None:
+        """Return ``call-id;tag=..;tag=..`` as the receiver's side says it, other parameters kept, or None.
+
+        ``both_ways``: who sends it may name its own dialog by its own tag first, too.
+        """
         found = self._find(value, tags)
         if found is None:
             return None
@@ -118,7 +152,7 @@ class Names:
             return None
         ends = (twin.remote_tag, twin.local_tag)
         if is_receivers:
-            if tags is _REPLACES:
+            if tags is _REPLACES and not both_ways:
                 return None
             ends = ends[::-1]  # RFC 4538 is read both ways in the field: it keeps the side it speaks from
         said = {**_params(value), tags[0]: ends[0], tags[1]: ends[1]}

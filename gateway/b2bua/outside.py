@@ -15,6 +15,7 @@ from gateway.routing.locate import Address
 from gateway.routing.route import Hop
 from gateway.routing.trunk import Trunk
 from gateway.sip.dialog import Dialog, OpenHalf
+from gateway.sip.errors import MalformedError
 from gateway.sip.flow import Flow
 from gateway.sip.message import Request, Response
 from gateway.sip.transaction import ClientTransaction, ServerTransaction
@@ -98,7 +99,12 @@ class OutsideRelay(Relay):
     def start(self, now: float) -> None:
         """Send the request to the first target."""
         self._until = now + 64 * self.endpoint.timing.t1
-        self._try_next(now)
+        self._core.relays.add(self)
+        try:
+            self._try_next(now)
+        except MalformedError:
+            self._core.relays.discard(self)
+            raise
 
     def _try_next(self, now: float) -> None:
         """Send it to the next target; the time that is left is shared by those that are left."""
@@ -246,6 +252,7 @@ class OutsideRelay(Relay):
 
     def _settle(self) -> None:
         self._client = self._hop = None
+        self._core.relays.discard(self)
         self._core.descent.forget(self.record)
 
     def _close_opening(self, now: float) -> None:

@@ -117,13 +117,14 @@ class Answer:
     The ACK goes end to end: it may carry the SDP answer of a late offer, so we cannot send it on our own.
     """
 
-    __slots__ = ("_ack", "_answered", "_answered_seq", "_server")
+    __slots__ = ("_ack", "_answered", "_answered_seq", "_repeated", "_server")
 
     def __init__(self, server: InviteServer, answered: Dialog, answered_seq: int) -> None:
         self._server = server
         self._answered = answered
         self._answered_seq = answered_seq
         self._ack = b""
+        self._repeated = 0
 
     @property
     def is_acked(self) -> bool:
@@ -139,9 +140,13 @@ class Answer:
         self._ack = endpoint.acknowledge(self._answered, self._answered_seq, lines, body, hops)
 
     def again(self, endpoint: Endpoint) -> None:
-        """The 2xx came again: its ACK was lost, or has not been sent yet (RFC 3261 13.2.2.4)."""
+        """The 2xx came again: its ACK was lost, or has not been sent yet (RFC 3261 13.2.2.4). Where the side
+        that answered has several addresses the ACK tries them in turn: no answer tells that one is dead.
+        """
         if self._ack:
-            endpoint.send(self._ack, self._answered.flow)
+            flows = (self._answered.flow, *self._answered.others)
+            endpoint.send(self._ack, flows[self._repeated % len(flows)])
+            self._repeated += 1
 
 
 class ReinviteRelay(Relay):

@@ -28,8 +28,8 @@ PASSES = frozenset(
     (
         b"Accept", b"Accept-Contact", b"Accept-Encoding", b"Accept-Language", b"Accept-Resource-Priority",
         b"Allow", b"Allow-Events", b"Answer-Mode", b"Authentication-Info", b"Authorization",
-        b"Content-Disposition", b"Content-Encoding", b"Content-Language", b"Date", b"Event",
-        b"Expires", b"Flow-Timer", b"Geolocation-Error", b"Geolocation-Routing",
+        b"Content-Disposition", b"Content-Encoding", b"Content-Language", b"Date", b"Expires",
+        b"Flow-Timer", b"Geolocation-Error", b"Geolocation-Routing",
         b"Info-Package", b"Max-Breadth", b"MIME-Version", b"Min-Expires", b"Min-SE", b"P-Answer-State",
         b"P-Asserted-Service", b"P-Early-Media", b"P-Preferred-Service", b"Priority", b"Priority-Share",
         b"Priority-Verstat", b"Priv-Answer-Mode", b"Privacy", b"Proxy-Authenticate", b"Proxy-Authorization",
@@ -71,6 +71,7 @@ _TELLS = re.compile(
     rb"[@/]|[0-9][.:][0-9A-Fa-f]|::|[A-Za-z0-9\-]\.[A-Za-z]"
 )  # an address, a URI, a host name
 _TAGS = re.compile(rb";\s*(?:(?:to|from|local|remote)-tag)\s*=\s*([^;\s]+)", re.IGNORECASE)
+_EVENT_PARAM = re.compile(rb';\s*(call-id|to-tag|from-tag)\s*=\s*("[^"]*"|[^;\s]*)', re.IGNORECASE)
 
 KnowsDialog = Callable[[bytes, bytes, bytes], bool]
 """Whether the side that is sent to has a dialog with this Call-ID and these two tags."""
@@ -193,6 +194,16 @@ class Hiding:
         """Replaces, Join, Target-Dialog: a name that was not mapped is a Call-ID of the other side."""
         return line if self._is_known(unfold(line.partition(b":")[2])) else None
 
+    def _event(self, line: bytes, _rows: Rows) -> bytes:
+        """The dialog that a subscription is to (RFC 4235 4.2) goes unless the receiver knows it by this very
+        name; then the subscription is to all dialogs of that user.
+        """
+        named = {name.lower(): value for name, value in _EVENT_PARAM.findall(line)}
+        one, other = named.get(b"to-tag"), named.get(b"from-tag")
+        if one and other and self._knows_dialog(named.get(b"call-id", b"").strip(b'"'), one, other):
+            return line
+        return _EVENT_PARAM.sub(b"", line)
+
     def _identity(self, line: bytes, rows: Rows) -> bytes | None:
         """A signature holds for telephone numbers whatever their host, but not for URIs whose host was
         replaced (RFC 8224 8.3, 8.5), nor without ``info``: then it is one of RFC 4474, over all that we
@@ -228,6 +239,7 @@ _Rest = Callable[[Hiding, bytes, Rows], bytes | None]
 _REST: dict[bytes, _Rest] = {
     b"Content-ID": Hiding.content_id,
     b"Content-Type": Hiding.content_type,
+    b"Event": Hiding._event,
     b"Feature-Caps": Hiding._feature_caps,
     b"Identity": Hiding._identity,
     b"Join": Hiding._known_dialog,

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from gateway.number_lists import NumberPattern
 from gateway.patterns import BadValue, TrunkPattern
-from gateway.rules.facts import TEXT_LIMIT, Facts, shown
+from gateway.regexes import TEXT_LIMIT
+from gateway.rules.facts import Facts, shown
 from gateway.rules.history import Watch
 from gateway.rules.schedule import Schedule
 from gateway.sip.message import Request, Response, header_key

@@ -6,6 +6,7 @@ from gateway.config import Config
 from gateway.rules.ruleset import RuleSet
 from gateway.rules.schema import compile_rules, load_rules
 from gateway.rules.shipped import shipped_rules
+from gateway.toml_source import SettingsErrors
 
 
 def configured_rules(config: Config) -> RuleSet:
@@ -15,6 +16,10 @@ def configured_rules(config: Config) -> RuleSet:
     configuration, ./rules.toml serves if it exists and else the shipped rules. Raises SettingsErrors.
     """
     named = not config.is_embedded and "rules" in config.source.data.get("gateway", {})
-    if not named and not config.gateway.rules.exists():
-        return compile_rules(shipped_rules(), config.trunk_kinds)
-    return load_rules(config.gateway.rules, config.trunk_kinds)
+    path = config.gateway.rules
+    if path.exists():
+        return load_rules(path, config.trunk_kinds)
+    if named:
+        remedy = "check the path, or leave the key out for the rules that come with the gateway"
+        raise SettingsErrors([config.source.error(("gateway", "rules"), f"there is no file {path}", remedy)])
+    return compile_rules(shipped_rules(), config.trunk_kinds)

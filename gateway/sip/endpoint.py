@@ -41,6 +41,7 @@ from .uri import Uri
 
 _SCHEMES = (b"sip", b"tel", b"sips")
 _DIALOG_FORMING = frozenset((b"INVITE", b"SUBSCRIBE", b"REFER"))
+_DIALOG_ONLY = frozenset((b"BYE", b"PRACK", b"UPDATE"))  # RFC 3261 15.1.2, RFC 3262 3, RFC 3311 5.2
 # What tells that a request to our own URI is for somebody behind us (RFC 3891, RFC 3911, RFC 4538).
 NAMING_DIALOGS = frozenset((b"Replaces", b"Join", b"Target-Dialog"))
 _CANCEL_SUFFIX = b" CANCEL"
@@ -371,12 +372,12 @@ class Endpoint:
             self._cancel(transaction, request, now)
         elif dialog is not None:
             self._in_dialog(transaction, dialog, request, flow, now)
-        elif not to_tag and self.itself.is_meant(uri, method) and NAMING_DIALOGS.isdisjoint(request.index):
-            self.itself.answer(transaction, request, self.new_token(), now)
-        elif not to_tag:
-            self._outside_dialog(transaction, request, uri, flow, now)
-        else:
+        elif to_tag or method in _DIALOG_ONLY:
             transaction.reject(481, self.new_token(), now)
+        elif self.itself.is_meant(uri, method) and NAMING_DIALOGS.isdisjoint(request.index):
+            self.itself.answer(transaction, request, self.new_token(), now)
+        else:
+            self._outside_dialog(transaction, request, uri, flow, now)
 
     def _screen(self, request: Request, uri: Uri, flow: Flow, to_tag: bytes, dialog: Dialog | None) -> int:
         """Return the status that a new request must be refused with, statelessly, or 0."""

@@ -358,3 +358,23 @@ def test_a_contact_that_becomes_an_address_has_no_others() -> None:
     bye_at(net, caller, net.carrier)
     for peer in (first, second):
         peer.nothing()
+
+
+def test_an_ack_tries_the_next_address_when_the_2xx_keeps_coming_3263_4_3() -> None:
+    """Nothing is answered to an ACK, so only the 2xx tells that nobody hears it where it goes."""
+    net = Net()
+    other = net.peer(OTHER, "other")
+    Names(net, Address(*OTHER, "udp"), Address(*CARRIER2, "udp"))
+    invite, offer = begin(net)
+    net.carrier.reply(offer, 200, headers=NAME, contact=False, body=SDP)
+    net.pbx.ack(invite, net.pbx.take_response(200))
+    first = other.take_request("ACK")
+    for hears in (other, net.backup, other):
+        net.carrier.reply(offer, 200, headers=NAME, contact=False, body=SDP)
+        assert hears.take_request("ACK").rows == first.rows
+    net.backup.nothing()
+    other.nothing()
+    End.of_callee(net.carrier, offer).request("BYE", contact=False)
+    net.pbx.reply(net.pbx.take_request("BYE"), 200)
+    net.carrier.take(200)
+    net.assert_all_freed()

@@ -38,6 +38,19 @@ def test_a_request_and_its_answer_cross_the_gateway(method: str) -> None:
     net.assert_all_freed()
 
 
+@pytest.mark.parametrize("uri", ["sip:1001@192.0.2.1", "sip:192.0.2.1"])
+@pytest.mark.parametrize("method", ["BYE", "PRACK", "UPDATE"])
+def test_what_makes_sense_in_a_dialog_alone_gets_481_3261_15_1_2_3262_3_3311_5_2(
+    method: str, uri: str
+) -> None:
+    """Without a To tag it is for no dialog; the other side would not know it either."""
+    net = Net()
+    net.pbx.request(method, uri=uri)
+    net.pbx.take(481)
+    net.carrier.nothing()
+    net.assert_all_freed()
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_request_that_comes_again_is_relayed_once_and_its_answer_repeated(method: str) -> None:
     net = Net()

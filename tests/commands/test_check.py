@@ -81,6 +81,15 @@ def test_a_file_that_is_not_there_is_an_error(place: Place) -> None:
     assert place.err == f"{place.path}/none.toml: there is no such file; check the path\n"
 
 
+def test_a_rules_file_that_is_not_there_is_told_where_it_is_named(place: Place) -> None:
+    config = place.write("gateway.toml", CONFIG.replace("rules.toml", "none.toml"))
+    assert place.run(check, config=config) == 2
+    assert place.err == (
+        "gateway.toml:3: gateway.rules: there is no file none.toml; "
+        "check the path, or leave the key out for the rules that come with the gateway\n"
+    )
+
+
 def test_json_holds_the_same_for_a_program(place: Place) -> None:
     text = RULES + '\n[[rule]]\nname = "late"\nwhen.status = 487\nthen.status = 480\n'
     assert place.run(check, rules=place.write("rules.toml", text), json=True) == 1

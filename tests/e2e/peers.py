@@ -41,6 +41,7 @@ STOP_LIMIT = 20.0
 DEFAULTS = {
     "LINGER": "200",
     "HEADERS": "Server: carrier",
+    "CONTACT": "carrier@[local_ip]:[local_port]",
     "CALLER": "Subject: a word the gateway does not know",
 }
 
@@ -172,7 +173,7 @@ class Sipp(Peer):
         return self._log("sent")
 
     def _log(self, direction: str) -> list[Message]:
-        text = self._messages.read_bytes().decode() if self._messages.exists() else ""
+        text = self._messages.read_bytes().decode(errors="surrogateescape") if self._messages.exists() else ""
         entries = re.split(r"^-{20,} \S+ \S+\n", text, flags=re.MULTILINE)
         heading = re.compile(rf"\w+ message {direction} [^\n]*\n\n")
         return [

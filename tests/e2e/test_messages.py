@@ -25,11 +25,13 @@ MULTIPART = (
         ("text/plain", LONG, "u1"),
         ("multipart/mixed;boundary=b", MULTIPART, "u1"),
         ("application/x-private", "v=0\r\n\r\n\x01\x7f~ \t \r\n", "t1"),
+        ("text/plain;charset=utf-8", "Grüße, 电话 ☎\r\n", "u1"),
+        ("application/x-private", bytes(range(0x80, 0x100)).decode(errors="surrogateescape"), "t1"),
     ],
 )
 def test_a_message_of_any_kind_and_size_crosses_3428_4(lab: Lab, kind: str, body: str, over: str) -> None:
     """20 kB from UDP go out on TCP too: what is too large for a datagram's path is the next hop's matter."""
-    (lab.folder / "body").write_bytes(body.encode())
+    (lab.folder / "body").write_bytes(body.encode(errors="surrogateescape"))
     carrier = lab.carrier("uas_outside", over="t1", METHOD="MESSAGE")
     tcp_gateway(lab)
     marks = {"KIND": kind, "FILE": str(lab.folder / "body")}

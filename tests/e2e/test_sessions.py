@@ -101,6 +101,23 @@ def test_the_gateway_agrees_on_a_session_timer_with_each_side_4028(lab: Lab) -> 
     assert (answer.one("Session-Expires"), answer.one("Require")) == ("600;refresher=uac", "timer")
 
 
+def test_the_gateway_refreshes_the_session_of_a_carrier_that_wants_it_4028_7_4(lab: Lab) -> None:
+    """At half of the shortest interval that there is, 90 s; the caller knows no timers and hears nothing."""
+    carrier = lab.carrier("uas_refreshed", limit=80)
+    lab.gateway(keys={"carrier": 'session_timer = "90s"'})
+    caller = lab.caller("uac_hung_up", limit=80).succeeds()
+    carrier.succeeds()
+
+    invite, _ack, refresh, bye = carrier.received()
+    assert (invite.one("Session-Expires"), refresh.one("Session-Expires")) == 2 * ("90;refresher=uac",)
+    assert methods([refresh.start, bye.start]) == ["UPDATE", "SIP/2.0"]
+    assert refresh.body == ""
+    assert methods([m.start for m in caller.received()])[-1] == "BYE"
+    assert "UPDATE" not in methods([m.start for m in caller.received()])
+    answer = next(m for m in caller.received() if m.start == "SIP/2.0 200 OK")
+    assert answer.all("Session-Expires") == []
+
+
 def test_a_call_that_has_lasted_long_enough_is_hung_up_on_both_sides_3261_15(lab: Lab) -> None:
     carrier = lab.carrier("uas_answered")
     lab.gateway(keys={"carrier": 'max_duration = "1s"'})

@@ -66,6 +66,29 @@ def test_a_phone_transfers_its_call_after_asking_the_other_party_5589_7(lab: Lab
     assert set(tags) == {f"to-tag={own.partition(';tag=')[2]}", f"from-tag={theirs.partition(';tag=')[2]}"}
 
 
+@pytest.mark.parametrize(
+    ("header", "receivers", "senders"),
+    [("Join", "to-tag", "from-tag"), ("Target-Dialog", "local-tag", "remote-tag")],
+)
+def test_a_second_call_names_the_first_as_its_receiver_knows_it_3911_4_4538_4(
+    lab: Lab, header: str, receivers: str, senders: str
+) -> None:
+    """Its Request-URI is the gateway's own address, as a Contact is: only the header says where it goes."""
+    carrier = lab.carrier("uas_answered", calls=2)
+    lab.gateway()
+    lab.caller("uac_naming", NAMES=header, RECEIVERS=receivers, SENDERS=senders).succeeds()
+    carrier.succeeds()
+    first, second = (message for message in carrier.received() if message.start.startswith("INVITE "))
+    answer = next(message for message in carrier.sent() if message.start == "SIP/2.0 200 OK")
+    call_id, *tags = second.one(header).split(";")
+    assert call_id == first.one("Call-ID") != second.one("Call-ID")
+    own, theirs = answer.one("To"), answer.one("From")
+    assert set(tags) == {
+        f"{receivers}={own.partition(';tag=')[2]}",
+        f"{senders}={theirs.partition(';tag=')[2]}",
+    }
+
+
 def test_a_phone_sends_its_call_elsewhere_3261_21_3(lab: Lab) -> None:
     """A 302 is followed where the trunk says so: to another trunk's own address."""
     ports = {"bob": lab.free_port(), "carol": lab.free_port()}
