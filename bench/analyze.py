@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from random import Random
 
+import repository  # noqa: F401  # tests below
+
 from tests.analysis.scene import CARRIER, PBX, PHONE_A, PHONE_B, PROXY, SDP, Scene
 from tests.captures.writer import pcap
 

@@ -91,17 +91,21 @@ def jobs() -> dict[str, Job]:
     made: dict[str, Job] = {"calibrate": calibrate, **{name: flow_job(name) for name in FLOWS}}
     for job in made.values():
         job(WARM_UP)
-    # The collector runs by how much was allocated before, which is chance.
+    return made
+
+
+def without_collector(made: dict[str, Job]) -> dict[str, Job]:
+    """Return the jobs. The garbage collector is off: it runs by how much was allocated before, by chance."""
     gc.collect()
     gc.disable()
     return made
 
 
-def count_children(folder: Path) -> None:
+def count_children(folder: Path, made: dict[str, Job], often: tuple[int, int] = (FEW, MANY)) -> None:
     """Under callgrind: fork a child for each count; each leaves its job and turns beside its counter."""
-    for name, job in jobs().items():
+    for name, job in without_collector(made).items():
         children = []
-        for turns in (FEW, MANY):
+        for turns in often:
             child = os.fork()
             if child == 0:
                 (folder / f"{os.getpid()}.job").write_text(f"{name} {turns}")
@@ -113,26 +117,29 @@ def count_children(folder: Path) -> None:
                 raise SystemExit(f"{name} could not be counted")
 
 
-def instructions(core: str) -> dict[str, float]:
-    """Machine instructions a turn of each job, by callgrind."""
+def instructions(
+    core: str, script: Path = Path(__file__), often: tuple[int, int] = (FEW, MANY)
+) -> dict[str, float]:
+    """Machine instructions a turn of each job of `script`, by callgrind; `often` are the turns it takes."""
+    few, many = often
     with tempfile.TemporaryDirectory(prefix="gate-") as name:
         folder = Path(name)
         command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
-        command += [f"--log-file={folder}/%p.log", sys.executable, __file__, "--count", name]
+        command += [f"--log-file={folder}/%p.log", sys.executable, str(script), "--count", name]
         subprocess.run(command, env=environment(core), check=True, stdout=subprocess.DEVNULL)
         counts: dict[tuple[str, int], int] = {}
         for mark in folder.glob("*.job"):
-            job, turns = mark.read_text().split()
+            job, _, turns = mark.read_text().rpartition(" ")
             match = re.search(r"Collected\s*:\s*(\d+)", mark.with_suffix(".log").read_text())
             if match is None:
                 raise SystemExit(f"callgrind counted nothing for {job}")
             counts[job, int(turns)] = int(match[1])
-    return {job: (counts[job, MANY] - counts[job, FEW]) / (MANY - FEW) for job, _ in counts}
+    return {job: (counts[job, many] - counts[job, few]) / (many - few) for job, _ in counts}
 
 
 def best_times() -> dict[str, float]:
     """CPU seconds a turn of each job, the best of ROUNDS rounds, turn about."""
-    made = jobs()
+    made = without_collector(jobs())
     best = dict.fromkeys(made, float("inf"))
     for _ in range(ROUNDS):
         for name, job in made.items():
@@ -204,7 +211,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--time", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.count:
-        count_children(options.count)
+        count_children(options.count, jobs())
         return 0
     if options.time:
         print(json.dumps(best_times()))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -43,7 +44,7 @@ workers = {workers}
 drain = "5s"
 
 [console]
-listen = ""
+listen = "{console}"
 
 [ledger]
 url = "{ledger}"
@@ -95,6 +96,9 @@ class Shape:
     """Where traces go; "" is nowhere."""
     sample: float = 0.01
     """The share of calls that are traced, rewritten or not."""
+    ledger: bool = True
+    console: bool = False
+    """Whether metrics can be read."""
 
 
 USUAL = Shape()
@@ -116,6 +120,21 @@ def generated_rules(count: int = RULES) -> str:
         for name, status, shown, to in (*others, *near, match)
     )
     return "version = 1\n" + "".join(rules)
+
+
+def gateway_toml(port: int, caller: int, carrier: int, database: Path, shape: Shape) -> str:
+    """The configuration of a gateway on `port` between caller and carrier, with its ledger in `database`."""
+    return GATEWAY_TOML.format(
+        host=HOST,
+        port=port,
+        caller=caller,
+        carrier=carrier,
+        ledger=f"sqlite:///{database}" if shape.ledger else "",
+        workers=shape.workers,
+        console=f"{HOST}:0" if shape.console else "",
+        otlp=shape.otlp,
+        sample=shape.sample,
+    )
 
 
 class Middle:
@@ -162,18 +181,7 @@ class Middle:
     def _gateway(self, caller: int, carrier: int, folder: Path, shape: Shape) -> list[str]:
         (folder / "rules.toml").write_text(generated_rules(shape.rules))
         config = folder / "gateway.toml"
-        config.write_text(
-            GATEWAY_TOML.format(
-                host=HOST,
-                port=self.port,
-                caller=caller,
-                carrier=carrier,
-                ledger=f"sqlite:///{self._database}",
-                workers=shape.workers,
-                otlp=shape.otlp,
-                sample=shape.sample,
-            )
-        )
+        config.write_text(gateway_toml(self.port, caller, carrier, self._database, shape))
         return [sys.executable, "-m", "gateway", "run", "--config", str(config)]
 
     def _kamailio(self, carrier: int, folder: Path) -> list[str]:
@@ -190,6 +198,12 @@ class Middle:
     def group(self) -> int:
         """The process group to sample."""
         return self.process.pid
+
+    @property
+    def console(self) -> str:
+        """Where the gateway's console is, "" when it has none."""
+        found = re.search(r"console=(http\S+)", self._log.read_text(errors="replace"))
+        return found[1] if found else ""
 
     def __enter__(self) -> Middle:
         return self

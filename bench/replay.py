@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from random import Random
 
+import repository  # noqa: F401  # tests below
 import sqlalchemy as sa
 from rules import rule_file
 

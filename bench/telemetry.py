@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import re
 import statistics
 import sys
 import tempfile
@@ -27,45 +26,21 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from middle import Middle
+from middle import Middle, Shape
 from procstat import ProcessGoneError, sample
 from sipp import PeerError, caller, carrier, free_port
 
 WARM_UP_SECONDS = 4
-SHARES = {"no ledger": "", "off": "", "0 %": "0.0", "1 %": "0.01", "100 %": "1.0"}
+SHARES = {"0 %": 0.0, "1 %": 0.01, "100 %": 1.0}
+KINDS = ("no ledger", "off", *SHARES)
 COLLECTORS = ("off", "works", "hangs", "refuses", "500")
 
 
-class Watched(Middle):
-    """A gateway whose telemetry is "off", with "no ledger" either, or that traces a share of its calls to
-    ``url`` and serves metrics.
-    """
-
-    def __init__(self, share: str, url: str, port: int, pbx: int, far: int, folder: Path) -> None:
-        self._share = share
-        self._url = url
-        self._errors = folder / "gateway.log"
-        super().__init__("gateway", port, pbx, far, folder)
-
-    def _gateway(self, port: int, caller: int, carrier: int, folder: Path) -> list[str]:
-        command = super()._gateway(port, caller, carrier, folder)
-        config = Path(command[-1])
-        text = config.read_text()
-        if self._share == "no ledger":
-            text = re.sub(r'url = "sqlite[^"]*"', 'url = ""', text)
-        elif self._share != "off":
-            part = SHARES[self._share]
-            text = text.replace('listen = ""', 'listen = "127.0.0.1:0"')
-            text += f'[telemetry]\notlp = "{self._url}"\nsample = {part}\nsample_rewritten = {part}\n'
-            text += "max_traces_per_second = 100000\n"
-        config.write_text(text)
-        return command
-
-    @property
-    def console(self) -> str:
-        """Where its console is, "" when it has none."""
-        found = re.search(r"console=(http\S+)", self._errors.read_text())
-        return found[1] if found else ""
+def shape_of(kind: str, url: str) -> Shape:
+    """The gateway whose telemetry is of this kind, with a collector at `url`."""
+    if kind in ("no ledger", "off"):
+        return Shape(ledger=kind == "off")
+    return Shape(otlp=url, sample=SHARES[kind], console=True)
 
 
 @contextmanager
@@ -141,7 +116,7 @@ def play(kind: str, share: str, faults: str, flow: str, rate: int, seconds: int)
         ports = [free_port() for _ in range(3)]
         with (
             carrier(flow, ports[2], folder, calls=warm + calls, seconds=limit),
-            Watched(share, url, *ports, folder) as server,
+            Middle("gateway", ports[0], ports[1], ports[2], folder, shape_of(share, url)) as server,
         ):
             with caller(
                 "warm", flow, ports[0], ports[1], folder, calls=warm, rate=rate, seconds=limit
@@ -233,7 +208,7 @@ def measured(options: argparse.Namespace) -> list[Run]:
     """Play every kind, turn about, telling each result as it comes."""
     runs = []
     for _ in range(options.repeats):
-        for kind in COLLECTORS if options.collectors else SHARES:
+        for kind in COLLECTORS if options.collectors else KINDS:
             share, faults = (
                 ("100 %" if kind != "off" else kind, kind) if options.collectors else (kind, "works")
             )

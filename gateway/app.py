@@ -43,7 +43,7 @@ from gateway.transport.nameserver import NameServers, read_hosts
 from gateway.transport.ports import Ports
 from gateway.transport.resolver import Resolver
 from gateway.unserved import unserved
-from gateway.watching import changes
+from gateway.watching import Stamps, changes, stamps
 
 log = logging.getLogger("gateway")
 
@@ -79,6 +79,7 @@ class Gateway:
         self.config = config
         self._path = path
         clock = self._clock = make_clock()
+        self._read: Stamps = stamps([config.gateway.rules])
         self._stopping = trio.Event()
         self._hurry = False  # asked to stop twice
         self.ports = Ports(config, clock)
@@ -280,7 +281,8 @@ class Gateway:
         while not self._stopping.is_set():
             certificates = set(self.ports.certificates.files)
             rules = {self.config.gateway.rules, *self.b2bua.setup.rules.files}
-            async for changed in changes(rules | certificates, self._stopping):
+            async for changed in changes(rules | certificates, self._stopping, self._read):
+                self._read = stamps(rules | certificates)
                 if changed & rules:
                     await self.reload_rules()
                 if changed & certificates:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 
 import trio
 import watchfiles
 
+_LOOK = 1_000  # milliseconds until the watch is known to stand
 
-async def changes(files: Iterable[Path], stop: trio.Event) -> AsyncIterator[set[Path]]:
-    """Yield which of these files have changed, whenever some have, until ``stop`` is set.
+
+Stamps = Mapping[Path, object]
+"""What tells a file from its next version; None of one that is not there."""
+
+
+def stamps(files: Iterable[Path]) -> Stamps:
+    """Return the stamps that files have now. To be taken before they are read."""
+    return {file: _stamp(file) for file in files}
+
+
+async def changes(files: Iterable[Path], stop: trio.Event, since: Stamps) -> AsyncIterator[set[Path]]:
+    """Yield which of these files have changed, whenever some have, until ``stop`` is set; first those that
+    are no longer what they were by ``since``, because nobody watched them while they were read.
 
     Their directories are watched, because editors replace files, and links are moved to new ones. Changes
     within a fifth of a second come together.
@@ -29,7 +41,20 @@ async def changes(files: Iterable[Path], stop: trio.Event) -> AsyncIterator[set[
         debounce=200,
         step=50,
         recursive=False,
-        raise_interrupt=False,
         stop_event=stop,
+        rust_timeout=_LOOK,
+        yield_on_timeout=True,
     ):
-        yield {places[Path(changed)] for _, changed in found}
+        changed = {places[Path(changed)] for _, changed in found}
+        changed |= {file for file in places.values() if file in since and _stamp(file) != since[file]}
+        since = {}
+        if changed:
+            yield changed
+
+
+def _stamp(file: Path) -> object:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_dev, found.st_ino

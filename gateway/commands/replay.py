@@ -237,8 +237,13 @@ def _print(found: Replay, unseen: list[str]) -> None:
 def _verdict(found: Replay) -> str:
     if not found.changed:
         return "nothing would have changed for anybody" if found.changes else "nothing would have changed"
-    share = 100 * found.changed / found.judged
-    return f"{found.changed:,} would have gone otherwise ({share:.2g} %)"
+    return f"{found.changed:,} would have gone otherwise ({_percent(found.changed / found.judged)})"
+
+
+def _percent(share: float) -> str:
+    """Return a share with two digits, 100 % without an exponent."""
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
 
 
 def _print_examples(group: Group) -> None:

@@ -23,6 +23,7 @@ from gateway.ladder.page import page
 from gateway.ladder.recorded import decision_of, recorded
 from gateway.ladder.svg import svg
 from gateway.ledger.database import LedgerError, open_for_reading
+from gateway.ledger.lasting import LastingEngine
 from gateway.ledger.query import by_call_id, by_id
 from gateway.sip.flow import Flow
 from gateway.tap.keeper import is_meant, legs_of
@@ -80,7 +81,7 @@ class CallPages:
         self._wiretap = wiretap
         self._b2bua = b2bua
         self._name = name
-        self._url = url
+        self._ledger = LastingEngine(lambda: open_for_reading(url)) if url else None
         self._ours = ours
         self._captures = 0
 
@@ -116,8 +117,8 @@ class CallPages:
         if record is None:
             up = (call.record for call in self._b2bua.calls)
             record = next((each for each in up if is_meant(each, id_)), None)
-        if record is None and self._url:
-            record = await trio.to_thread.run_sync(_from_ledger, self._url, id_)
+        if record is None and self._ledger is not None:
+            record = await trio.to_thread.run_sync(_from_ledger, self._ledger, id_)
         return record
 
     def _ladder(self, record: CallRecord | None, messages: list[WireMessage]) -> Ladder:
@@ -234,9 +235,9 @@ async def _body(request: Request) -> bytes:
     return body[: _LARGEST_ORDER + 1]
 
 
-def _from_ledger(url: str, id_: str) -> CallRecord | None:
+def _from_ledger(ledger: LastingEngine, id_: str) -> CallRecord | None:
     try:
-        with open_for_reading(url).connect() as connection:
+        with ledger.begin() as connection:
             found = by_id(connection, id_, 1) or by_call_id(connection, id_, 1)
     except (LedgerError, sa.exc.SQLAlchemyError):
         return None

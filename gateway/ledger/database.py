@@ -199,7 +199,7 @@ def probe(url: str) -> str:
             connection.rollback()
     except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
         problem = f"the ledger {shown(parsed)} cannot be written ({reason(error)})"
-        raise LedgerError(f"{problem}; calls go on, but leave no record") from None
+        raise LedgerError(f"{problem}; calls go on, and records wait in the spool") from None
     finally:
         engine.dispose()
     state = "and still empty" if found is None else f"tables of version {found}"

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 import trio
 
 from . import database
+from .lasting import LastingEngine
 from .schema import calls
 from .scorecard import Shift, kind_of, shifts_of
 
@@ -103,6 +104,7 @@ class DriftWatch:
         self.distances: dict[tuple[str, str], float] = {}
         """(trunk, window) -> distance, of those with enough calls."""
         self._url = url
+        self._database = LastingEngine(lambda: database.open_for_reading(url))
         self._clock = clock
         self._log = log
         self._mixes = Mixes()
@@ -146,17 +148,13 @@ class DriftWatch:
     def _look(self, now: float) -> dict[tuple[str, str], Drift]:
         oldest = now - WEEK - max(WINDOWS.values()) - BUCKET
         since, until = max(self._read_until, oldest), now - _SETTLES
-        engine = database.open_for_reading(self._url)
-        try:
-            with engine.connect() as connection:
-                while since < until:
-                    end = min((since // BUCKET + 1) * BUCKET, until)
-                    for trunk, kind, count in _counts(connection, since, end):
-                        self._mixes.add(since, trunk, kind, count)
-                    self._read_until = since = end
-                    time.sleep(_BREATH)
-        finally:
-            engine.dispose()
+        with self._database.begin() as connection:
+            while since < until:
+                end = min((since // BUCKET + 1) * BUCKET, until)
+                for trunk, kind, count in _counts(connection, since, end):
+                    self._mixes.add(since, trunk, kind, count)
+                self._read_until = since = end
+                time.sleep(_BREATH)
         self._mixes.forget_before(oldest)
         return dict(drifts(self._mixes, now))
 

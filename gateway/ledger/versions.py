@@ -19,6 +19,7 @@ import trio
 from gateway.rules import RuleSet
 
 from . import database
+from .lasting import LastingEngine
 from .schema import rule_versions
 
 _PAUSE = 0.5  # seconds between two looks at what is to be written
@@ -58,7 +59,8 @@ class VersionKeeper:
     """Writes the versions that come into force. `log` gets one line when that fails."""
 
     def __init__(self, url: str, log: Callable[[str], None]) -> None:
-        self._url = database.parse_url(url)
+        parsed = database.parse_url(url)
+        self._database = LastingEngine(lambda: database.open_for_writing(parsed))
         self._log = log
         self._waiting: list[RuleVersion] = []
 
@@ -89,13 +91,9 @@ class VersionKeeper:
             self._waiting = [version for version in self._waiting if version not in batch]
 
     def _write(self, batch: tuple[RuleVersion, ...]) -> None:
-        engine = database.open_for_writing(self._url)
-        try:
-            with engine.begin() as connection:
-                for version in batch:
-                    keep(connection, version)
-        finally:
-            engine.dispose()
+        with self._database.begin() as connection:
+            for version in batch:
+                keep(connection, version)
 
 
 def keep(connection: sa.Connection, version: RuleVersion) -> None:

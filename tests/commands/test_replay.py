@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.captures.pcap import Datagram
-from gateway.commands.replay import replay
+from gateway.commands.replay import _percent, replay
 from gateway.ledger.database import open_for_writing, parse_url
 from gateway.rules import compile_rules
 from gateway.toml_source import TomlSource
@@ -132,3 +134,10 @@ then.status = 486
     assert place.run(replay, rules="rules.toml", ledger=url, json=True) == 1
     ((example,),) = (change["examples"] for change in place.json["changes"])
     assert (place.json["changed"], example["id"]) == (1, "call-2")
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(0.001, "0.1 %"), (0.0153, "1.5 %"), (0.254, "25 %"), (1.0, "100 %")]
+)
+def test_shares_are_told_as_people_write_them(share: float, said: str) -> None:
+    assert _percent(share) == said

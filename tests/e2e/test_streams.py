@@ -16,7 +16,9 @@ from tests.e2e.peers import Gateway, Lab, Peer
 pytestmark = pytest.mark.e2e
 
 
-def config(lab: Lab, target: str, *, listen: str = "", gateway: str = "", carrier: str = "") -> str:
+def config(
+    lab: Lab, target: str, *, listen: str = "", gateway: str = "", carrier: str = "", console: str = ""
+) -> str:
     """A gateway.toml with UDP and TCP listeners, a PBX, and one carrier."""
     at = lab.at(lab.gateway_port)
     return f"""\
@@ -25,7 +27,7 @@ listen = ["udp:{at}", "tcp:{at}"{listen}]
 drain = "2s"
 {gateway}
 [console]
-listen = ""
+listen = "{console}"
 [ledger]
 url = ""
 [[trunk]]
@@ -149,9 +151,11 @@ class Border:
         """Write a certificate and its key, and return where."""
         return write_signed(self.ca, self.lab.folder, name, *identities)
 
-    def start(self, identity: str, keys: str = "", scenario: str = "kamailio", **marks: str) -> Peer:
+    def start(
+        self, identity: str, keys: str = "", scenario: str = "kamailio", console: str = "", **marks: str
+    ) -> Peer:
         """Start Kamailio with a certificate that names it, and the gateway in front of it: with further keys
-        of the carrier, and what stands in Kamailio's scenario.
+        of the carrier, what stands in Kamailio's scenario, and where the gateway's console listens.
         """
         lab = self.lab
         cert, key = self.sign("kamailio", identity)
@@ -176,6 +180,7 @@ class Border:
                 listen=f', "tls:{lab.at(self.gateway_tls_port)}"',
                 gateway='tls_cert = "gateway.pem"\ntls_key = "gateway.key"\ntls_ca = "ca.pem"',
                 carrier=f'tls_ca = "ca.pem"\n{keys}',
+                console=console,
             )
         )
         return proxy

@@ -14,7 +14,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Collector:
-    """Keeps what it was sent, decoded. `status` is what it answers; `hangs` makes it answer nothing."""
+    """Keeps what it was sent, decoded. `status` is what it answers; `hangs` makes it answer nothing
+    until it is left.
+    """
 
     def __init__(self, status: int = 200, hangs: bool = False) -> None:
         self.status = status
@@ -31,7 +33,7 @@ class Collector:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 collector.take(self.path, self.rfile.read(int(self.headers["Content-Length"])))
-                collector._release.wait(30)
+                collector._release.wait(300)
                 self.send_response(collector.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()

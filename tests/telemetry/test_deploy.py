@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.telemetry.test_metrics import Watched
+from tests.telemetry.test_metrics import Watched, reject
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 _NAME = re.compile(r"\b(?:sip|process)_[a-z_]+\b")
@@ -58,3 +60,24 @@ def test_each_label_that_is_named_exists(file: str) -> None:
         }
         possible = set().union(*(metrics.get(_SUFFIX.sub("", n), set()) for n in _NAME.findall(expression)))
         assert grouped <= possible | {"le", "instance", "job"}, expression
+
+
+def promtool(*arguments: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    """Run Prometheus' own checker, or skip the test."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed (Debian package prometheus, see tests/peers.txt)")
+    return subprocess.run(["promtool", *arguments], input=given, capture_output=True, check=False)
+
+
+def test_prometheus_takes_the_alerts() -> None:
+    done = promtool("check", "rules", str(DEPLOY / "prometheus-alerts.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_finds_no_fault_in_the_metrics() -> None:
+    watched = Watched(ledger=True)
+    reject(watched.net)
+    text = watched.telemetry.render()
+    watched.gateway.ports.close()
+    done = promtool("check", "metrics", given=text)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")

@@ -1,0 +1,61 @@
+"""Files that change are told, those too that changed before anybody watched them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from gateway.watching import Stamps, changes, stamps
+
+
+def told(files: list[Path], since: Stamps, while_watched: Callable[[], object] = lambda: None) -> set[Path]:
+    """Watch until something is told, having done something as soon as the watch stands."""
+
+    found: list[set[Path]] = []
+
+    async def main() -> None:
+        stop = trio.Event()
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(later)
+                async for changed in changes(files, stop, since):
+                    found.append(changed)
+                    stop.set()
+                nursery.cancel_scope.cancel()
+
+    async def later() -> None:
+        while True:  # once is not enough: when the watch stands is not known
+            await trio.sleep(0.3)
+            while_watched()
+
+    trio.run(main)
+    return found[0]
+
+
+def test_a_file_that_changes_is_told(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text("1")
+    other.write_text("1")
+    assert told([one, other], stamps([one, other]), lambda: other.write_text("2")) == {other}
+
+
+def test_a_file_that_changed_between_being_read_and_being_watched_is_told(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text("1")
+    other.write_text("1")
+    since = stamps([one, other])
+    new = tmp_path / "new"
+    new.write_text("2")
+    new.replace(one)
+    assert told([one, other], since) == {one}
+
+
+def test_a_file_that_came_or_went_meanwhile_is_told(tmp_path: Path) -> None:
+    came, went = tmp_path / "came", tmp_path / "went"
+    went.write_text("1")
+    since = stamps([came, went])
+    came.write_text("1")
+    went.unlink()
+    assert told([came, went], since) == {came, went}
