@@ -110,6 +110,17 @@ class Health:
         self.targets = {key: target for key, target in self.targets.items() if key in watched}
         self._down = sum(not target.is_up for target in self.targets.values())
 
+    def down(self) -> list[tuple[str, bytes]]:
+        """Return the targets that are down, by trunk and URI."""
+        return [key for key, target in self.targets.items() if not target.is_up]
+
+    def impose(self, down: list[tuple[str, bytes]]) -> None:
+        """Take another worker's word for which targets are down; all others are up."""
+        self.targets = {key: TargetHealth(key[0], 1, 1, self._changed) for key in down}
+        for target in self.targets.values():
+            target.state = State.DOWN
+        self._down = len(down)
+
     def rest(self, address: Address, seconds: float, now: float) -> None:
         """Send calls elsewhere first for ``seconds``; 0 changes nothing."""
         if not seconds:
