@@ -16,7 +16,7 @@ import trio
 from gateway import garbage, speedups
 from gateway.b2bua.core import B2bua, Setup
 from gateway.config import Config, SettingsErrors, load, numbers_key, passwords
-from gateway.console.calls import CallPages
+from gateway.console.calls import CallPages, Others
 from gateway.console.pages import make_app
 from gateway.console.server import Console
 from gateway.console.unwanted import unwanted_routes
@@ -80,6 +80,7 @@ class Gateway:
     """
 
     leads = True
+    others: Others | None = None
 
     def __init__(self, config: Config, path: Path | None, setup: Setup | None = None) -> None:
         self.config = config
@@ -289,7 +290,7 @@ class Gateway:
             return
         url = config.ledger.url
         ours = {(local.host, local.port) for local in self.ports.locals}
-        calls = CallPages(self.wiretap, self.b2bua, config.gateway.name, url, ours)
+        calls = CallPages(self.wiretap, self.b2bua, config.gateway.name, url, ours, self.others)
         lists = unwanted_routes(url, config.unwanted) if url else []
         more = [*calls.routes(), *lists]
         console.app = make_app(self.telemetry.render, CONTENT_TYPE, self._unready, console, more)

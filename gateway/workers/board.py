@@ -15,7 +15,8 @@ LIMITED = 1_024
 """Trunks with limits, over all that a run has ever been configured with."""
 _OWN = 2  # numbers of the supervisor: restarts, lost calls
 _CALLS = 0  # row of calls that are up, by worker
-_ROWS = 1  # rows before those of the limits; each limit has two: calls, and calls begun
+_LATE = 1  # row of workers that have too much to do: 1, else 0
+_ROWS = 2  # rows before those of the limits; each limit has two: calls, and calls begun
 
 
 class Board:
@@ -41,14 +42,20 @@ class Board:
         lost = self._cells[self._at(_CALLS, worker)]
         self._cells[0] += 1
         self._cells[1] += lost
-        self._cells[self._at(_CALLS, worker)] = 0
+        self.note(worker, 0, False)
         for slot in range(LIMITED):
             self._cells[self._at(_ROWS + 2 * slot, worker)] = 0
         return lost
 
-    def note_calls(self, worker: int, calls: int) -> None:
-        """Say how many calls are up in a worker."""
+    def note(self, worker: int, calls: int, is_late: bool) -> None:
+        """Say how many calls are up in a worker, and whether it has too much to do."""
         self._cells[self._at(_CALLS, worker)] = calls
+        self._cells[self._at(_LATE, worker)] = is_late
+
+    @property
+    def is_late(self) -> bool:
+        """Whether any worker has too much to do."""
+        return self.sum(_LATE) > 0
 
     def add(self, row: int, worker: int, number: int) -> None:
         """Add to a worker's own number."""

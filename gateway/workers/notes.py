@@ -9,7 +9,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from gateway.b2bua.record import CallRecord
 from gateway.histogram import Histogram
+from gateway.routing.locate import Address
+from gateway.rules.unwanted import Feedback
+from gateway.wire import WireMessage
 
 Peer = tuple[Any, ...]
 """A peer's address as the socket layer has it."""
@@ -105,18 +109,51 @@ class Inquiry(msgspec.Struct, array_like=True, tag=5):
     contact: FarContact | None = None
 
 
-class Down(msgspec.Struct, array_like=True, tag=6):
+class Leading(msgspec.Struct, array_like=True, tag=6):
+    """What the first worker says once a second, and when it changes."""
+
+    down: list[tuple[str, bytes]]
     """The pinged targets that are down, all of them: trunk and URI."""
+    captures: bool
+    """Whether somebody wants to see all messages."""
 
-    targets: list[tuple[str, bytes]]
+
+class Seen(msgspec.Struct, array_like=True, tag=7):
+    """Messages that another worker received or sent, for captures."""
+
+    at: float
+    sent: bool
+    messages: list[Row]
 
 
-class Rest(msgspec.Struct, array_like=True, tag=7):
+class Look(msgspec.Struct, array_like=True, tag=9):
+    """What is in memory of a call? From the first worker."""
+
+    serial: int
+    id: str
+    record: CallRecord | None
+
+
+class Found(msgspec.Struct, array_like=True, tag=10):
+    """That is, or a part of it."""
+
+    serial: int
+    worker: int
+    record: CallRecord | None
+    messages: list[WireMessage]
+    is_last: bool
+
+
+class Unwanted(msgspec.Struct, array_like=True, tag=11):
+    """A callee's word about a caller, for the first worker to keep."""
+
+    feedback: Feedback
+
+
+class Rest(msgspec.Struct, array_like=True, tag=12):
     """An address is to be spared until a time."""
 
-    host: str
-    port: int
-    transport: str
+    address: Address
     until: float
 
 
@@ -177,8 +214,8 @@ class Stop(msgspec.Struct, array_like=True, tag=27):
 
 
 Note = (
-    HandedOver | Carry | FlowLost | Undelivered | Inquiry | Down | Rest | MetricNote
-    | Prepare | Prepared | Switch | Changed | Ready | Drain | Drained | Stop
+    HandedOver | Carry | FlowLost | Undelivered | Inquiry | Leading | Seen | Look | Found | Unwanted
+    | Rest | MetricNote | Prepare | Prepared | Switch | Changed | Ready | Drain | Drained | Stop
 )  # fmt: skip
 
 encode = msgspec.msgpack.Encoder().encode

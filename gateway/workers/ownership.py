@@ -35,7 +35,8 @@ def owner_of(data: bytes, workers: int) -> int | None:
         start = at + len(_NAME)
         end = data.find(b"\r\n", start)
         # A body may quote a message, and a line may be folded.
-        if data.find(_BLANK_LINE, 0, at) < 0 and end > start and data[end + 2 : end + 3] not in b" \t":
+        in_head = data.find(_BLANK_LINE, 0, at) < 0 and data.find(b"\n\n", 0, at) < 0
+        if in_head and end > start and data[end + 2 : end + 3] not in b" \t":
             return crc32(data[start:end].partition(b"@")[0].strip()) % workers
     return _owner_of_odd(data, workers)
 

@@ -15,6 +15,8 @@ import trio
 
 from gateway.app import Gateway, Tokens, log_bug
 from gateway.config import SettingsErrors
+from gateway.console.calls import look
+from gateway.rules.unwanted import Feedback
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flow
 from gateway.sip.transaction import Timing
@@ -25,6 +27,7 @@ from gateway.transport.nameserver import read_hosts
 from gateway.transport.ports import Ports
 from gateway.transport.udp import NAP
 
+from .colleagues import Colleagues, Reporter, answer
 from .control import hear, say
 from .endpoint import WorkerEndpoint
 from .inquiries import Inquiries
@@ -33,20 +36,25 @@ from .mesh import Mesh
 from .notes import (
     Carry,
     Changed,
-    Down,
     Drain,
     Drained,
     FlowLost,
+    Found,
     HandedOver,
     Inquiry,
+    Leading,
+    Look,
     MetricNote,
     Note,
     Prepare,
     Prepared,
     Ready,
+    Rest,
+    Seen,
     Stop,
     Switch,
     Undelivered,
+    Unwanted,
 )
 from .ownership import FIRST, OwnTokens
 from .seat import Seat, config_of
@@ -83,8 +91,16 @@ class Worker(Gateway):
         self._merger = Merger()
         self._ticks = 0
         self._loads = share_limits(version.setup, seat.board, seat.slots, seat.index)
+        self.others = self._colleagues = Colleagues(self._mesh, lambda: self._shared.book, self._tell_leading)
+        self._is_reporting = False
         super().__init__(config_of(version.config, seat.index, seat.workers), path, version.setup)
         self._inquiries = Inquiries(self._mesh, self._shared, self.b2bua)
+        self._reporter = Reporter(self._mesh, self._shared.book)
+        self.b2bua.health.on_rest = lambda address, until: self._mesh.tell_others(Rest(address, until))
+        if self.leads:
+            self.b2bua.health.log = self._tell_of_target
+        else:
+            self.b2bua.feedback = self
 
     # -- how it is made ---------------------------------------------------------------------------------
 
@@ -114,7 +130,8 @@ class Worker(Gateway):
     # -- what the supervisor says -----------------------------------------------------------------------
 
     async def _heed_signals(self, task_status: trio.TaskStatus[None]) -> None:
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as self._nursery:
+            nursery = self._nursery
             nursery.start_soon(self._watch_inbox)
             task_status.started()
             control = self._seat.control
@@ -235,8 +252,36 @@ class Worker(Gateway):
             Endpoint.undelivered(self._shared, note.data, now)
         elif isinstance(note, MetricNote):
             self._merger.take(note)
-        elif isinstance(note, Down):
-            self.b2bua.health.impose(note.targets)
+        elif isinstance(note, Leading):
+            self._follow(note)
+        elif isinstance(note, Rest):
+            self.b2bua.health.rest_until(note.address, note.until)
+        else:
+            self._heed_console(note)
+
+    def _heed_console(self, note: Note) -> None:
+        if isinstance(note, Look):
+            self._nursery.start_soon(self._look, note)
+        elif isinstance(note, Found):
+            self._colleagues.found(note)
+        elif isinstance(note, Seen):
+            self._colleagues.seen(note)
+        elif isinstance(note, Unwanted):
+            self.historian.feedback(note.feedback)
+
+    async def _look(self, note: Look) -> None:
+        answer(self._mesh, note, await look(self.wiretap, self.b2bua, note.id, note.record))
+
+    def _follow(self, note: Leading) -> None:
+        self.b2bua.health.impose(note.down)
+        if note.captures != self._is_reporting:
+            self._is_reporting = note.captures
+            tap = self.wiretap.tap
+            (tap.add if note.captures else tap.remove)(self._reporter)
+
+    def feedback(self, feedback: Feedback) -> None:
+        """Have the first worker keep one callee's word."""
+        self._mesh.tell(FIRST, Unwanted(feedback))
 
     def _carry(self, data: bytes, flow: Flow) -> None:
         """Have the first worker send a message over a connection."""
@@ -257,18 +302,28 @@ class Worker(Gateway):
     def _on_tick(self) -> None:
         super()._on_tick()
         seat, now = self._seat, self._clock()
-        seat.board.note_calls(seat.index, len(self.b2bua.calls))
+        seat.board.note(seat.index, len(self.b2bua.calls), self.telemetry.is_late)
         for load in self._loads:
             load.refill(now)
         self._mesh.settle()
         self._ticks += 1
         if self._ticks % _TELLING == 0:
             if self.leads:
-                self._mesh.tell_others(Down(self.b2bua.health.down()))
+                self._tell_leading()
             else:
                 for metric in self._own_metrics():
                     note = MetricNote(seat.index, os.getpid(), metric.name, metric.samples)
                     self._mesh.tell(FIRST, note)
+
+    def _tell_leading(self) -> None:
+        self._mesh.tell_others(Leading(self.b2bua.health.down(), bool(self._colleagues.captures)))
+
+    def _tell_of_target(self, change: str) -> None:
+        log.warning("%s", change)
+        self._tell_leading()
+
+    def _unready(self) -> str:
+        return super()._unready() or ("overloaded" if self._seat.board.is_late else "")
 
     def _own_metrics(self) -> list[Metric]:
         """Read what this worker alone counts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -244,3 +245,39 @@ def test_what_keeps_a_worker_from_starting_ends_the_gateway(lab: Lab) -> None:
         lab.peers.append(gateway)
         assert gateway.exit_code(LIMIT) == 2
     assert f"127.0.0.1:{port} cannot be bound" in gateway.errors.read_text()
+
+
+def test_the_console_shows_the_calls_of_every_worker(lab: Lab) -> None:
+    gateway = start(lab, 3, rules=DEAD_NUMBER_RULE)
+    found = re.search(r"console=(\S+)", gateway.ready)
+    assert found is not None
+    lab.carrier("-sn uas", calls=12)
+    caller = lab.caller("-sn uac", calls=12, rate=12, extra=("-d", "3000"))
+    until(gateway, lambda series: series.get('sip_gateway_calls_active{trunk="pbx"}', 0) == 12)
+    call_ids = {message.one("Call-ID") for message in caller.sent()}
+    for when, methods in (("up", {"INVITE", "ACK"}), ("over", {"INVITE", "ACK", "BYE"})):
+        for call_id in call_ids:
+            with urllib.request.urlopen(f"{found[1]}/api/calls/{call_id}", timeout=10) as answer:
+                view = json.load(answer)
+            assert view["call"]["caller_call_id"] == call_id, when
+            texts = [message["text"] for message in view["messages"]]
+            assert {text.split()[0] for text in texts} >= methods, when
+            assert sum(text.startswith("INVITE") for text in texts) >= 2, "both legs are shown"
+        if when == "up":
+            caller.succeeds()
+
+
+def test_a_capture_sees_the_messages_of_every_worker(lab: Lab) -> None:
+    gateway = start(lab, 3)
+    found = re.search(r"console=(\S+)", gateway.ready)
+    assert found is not None
+    lab.carrier("-sn uas", calls=30)
+    order = urllib.request.Request(
+        f"{found[1]}/api/capture", b'{"seconds": 4}', {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(order, timeout=20) as answer:
+        caller = lab.caller("-sn uac", calls=30, rate=30).succeeds()
+        captured = answer.read()
+    sent = [message.start for message in caller.sent() if message.start.startswith("BYE ")]
+    assert len(sent) == 30
+    assert captured.count(b"BYE sip:") == 60, "each was received and sent on"
