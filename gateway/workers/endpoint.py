@@ -50,7 +50,7 @@ class WorkerEndpoint(Endpoint):
 
     def receive(self, batch: Iterable[tuple[bytes, Flow]], now: float) -> None:
         """Hand what others own to them, handle the rest, and what they have handed over meanwhile."""
-        mesh, book = self._mesh, self.book
+        mesh, name_of = self._mesh, self.book.name_of
         index, workers, hand = mesh.index, mesh.workers, mesh.hand
         own = []
         for item in batch:
@@ -58,7 +58,7 @@ class WorkerEndpoint(Endpoint):
             if owner == index or owner is None:
                 own.append(item)
             else:
-                hand(owner, *item, book)
+                hand(owner, item[0], name_of(item[1]))
         mesh.settle()
         self.handle(own, now)
         self.take_notes(now)

@@ -21,10 +21,16 @@ class FlowBook:
         self._flows = flows
         self._numbers = {local: number for number, local in enumerate(flows.locals)}
         self._known: dict[FlowName, Flow] = {}
+        self._names: dict[Flow, FlowName] = {}
 
     def name_of(self, flow: Flow) -> FlowName:
         """Return the name of a flow."""
-        return FlowName(self._numbers[flow.local], flow.peer, flow.trunk)
+        name = self._names.get(flow)
+        if name is None:
+            if len(self._names) >= _LIMIT:
+                self._names.clear()
+            name = self._names[flow] = FlowName(self._numbers[flow.local], flow.peer, flow.trunk)
+        return name
 
     def flow_of(self, local: int, peer: Peer, trunk: str = "") -> Flow:
         """Return the flow of a name. Bounded: a flood of new connections makes the table start anew."""

@@ -15,11 +15,9 @@ import socket
 from collections import deque
 from typing import NamedTuple
 
-from gateway.sip.flow import Flow
 from gateway.sip.message import MAX_DATAGRAM
 
-from .flows import FlowBook
-from .notes import HandedOver, Note, Row, decode, encode
+from .notes import FlowName, HandedOver, Note, decode, encode
 
 _BUFFER = 8 * 1024 * 1024
 _SO_SNDBUFFORCE = 32  # Linux, for the privileged; the socket module has no name for it
@@ -65,21 +63,21 @@ class Outboxes:
         self.dropped = 0
         self._others = [other for other in range(self.workers) if other != index]
         self._writing = [inbox.writing for inbox in inboxes]
-        self._rows: list[list[Row]] = [[] for _ in inboxes]
+        self._gathered: list[dict[FlowName, list[bytes]]] = [{} for _ in inboxes]
         self._sizes = [0] * self.workers
         self._waiting: list[deque[tuple[bytes, int]]] = [deque() for _ in inboxes]
         self._waiting_bytes = [0] * self.workers
 
-    def hand(self, to: int, data: bytes, flow: Flow, book: FlowBook) -> None:
+    def hand(self, to: int, data: bytes, flow: FlowName) -> None:
         """Give a message to its owner; it leaves with :meth:`settle` at the latest."""
-        self.hand_row(to, (*book.name_of(flow), data))
-
-    def hand_row(self, to: int, row: Row) -> None:
-        """Give a message to its owner, as above."""
-        self._rows[to].append(row)
-        self._sizes[to] += len(row[3])
+        gathered = self._gathered[to]
+        if flow in gathered:
+            gathered[flow].append(data)
+        else:
+            gathered[flow] = [data]
+        self._sizes[to] += len(data)
         if self._sizes[to] >= _BATCH:
-            self._send_rows(to)
+            self._send_gathered(to)
 
     def tell(self, to: int, note: Note) -> None:
         """Give a note to one worker."""
@@ -96,14 +94,16 @@ class Outboxes:
         for to in self._others:
             if self._waiting[to]:
                 self._send_waiting(to)
-            if self._rows[to]:
-                self._send_rows(to)
+            if self._sizes[to]:
+                self._send_gathered(to)
 
-    def _send_rows(self, to: int) -> None:
-        rows, self._rows[to] = self._rows[to], []
+    def _send_gathered(self, to: int) -> None:
+        messages = list(self._gathered[to].items())
+        self._gathered[to].clear()
         self._sizes[to] = 0
-        self.handed += len(rows)
-        self._send(to, encode(HandedOver(rows)), len(rows))
+        count = sum(len(each) for _, each in messages)
+        self.handed += count
+        self._send(to, encode(HandedOver(messages)), count)
 
     def _send(self, to: int, data: bytes, count: int) -> None:
         if not self._waiting[to]:

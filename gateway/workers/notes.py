@@ -32,9 +32,9 @@ Row = tuple[int, Peer, str, bytes]
 
 
 class HandedOver(msgspec.Struct, array_like=True, tag=1):
-    """Messages that another worker received, for their owner."""
+    """Messages that another worker received, for their owner: in order on each flow."""
 
-    messages: list[Row]
+    messages: list[tuple[FlowName, list[bytes]]]
 
 
 class Carry(msgspec.Struct, array_like=True, tag=2):

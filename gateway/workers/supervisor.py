@@ -37,7 +37,7 @@ from gateway.transport.udp import open_socket
 from .board import LIMITED, Board
 from .control import control_pair, hear, say
 from .mesh import Inbox, Outboxes
-from .notes import Changed, Drain, Drained, Note, Prepare, Prepared, Ready, Stop, Switch
+from .notes import Changed, Drain, Drained, FlowName, Note, Prepare, Prepared, Ready, Stop, Switch
 from .ownership import FIRST, owner_of
 from .seat import Listening, Seat, workers_of
 from .versions import Version, number_limits, read_version
@@ -242,7 +242,7 @@ class Supervisor:
                 break  # there is none; or an error that an earlier datagram met
             owner = owner_of(data, self._workers)
             if owner is not None:
-                self._outboxes.hand_row(owner, (number, peer, "", data))
+                self._outboxes.hand(owner, data, FlowName(number, peer))
         self._outboxes.settle()
 
     # -- what workers say -------------------------------------------------------------------------------

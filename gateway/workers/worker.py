@@ -239,9 +239,8 @@ class Worker(Gateway):
     def _heed(self, note: Note, now: float) -> None:
         if isinstance(note, HandedOver):
             flow_of = self._shared.book.flow_of
-            self._shared.handle(
-                [(data, flow_of(local, peer, trunk)) for local, peer, trunk, data in note.messages], now
-            )
+            flows = [(flow_of(*name), messages) for name, messages in note.messages]
+            self._shared.handle([(data, flow) for flow, messages in flows for data in messages], now)
         elif isinstance(note, Inquiry):
             self._inquiries.heed(note, now)
         elif isinstance(note, Carry):
