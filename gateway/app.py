@@ -97,7 +97,7 @@ class Gateway:
             key = numbers_key(config, os.environ)
             rows = RowMaker(bool(key), key)
             setup = setup or make_setup(config)
-            self.console = Console.of(config, os.environ)
+            self.console = self._open_console()
         except SettingsErrors:
             self.ports.close()
             raise
@@ -262,6 +262,9 @@ class Gateway:
 
     def _open_ports(self) -> Ports:
         return Ports(self.config, self._clock)
+
+    def _open_console(self) -> Console | None:
+        return Console.of(self.config, os.environ)
 
     def _make_endpoint(self, timing: Timing) -> Endpoint:
         return Endpoint(self.flows, Tokens(), timing, on_bug=log_bug)

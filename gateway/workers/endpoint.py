@@ -92,11 +92,18 @@ class WorkerEndpoint(Endpoint):
     def far_flow_lost(self, name: FlowName, now: float, reached: bool) -> None:
         """Take the news that a connection is gone which the first worker held."""
         name_of = self.book.name_of
-        lost = {
-            tx.flow for tx in self.clients.values() if tx.flow.local.reliable and name_of(tx.flow) == name
-        }
-        for flow in lost:
-            super().flow_lost(flow, now, reached)
+        for flow in self._streams():
+            if name_of(flow) == name:
+                super().flow_lost(flow, now, reached)
+
+    def streams_lost(self, now: float) -> None:
+        """Take the news that all connections are gone, with the worker that held them."""
+        for flow in self._streams():
+            super().flow_lost(flow, now)
+
+    def _streams(self) -> set[Flow]:
+        """Return the connections that client transactions use."""
+        return {client.flow for client in self.clients.values() if client.flow.local.reliable}
 
     def _receive_one(self, data: bytes, flow: Flow, now: float) -> None:
         self._data = data

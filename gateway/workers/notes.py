@@ -213,9 +213,13 @@ class Stop(msgspec.Struct, array_like=True, tag=27):
     """End now."""
 
 
+class StreamsLost(msgspec.Struct, array_like=True, tag=28):
+    """The first worker has died, and with it all connections; from the supervisor."""
+
+
 Note = (
     HandedOver | Carry | FlowLost | Undelivered | Inquiry | Leading | Seen | Look | Found | Unwanted
-    | Rest | MetricNote | Prepare | Prepared | Switch | Changed | Ready | Drain | Drained | Stop
+    | Rest | MetricNote | Prepare | Prepared | Switch | Changed | Ready | Drain | Drained | Stop | StreamsLost
 )  # fmt: skip
 
 encode = msgspec.msgpack.Encoder().encode

@@ -30,6 +30,8 @@ class Seat:
     index: int
     inboxes: list[Inbox]
     listening: list[Listening]
+    console: socket.socket | None
+    """The console's listener; None where it is off."""
     board: Board
     slots: dict[str, int]
     """The numbers of limited trunks on the board."""

@@ -26,6 +26,7 @@ import sqlalchemy as sa
 from gateway import app, garbage
 from gateway.b2bua.core import Setup
 from gateway.config import Config, SettingsErrors, numbers_key
+from gateway.console.server import open_socket as open_console
 from gateway.console.server import token_of
 from gateway.ledger.database import LedgerError, open_for_writing, parse_url
 from gateway.sip.message import MAX_DATAGRAM
@@ -37,7 +38,19 @@ from gateway.transport.udp import open_socket
 from .board import LIMITED, Board
 from .control import control_pair, hear, say
 from .mesh import Inbox, Outboxes
-from .notes import Changed, Drain, Drained, FlowName, Note, Prepare, Prepared, Ready, Stop, Switch
+from .notes import (
+    Changed,
+    Drain,
+    Drained,
+    FlowName,
+    Note,
+    Prepare,
+    Prepared,
+    Ready,
+    Stop,
+    StreamsLost,
+    Switch,
+)
 from .ownership import FIRST, owner_of
 from .seat import Listening, Seat, workers_of
 from .versions import Version, number_limits, read_version
@@ -94,11 +107,13 @@ class Supervisor:
         count = self._workers = workers_of(config)
         numbers_key(config, os.environ)
         Certificates(config)
-        if config.console.listen is not None:
-            token_of(config, config.console.listen, os.environ)
+        console = config.console.listen
+        if console is not None:
+            token_of(config, console, os.environ)
         self._slots: dict[str, int] = {}
         self._number_limits(config, self._version.setup)
         self._listening = _bind(config, count)
+        self._console = None if console is None else open_console(config, console)
         self._inboxes = [Inbox.open() for _ in range(count)]
         self._board = Board(count)
         self._places = [
@@ -149,6 +164,8 @@ class Supervisor:
         place.started_at = time.monotonic()
         place.has_drained = False
         self._selector.register(ours, selectors.EVENT_READ, (self._hear, place))
+        if self._reload is not None:
+            self._order(place, self._reload)  # it has what is still in force, as all others
 
     def _work(self, place: Place, control: socket.socket) -> int:
         """Be a worker, and return its exit code."""
@@ -164,7 +181,15 @@ class Supervisor:
                 if other is not place:
                     for sock in other.sockets:
                         sock.close()
-            seat = Seat(place.index, self._inboxes, self._listening, self._board, self._slots, control)
+            seat = Seat(
+                place.index,
+                self._inboxes,
+                self._listening,
+                self._console,
+                self._board,
+                self._slots,
+                control,
+            )
             app.serve(Worker(seat, self._path, self._version))
         except SettingsErrors as errors:
             for error in errors.errors:
@@ -219,6 +244,8 @@ class Supervisor:
             place.has_drained = True  # its calls are gone, and there will be no new ones
             self._end_drain()
         self._stand_in(place)
+        if place.index == FIRST:
+            self._tell_all(StreamsLost())
 
     # -- in the place of a worker that is away --------------------------------------------------------------
 
@@ -299,10 +326,14 @@ class Supervisor:
             return
         until = time.monotonic() + _PREPARING
         self._reload = Reload(serial, version, whole, attempt, until)
-        order = Prepare(serial, whole, version.digest, self._slots)
         for place in self._places:
-            if place.control is not None and say(place.control, order):
-                self._reload.waits_for.add(place.index)
+            self._order(place, self._reload)
+
+    def _order(self, place: Place, reload: Reload) -> None:
+        """Have one worker read a version."""
+        order = Prepare(reload.serial, reload.whole, reload.version.digest, self._slots)
+        if place.control is not None and say(place.control, order):
+            reload.waits_for.add(place.index)
 
     def _note_prepared(self, place: Place, note: Prepared) -> None:
         reload = self._reload
@@ -322,7 +353,9 @@ class Supervisor:
         """All have read it: put it to work everywhere."""
         self._reload = None
         self._version = reload.version
-        self._tell_all(Switch(reload.serial, to_work=True))
+        for place in self._places:
+            if place.control is not None and not say(place.control, Switch(reload.serial, to_work=True)):
+                os.kill(place.pid, signal.SIGKILL)  # it does not listen; the next one has the new version
         rules = reload.version.setup.rules.version_hash
         log.info("%s %s are in force", "configuration and rules" if reload.whole else "rules", rules)
         self._reload_again()

@@ -16,6 +16,7 @@ import trio
 from gateway.app import Gateway, Tokens, log_bug
 from gateway.config import SettingsErrors
 from gateway.console.calls import look
+from gateway.console.server import Console
 from gateway.rules.unwanted import Feedback
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flow
@@ -30,7 +31,6 @@ from gateway.transport.udp import NAP
 from .colleagues import Colleagues, Reporter, answer
 from .control import hear, say
 from .endpoint import WorkerEndpoint
-from .inquiries import Inquiries
 from .merging import Merger
 from .mesh import Mesh
 from .notes import (
@@ -38,10 +38,7 @@ from .notes import (
     Changed,
     Drain,
     Drained,
-    FlowLost,
     Found,
-    HandedOver,
-    Inquiry,
     Leading,
     Look,
     MetricNote,
@@ -49,14 +46,14 @@ from .notes import (
     Prepare,
     Prepared,
     Ready,
-    Rest,
     Seen,
     Stop,
+    StreamsLost,
     Switch,
-    Undelivered,
     Unwanted,
 )
 from .ownership import FIRST, OwnTokens
+from .post import Post
 from .seat import Seat, config_of
 from .versions import Version, read_version, share_limits
 
@@ -94,9 +91,8 @@ class Worker(Gateway):
         self.others = self._colleagues = Colleagues(self._mesh, lambda: self._shared.book, self._tell_leading)
         self._is_reporting = False
         super().__init__(config_of(version.config, seat.index, seat.workers), path, version.setup)
-        self._inquiries = Inquiries(self._mesh, self._shared, self.b2bua)
+        self._post = Post(self._mesh, self._shared, self.b2bua)
         self._reporter = Reporter(self._mesh, self._shared.book)
-        self.b2bua.health.on_rest = lambda address, until: self._mesh.tell_others(Rest(address, until))
         if self.leads:
             self.b2bua.health.log = self._tell_of_target
         else:
@@ -107,6 +103,9 @@ class Worker(Gateway):
     def _open_ports(self) -> Ports:
         carry = None if self.leads else self._carry
         return Ports(self.config, self._clock, self._seat.given(), carry)
+
+    def _open_console(self) -> Console | None:
+        return Console.of(self.config, os.environ, self._seat.console)
 
     def _make_endpoint(self, timing: Timing) -> Endpoint:
         tokens = OwnTokens(Tokens(), self._seat.index, self._seat.workers)
@@ -154,6 +153,9 @@ class Worker(Gateway):
                 self._switch(self._next[1])
             self._next = None
             self._settled.set()
+        elif isinstance(note, StreamsLost):
+            self._shared.streams_lost(self._clock())
+            self.ports.flush(self.endpoint)
         elif isinstance(note, Drain):
             if not self.b2bua.draining:
                 self.stop()
@@ -199,8 +201,7 @@ class Worker(Gateway):
 
     async def _drain(self) -> None:
         """Let calls end; then serve those of the others, until the supervisor says that there are none."""
-        with trio.move_on_after(self.config.gateway.drain):
-            await super()._drain()
+        await super()._drain()
         say(self._seat.control, Drained())
         await self._may_stop.wait()
 
@@ -237,24 +238,14 @@ class Worker(Gateway):
         return bool(notes)
 
     def _heed(self, note: Note, now: float) -> None:
-        if isinstance(note, HandedOver):
-            flow_of = self._shared.book.flow_of
-            flows = [(flow_of(*name), messages) for name, messages in note.messages]
-            self._shared.handle([(data, flow) for flow, messages in flows for data in messages], now)
-        elif isinstance(note, Inquiry):
-            self._inquiries.heed(note, now)
-        elif isinstance(note, Carry):
+        if self._post.heed(note, now):
+            return
+        if isinstance(note, Carry):
             self._send_for_another(note)
-        elif isinstance(note, FlowLost):
-            self._shared.far_flow_lost(note.flow, now, note.reached)
-        elif isinstance(note, Undelivered):
-            Endpoint.undelivered(self._shared, note.data, now)
         elif isinstance(note, MetricNote):
             self._merger.take(note)
         elif isinstance(note, Leading):
             self._follow(note)
-        elif isinstance(note, Rest):
-            self.b2bua.health.rest_until(note.address, note.until)
         else:
             self._heed_console(note)
 
