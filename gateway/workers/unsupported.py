@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from gateway.config import Config, SettingsError
 from gateway.rules import RuleSet
 
@@ -11,6 +13,8 @@ def unsupported(config: Config, rules: RuleSet) -> list[SettingsError]:
     errors = []
     remedy = "write workers = 1"
     path = ("gateway", "workers")
+    if not sys.platform.startswith("linux"):
+        errors.append(config.source.error(path, "several workers need Linux", remedy))
     if rules.watches:
         problem = "rules that count earlier calls are served by one worker only"
         errors.append(config.source.error(path, problem, f"{remedy}, or leave these rules out"))

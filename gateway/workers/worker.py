@@ -192,6 +192,8 @@ class Worker(Gateway):
         self._loads = share_limits(version.setup, self._seat.board, self._seat.slots, self._seat.index)
         if whole:
             self._begin()
+            if self.leads:
+                self._nursery.start_soon(self.reload_certificates)
 
     async def reload_rules(self) -> None:
         """Have the supervisor read the rules, which has changed them everywhere, or nowhere, on return."""

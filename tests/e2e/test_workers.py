@@ -320,7 +320,7 @@ def test_a_stop_waits_for_the_calls_of_all_workers_and_takes_no_new_ones(lab: La
     until(gateway, lambda found: found.get('sip_gateway_calls_active{trunk="pbx"}', 0) == 20)
     gateway.process.terminate()
     gateway.says("draining")
-    late = lab.caller("uac_rejected", name="late", port=lab.free_port(), FINAL="503")
+    late = lab.caller("uac_rejected", name="late", port=lab.free_port(), STATUS="503")
     caller.succeeds()
     carrier.succeeds()
     assert gateway.exit_code(LIMIT) == 0
