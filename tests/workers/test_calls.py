@@ -16,7 +16,7 @@ from gateway.workers.mesh import Inbox, Mesh
 from gateway.workers.notes import Undelivered
 from gateway.workers.ownership import OwnTokens, owner_of_call
 from gateway.workers.post import Post
-from tests.helpers import GATEWAY, Address, Net, Setup, establish, hang_up, make_setup
+from tests.helpers import GATEWAY, Address, Net, Setup, establish, hang_up, make_setup, text
 
 
 class WorkersNet(Net):
@@ -143,6 +143,26 @@ def test_a_dialog_that_nobody_has_is_refused(net: WorkersNet) -> None:
         net.pbx.invite(uri="sip:192.0.2.1", call_id=f"call-{number}", headers=headers)
         net.pbx.take(100)
         assert net.pbx.take_response(481)
+
+
+def test_a_call_to_a_contact_that_a_phone_registered_finds_it_from_every_worker(net: WorkersNet) -> None:
+    """The first worker has all bindings; the others ask it where a call to one goes."""
+    phone = net.peer(("192.0.2.77", 5066), "alice")
+    headers = "Contact: <sip:alice@192.0.2.77:5066>\nExpires: 600"
+    net.pbx.request("REGISTER", uri="sip:192.0.2.1", contact=False, headers=headers)
+    got = net.carrier.take_request("REGISTER")
+    contact = text(got, b"Contact")
+    assert "sip:alice@" not in contact
+    net.carrier.reply(got, 200, contact=False, headers=f"Contact: {contact};expires=600")
+    assert text(net.pbx.take_response(200), b"Contact").startswith("<sip:alice@192.0.2.77:5066>")
+    assert [len(core.contacts) for core in net.cores] == [1] + [0] * (net.count - 1)
+    for worker in range(net.count):
+        net.carrier.invite(uri=contact[1:-1], call_id=owned_by(net, worker))
+        net.carrier.take(100)
+        assert phone.take_request("INVITE").uri == b"sip:alice@192.0.2.77:5066"
+        assert net.dialogs[worker] == 0  # it is not answered yet, but it is this worker's call
+        assert len(net.cores[worker].calls) == 1
+    assert sum(len(core.contacts) for core in net.cores) == 1, "what was asked is not kept"
 
 
 def test_a_datagram_that_found_nobody_is_told_to_who_sent_it(net: WorkersNet) -> None:
