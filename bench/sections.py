@@ -13,13 +13,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from engine import CONFIG
 from middle import Shape
 from sipp import HOST, free_port
 from trial import QUANTILES, Plan, Trial, try_out
-
-from gateway.config import parse
-from gateway.unserved import unserved
 
 Row = dict[str, object]
 Section = Callable[[Plan], Iterator[Row]]
@@ -156,10 +152,7 @@ def live(plan: Plan) -> Iterator[Row]:
 
 
 def workers(plan: Plan) -> Iterator[Row]:
-    """The limit with one worker and with two; nothing where the gateway has but one."""
-    config = parse(f"[gateway]\nworkers = 2\n{CONFIG}")
-    if any("workers" in str(error) for error in unserved(config)):
-        return
+    """The limit with one worker and with two."""
     for flow in SLOW_RATES:
         for count in (1, 2):
             best = limit(replace(plan, limits={}, shape=Shape(workers=count)), "gateway", flow)

@@ -16,7 +16,7 @@ import trio
 from gateway import garbage, speedups
 from gateway.b2bua.core import B2bua, Setup
 from gateway.config import Config, SettingsErrors, load, numbers_key, passwords
-from gateway.console.calls import CallPages
+from gateway.console.calls import CallPages, Others
 from gateway.console.pages import make_app
 from gateway.console.server import Console
 from gateway.console.unwanted import unwanted_routes
@@ -35,14 +35,14 @@ from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flows, Local
 from gateway.sip.transaction import Timing
 from gateway.tap.service import Wiretap
-from gateway.telemetry import logs
+from gateway.tap.tap import Tap
 from gateway.telemetry.collect import Sources, collect
+from gateway.telemetry.metric import Metric
 from gateway.telemetry.prometheus import CONTENT_TYPE
 from gateway.telemetry.service import Telemetry
 from gateway.transport.nameserver import NameServers, read_hosts
 from gateway.transport.ports import Ports
 from gateway.transport.resolver import Resolver
-from gateway.unserved import unserved
 from gateway.watching import Stamps, changes, stamps
 
 log = logging.getLogger("gateway")
@@ -73,34 +73,40 @@ class Tokens:
 
 
 class Gateway:
-    """A gateway with its configuration. Raises SettingsErrors when made from a bad one."""
+    """A gateway with its configuration. Raises SettingsErrors when made from a bad one.
 
-    def __init__(self, config: Config, path: Path | None) -> None:
+    ``setup`` is given where the configuration has been made into one already. ``leads`` is False of all but
+    one of several workers: what must be done once is left to that one.
+    """
+
+    leads = True
+    others: Others | None = None
+
+    def __init__(self, config: Config, path: Path | None, setup: Setup | None = None) -> None:
         self.config = config
         self._path = path
         clock = self._clock = make_clock()
         self._read: Stamps = stamps([config.gateway.rules])
         self._stopping = trio.Event()
         self._hurry = False  # asked to stop twice
-        self.ports = Ports(config, clock)
+        self.ports = self._open_ports()
         self.flows = Flows(self.ports.locals)
         timers = config.timers
-        self.endpoint = Endpoint(
-            self.flows, Tokens(), Timing(timers.t1, timers.t2, timers.t4), on_bug=_log_bug
-        )
+        self.endpoint = self._make_endpoint(Timing(timers.t1, timers.t2, timers.t4))
         ledger = config.ledger
         try:
             key = numbers_key(config, os.environ)
             rows = RowMaker(bool(key), key)
-            setup = make_setup(config)
-            self.console = Console.of(config, os.environ)
+            setup = setup or make_setup(config)
+            self.console = self._open_console()
         except SettingsErrors:
             self.ports.close()
             raise
         self.ledger = None
         if ledger.url:
             self.ledger = Ledger(ledger.url, ledger.keep, spool_path=ledger.spool, rows=rows, log=log.warning)
-        self._versions = VersionKeeper(ledger.url, log.warning) if ledger.url else None
+        once_url = ledger.url if self.leads else ""
+        self._versions = VersionKeeper(once_url, log.warning) if once_url else None
         self._keep_version(setup.rules)
         dns = config.dns
         self.name_servers = NameServers(dns.servers, dns.timeout)
@@ -109,12 +115,13 @@ class Gateway:
             self.name_servers.ask,
             clock,
             lambda: self.ports.flush(self.endpoint),
-            on_bug=_log_bug,
+            on_bug=log_bug,
             timeout=dns.timeout,
         )
         self.resolver.configure(setup.trunks.targets())
         self.telemetry = Telemetry(config, clock, keeps_evidence=self.ledger is not None)
-        self.wiretap = Wiretap(config, clock, self.ports.attach, log.warning)
+        self.telemetry.sends_readings = self.leads
+        self.wiretap = Wiretap(config, clock, self._attach, log.warning)
         parts = (self.telemetry, self.ledger, self.wiretap if self.wiretap.keeper else None)
         sinks = tuple(part for part in parts if part is not None)
         mark = os.urandom(3).hex()
@@ -130,14 +137,14 @@ class Gateway:
             self.b2bua.on_silent_leg = self.wiretap.homer.pair
         kept = config.unwanted
         self.historian = Historian(
-            ledger.url, kept.keep, kept.lists, clock=clock, log=log.warning, hide=hider(key) if key else None
+            once_url, kept.keep, kept.lists, clock=clock, log=log.warning, hide=hider(key) if key else None
         )
         self.b2bua.feedback = self.historian
         self.b2bua.history = self.historian.configure(setup.rules.watches)
-        self.canaries = CanaryKeeper(ledger.url, clock=clock, log=log.warning)
+        self.canaries = CanaryKeeper(once_url, clock=clock, log=log.warning)
         self.b2bua.trials = self.canaries.configure(setup.rules)
-        self.drift = DriftWatch(ledger.url, clock=clock, log=log.warning)
-        sources = Sources(
+        self.drift = DriftWatch(once_url, clock=clock, log=log.warning)
+        self._sources = Sources(
             self.b2bua,
             self.ports,
             self.resolver,
@@ -148,15 +155,8 @@ class Gateway:
             self.wiretap.copies,
             lambda: self.drift.distances,
         )
-        self.telemetry.collect = lambda: collect(sources)
-        if self.console is not None:
-            ours = {(local.host, local.port) for local in self.ports.locals}
-            calls = CallPages(self.wiretap, self.b2bua, config.gateway.name, ledger.url, ours)
-            lists = unwanted_routes(ledger.url, kept) if ledger.url else []
-            more = [*calls.routes(), *lists]
-            self.console.app = make_app(
-                self.telemetry.render, CONTENT_TYPE, self._unready, self.console, more
-            )
+        self.telemetry.collect = self._collect
+        self._make_pages()
         self.b2bua.health.log = log.warning
         self.b2bua.registrations.log = log.info
 
@@ -171,7 +171,7 @@ class Gateway:
                 nursery.start_soon(self.drift.run)
                 await nursery.start(self.resolver.run)
                 await nursery.start(self.ports.serve, self.endpoint, self.flows, self.b2bua.trunks)
-                self.b2bua.begin(self._clock())
+                self._begin()
                 if self._versions is not None:
                     nursery.start_soon(self._versions.run)
                 await nursery.start(self.telemetry.run)
@@ -179,12 +179,14 @@ class Gateway:
                 if self.console is not None:
                     await nursery.start(self.console.serve)
                 nursery.start_soon(self._tick)
-                nursery.start_soon(self._watch_files)
+                if self.leads:
+                    nursery.start_soon(self._watch_files)
                 await nursery.start(self._heed_signals)
+                if self.leads:
+                    log.info("message core: %s", speedups.description())
+                    self._warn_of_certificates()
                 console = "off" if self.console is None else self.console.url
-                log.info("message core: %s", speedups.description())
-                self._warn_of_certificates()
-                print(f"ready sip={','.join(map(_shown, self.ports.locals))} console={console}", flush=True)
+                self._announce(f"ready sip={','.join(map(_shown, self.ports.locals))} console={console}")
                 await self._stopping.wait()
                 await self._drain()
                 nursery.cancel_scope.cancel()
@@ -211,7 +213,7 @@ class Gateway:
         try:
             rules = await trio.to_thread.run_sync(configured_rules, self.config)
         except SettingsErrors as errors:
-            _log_errors(errors, "the rules in force stay as they are")
+            log_errors(errors, "the rules in force stay as they are")
             return
         self._put_to_work(replace(setup, rules=rules))
         log.info("rules %s are in force", rules.version_hash)
@@ -221,7 +223,7 @@ class Gateway:
         try:
             await trio.to_thread.run_sync(self.ports.certificates.load, self.config)
         except SettingsErrors as errors:
-            _log_errors(errors, "the certificates in force stay as they are")
+            log_errors(errors, "the certificates in force stay as they are")
             return
         log.info("new certificates are in force")
         self._warn_of_certificates()
@@ -241,13 +243,13 @@ class Gateway:
             await trio.to_thread.run_sync(self.ports.certificates.load, config)
             hosts = await trio.to_thread.run_sync(read_hosts)
         except SettingsErrors as errors:
-            _log_errors(errors, "configuration and rules in force stay as they are")
+            log_errors(errors, "configuration and rules in force stay as they are")
             return
         self.config = config
         self.name_servers.hosts = hosts
         self.resolver.configure(setup.trunks.targets())
         self._put_to_work(setup)
-        self.b2bua.begin(self._clock())
+        self._begin()
         log.info("configuration and rules %s are in force", setup.rules.version_hash)
         self._warn_of_certificates()
 
@@ -257,7 +259,45 @@ class Gateway:
             return "draining"
         return "overloaded" if self.telemetry.is_late else ""
 
+    # -- what is different in one of several workers --------------------------------------------------------
+
+    def _open_ports(self) -> Ports:
+        return Ports(self.config, self._clock)
+
+    def _open_console(self) -> Console | None:
+        return Console.of(self.config, os.environ)
+
+    def _make_endpoint(self, timing: Timing) -> Endpoint:
+        return Endpoint(self.flows, Tokens(), timing, on_bug=log_bug)
+
+    def _attach(self, tap: Tap | None) -> None:
+        self.ports.attach(tap)
+
+    def _collect(self) -> list[Metric]:
+        return collect(self._sources)
+
+    def _begin(self) -> None:
+        self.b2bua.begin(self._clock())
+
+    def _announce(self, line: str) -> None:
+        print(line, flush=True)
+
+    def _on_tick(self) -> None:
+        self.ports.tick(self.endpoint, self.flows)
+
     # -- in private -------------------------------------------------------------------------------------
+
+    def _make_pages(self) -> None:
+        """Tell the console what it shows."""
+        console, config = self.console, self.config
+        if console is None:
+            return
+        url = config.ledger.url
+        ours = {(local.host, local.port) for local in self.ports.locals}
+        calls = CallPages(self.wiretap, self.b2bua, config.gateway.name, url, ours, self.others)
+        lists = unwanted_routes(url, config.unwanted) if url else []
+        more = [*calls.routes(), *lists]
+        console.app = make_app(self.telemetry.render, CONTENT_TYPE, self._unready, console, more)
 
     def _put_to_work(self, setup: Setup) -> None:
         self.b2bua.reload(setup)
@@ -274,7 +314,7 @@ class Gateway:
             due = trio.current_time() + TICK
             await trio.sleep_until(due)
             self.telemetry.note_lag(trio.current_time() - due)
-            self.ports.tick(self.endpoint, self.flows)
+            self._on_tick()
 
     async def _watch_files(self) -> None:
         """Put the rules file, its number lists and the certificates to work whenever they change."""
@@ -321,33 +361,22 @@ def _shown(local: Local) -> str:
     return f"{local.transport}:{host}:{local.port}"
 
 
-def _log_bug(bug: Exception) -> None:
+def log_bug(bug: Exception) -> None:
+    """Log an exception that is ours; it costs one message."""
     log.error("a message could not be handled; this is a bug of the gateway", exc_info=bug)
 
 
-def _log_errors(errors: SettingsErrors, consequence: str) -> None:
+def log_errors(errors: SettingsErrors, consequence: str) -> None:
+    """Log each mistake, and what comes of them."""
     for error in errors.errors:
         log.error("%s", error)
     log.error("%s", consequence)
 
 
-def serve(path: Path | None) -> int:
-    """Load, run, and return the exit code: 0, or 2 when the configuration is bad."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)
-    try:
-        config = load(path)
-        logs.configure(config.telemetry.logs, config.gateway.name)
-        for sentence in unserved(config):
-            log.warning("%s", sentence)
-        gateway = Gateway(config, path)
-    except SettingsErrors as errors:
-        for error in errors.errors:
-            print(error, file=sys.stderr)
-        return 2
+def serve(gateway: Gateway) -> None:
+    """Serve until told to stop, in this process."""
     garbage.tame()
-    if config.telemetry.hep:
+    if gateway.config.telemetry.hep:
         # Encoding is a thread's work; the loop must not wait long for the interpreter.
         sys.setswitchinterval(_SWITCH)
     trio.run(gateway.run)
-    return 0

@@ -13,7 +13,7 @@ Request-URI says: our Contact, which transfer targets are made of, names nobody 
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Protocol, cast
 
 from gateway.routing.locate import Address
@@ -55,6 +55,8 @@ class Names:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        self.foreign: OrderedDict[tuple[bytes, bytes], Dialog] = OrderedDict()
+        """Dialogs of other workers that requests have named here, by their tags (`remember_dialog`)."""
         self._noted: deque[CallRecord] = deque(maxlen=_REMEMBERED)
         self._by_call_id: dict[str, CallRecord] = {}
 
@@ -166,23 +168,38 @@ class Names:
         The first tag is the receiver's own, the second its peer's. Who speaks of its own dialog with us
         means us by the receiver, and so the twin.
         """
-        call_id = value.strip().partition(b";")[0].strip()
-        params = _params(value)
-        own, peers = params.get(tags[0]) or b"", params.get(tags[1]) or b""
+        call_id, own, peers = _split(value, tags)
         for local, remote in ((own, peers), (peers, own)):
-            dialog = self._endpoint.dialogs.get((local, remote))
-            if dialog is not None and dialog.call_id == call_id and dialog.twin is not None:
+            dialog = self.dialog(call_id, local, remote)
+            if dialog is not None:
                 return dialog, local is not own
         return None
 
+    def dialog(self, call_id: bytes, local_tag: bytes, remote_tag: bytes) -> Dialog | None:
+        """Return the dialog of a pair that we know by this name, or None."""
+        key = (local_tag, remote_tag)
+        dialog = self._endpoint.dialogs.get(key) or self.foreign.get(key)
+        return (
+            dialog if dialog is not None and dialog.call_id == call_id and dialog.twin is not None else None
+        )
+
+    def remember_dialog(self, dialog: Dialog) -> None:
+        """Know one side of a dialog that another worker has."""
+        self.foreign[dialog.key] = dialog
+        if len(self.foreign) > 2 * _REMEMBERED:
+            self.forget_dialog(next(iter(self.foreign.values())))
+
+    def forget_dialog(self, dialog: Dialog) -> None:
+        """Forget a dialog that another worker has, or had."""
+        del self.foreign[dialog.key]
+        if dialog.twin is not None:
+            dialog.twin.twin = None
+            dialog.twin = None
+
     def _rename_call(self, call_id: bytes, target: Trunk) -> bytes:
         """Return the Call-ID of the other leg of a call that ``target`` has, or had, a leg of."""
-        while self._noted:
-            noted = self._noted.popleft()
-            self._remember(noted.caller_call_id, noted)
-            self._remember(noted.callee_call_id, noted)
         said = call_id.decode("utf-8", "replace")
-        record = self._by_call_id.get(said)
+        record = self.call(said)
         if record is None:
             return call_id
         is_callers = record.caller_call_id == said
@@ -190,11 +207,43 @@ class Names:
         trunk = record.callee_trunk if is_callers else record.caller_trunk
         return other.encode() if other and trunk == target.name else call_id
 
+    def call(self, call_id: str) -> CallRecord | None:
+        """Return the record of a call, answered or over, by the Call-ID of either leg; None when it is not
+        known (any more).
+        """
+        while self._noted:
+            noted = self._noted.popleft()
+            self._remember(noted.caller_call_id, noted)
+            self._remember(noted.callee_call_id, noted)
+        return self._by_call_id.get(call_id)
+
     def _remember(self, call_id: str, record: CallRecord) -> None:
         if call_id:
             while len(self._by_call_id) >= 2 * _REMEMBERED:
                 del self._by_call_id[next(iter(self._by_call_id))]
             self._by_call_id[call_id] = record
+
+
+def names_others(request: Request) -> bool:
+    """Tell whether a request may name a dialog or a call."""
+    return not _NAMING.isdisjoint(request.index)
+
+
+def named_by(request: Request) -> tuple[list[tuple[bytes, bytes, bytes]], list[bytes]]:
+    """Return the dialogs that a request names, as (Call-ID, tag, tag), and the Call-IDs of calls."""
+    dialogs = []
+    for key, tags in _TAGS.items():
+        dialogs += [_split(value, tags) for value in request.values(key)]
+    for value in request.values(b"Refer-To"):
+        dialogs += [_split(unescape(found), _REPLACES) for _, found in _IN_URI.findall(value)]
+    calls = [item.strip() for value in request.values(b"In-Reply-To") for item in value.split(b",")]
+    return dialogs, calls
+
+
+def _split(value: bytes, tags: tuple[bytes, bytes]) -> tuple[bytes, bytes, bytes]:
+    """Return Call-ID and tags of ``call-id;tag=..;tag=..``; what is missing is b""."""
+    params = _params(value)
+    return value.strip().partition(b";")[0].strip(), params.get(tags[0]) or b"", params.get(tags[1]) or b""
 
 
 def _params(value: bytes) -> dict[bytes, bytes | None]:

@@ -110,14 +110,8 @@ class Registration:
             self._core.contacts.pop(self.token, None)
 
     def reach(self, request: Request, uri: Uri, _trunks: TrunkTable, _now: float) -> tuple[Uri, Plan | None]:
-        """Return whom a request to our contact is for: the number in To, which the caller dialled, or the
-        account's own name when To has none. The routes know the way.
-        """
-        try:
-            user = parse_uri(request.receiver.uri).user
-        except MalformedError:
-            user = b""
-        return Uri(uri.raw, uri.scheme, user or _user(self.trunk), uri.host, uri.port), None
+        """Return whom a request to our contact is for. The routes know the way."""
+        return dialled(request, uri, self.trunk), None
 
     # -- what the transaction and the clock say ---------------------------------------------------------
 
@@ -374,6 +368,17 @@ def _say_nothing(_text: str) -> None:
 def _account(trunk: Trunk) -> tuple[object, ...]:
     settings = trunk.settings
     return settings.username, settings.password_env, settings.register_expires, trunk.targets
+
+
+def dialled(request: Request, uri: Uri, trunk: Trunk) -> Uri:
+    """Return whom a request to a trunk's registered contact is for: the number in To, which the caller
+    dialled, or the account's own name when To has none.
+    """
+    try:
+        user = parse_uri(request.receiver.uri).user
+    except MalformedError:
+        user = b""
+    return Uri(uri.raw, uri.scheme, user or _user(trunk), uri.host, uri.port)
 
 
 def _user(trunk: Trunk) -> bytes:

@@ -20,7 +20,8 @@ from gateway.ledger.database import LedgerError, open_for_reading, reason
 from gateway.ledger.unfired import unfired
 from gateway.rules import Finding, RuleSet, lint, load_rules
 from gateway.rules.lint import never_fired
-from gateway.unserved import unserved
+from gateway.workers.seat import workers_of
+from gateway.workers.unsupported import unsupported
 
 from .output import (
     CLEAN,
@@ -68,6 +69,8 @@ def check(
             ruleset = load_rules(rules, None)
     except SettingsErrors as found:
         errors += found.errors
+    if settings is not None and ruleset is not None and workers_of(settings) > 1:
+        errors += unsupported(settings, ruleset)
     findings = [] if ruleset is None else lint(ruleset, _known_trunks(rules, settings))
     if ruleset is not None and settings is not None:
         try:
@@ -77,19 +80,18 @@ def check(
             return FAILED
     warnings = [finding for finding in findings if finding.level == "warning"]
     notes = [finding for finding in findings if finding.level == "note"]
-    idle = [] if settings is None else unserved(settings)
     if json:
         print_json({
             "errors": list(map(_as_dict, errors)),
             "warnings": list(map(_finding_as_dict, warnings)),
-            "notes": [*map(_as_dict, idle), *map(_finding_as_dict, notes)],
+            "notes": list(map(_finding_as_dict, notes)),
         })  # fmt: skip
     else:
         complain(*errors, *(f"{warning.text} (warning)" for warning in warnings))
         if show_notes:
-            complain(*(f"{text} (note)" for text in (*idle, *(note.text for note in notes))))
+            complain(*(f"{note.text} (note)" for note in notes))
         if settings is not None and ruleset is not None:
-            print(f"checked {_summary(settings, ruleset)}: {_verdict(len(warnings), len(idle) + len(notes))}")
+            print(f"checked {_summary(settings, ruleset)}: {_verdict(len(warnings), len(notes))}")
     return FAILED if errors else WARNINGS if warnings else CLEAN
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.app import serve
+from gateway.workers.serve import serve
 
 from .output import ConfigOption
 

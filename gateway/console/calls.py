@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 import sqlalchemy as sa
@@ -70,20 +70,56 @@ class Order(msgspec.Struct, forbid_unknown_fields=True):
     bytes: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 100_000_000
 
 
+Known = tuple[CallRecord | None, list[WireMessage]]
+"""A call's record and its messages, as far as they are in memory."""
+
+
+async def look(wiretap: Wiretap, b2bua: B2bua, id_: str, record: CallRecord | None = None) -> Known:
+    """Return what is in memory of a call, by its id, the beginning of it, or the Call-ID of either leg;
+    ``record`` is given where it is known already.
+    """
+    keeper = wiretap.keeper
+    if record is None and keeper is not None:
+        record = keeper.find(id_)
+    if record is None:
+        up = (call.record for call in b2bua.calls)
+        record = next((each for each in up if is_meant(each, id_)), None)
+    if keeper is None:
+        return record, []
+    return record, await keeper.messages((id_,) if record is None else legs_of(record), record)
+
+
+class Others(Protocol):
+    """The other workers of the gateway, where there are some."""
+
+    async def look(self, id_: str, record: CallRecord | None) -> list[Known]:
+        """Return what each of them has in memory of a call."""
+
+    def share_captures(self, captures: Collection[Capture]) -> None:
+        """Have what they see go to these captures, too."""
+
+
 class CallPages:
     """``name`` is the gateway's; ``url`` is the ledger's, "" where it is off; ``ours`` are the addresses of
     the listening points.
     """
 
     def __init__(
-        self, wiretap: Wiretap, b2bua: B2bua, name: str, url: str, ours: Collection[Address]
+        self,
+        wiretap: Wiretap,
+        b2bua: B2bua,
+        name: str,
+        url: str,
+        ours: Collection[Address],
+        others: Others | None = None,
     ) -> None:
         self._wiretap = wiretap
         self._b2bua = b2bua
         self._name = name
         self._ledger = LastingEngine(lambda: open_for_reading(url)) if url else None
         self._ours = ours
-        self._captures = 0
+        self._others = others
+        self._captures: set[Capture] = set()
 
     def routes(self) -> list[Route]:
         """Return what there is to ask for."""
@@ -100,26 +136,26 @@ class CallPages:
         form = request.query_params.get("format", "json")
         if form not in _FORMS:
             return PlainTextResponse(f"format: {form!r} is none; write {', '.join(_FORMS)}\n", 422)
-        record = await self._record(id_) if id_ else None
-        messages: list[WireMessage] = []
-        if self._wiretap.keeper is not None:
-            legs = (id_,) if record is None else legs_of(record)
-            found = await self._wiretap.keeper.messages(legs, record)
-            messages = [message._replace(payload=without_secrets(message.payload)) for message in found]
+        record, found = await self._find(id_) if id_ else (None, [])
+        messages = [message._replace(payload=without_secrets(message.payload)) for message in found]
         if record is None and not messages:
             return PlainTextResponse("no call has an id or Call-ID like that\n", 404)
         body, media_type = _FORMS[form](self, id_, record, messages)
         return Response(body, media_type=media_type, headers=_HEADERS)
 
-    async def _record(self, id_: str) -> CallRecord | None:
-        keeper = self._wiretap.keeper
-        record = None if keeper is None else keeper.find(id_)
-        if record is None:
-            up = (call.record for call in self._b2bua.calls)
-            record = next((each for each in up if is_meant(each, id_)), None)
+    async def _find(self, id_: str) -> Known:
+        """Look for a call in memory, in the ledger, and in the memory of the other workers."""
+        record, messages = await look(self._wiretap, self._b2bua, id_)
         if record is None and self._ledger is not None:
             record = await trio.to_thread.run_sync(_from_ledger, self._ledger, id_)
-        return record
+            if record is not None:
+                _, messages = await look(self._wiretap, self._b2bua, id_, record)
+        if self._others is not None:
+            for theirs, more in await self._others.look(id_, record):
+                record = record or theirs
+                messages = messages + more
+            messages.sort(key=lambda message: message.at)
+        return record, messages
 
     def _ladder(self, record: CallRecord | None, messages: list[WireMessage]) -> Ladder:
         trunks = self._b2bua.trunks()
@@ -166,7 +202,7 @@ class CallPages:
             return PlainTextResponse(
                 f"there is no trunk {order.trunk!r}; there is {', '.join(trunks)}\n", 422
             )
-        if self._captures >= CAPTURES:
+        if len(self._captures) >= CAPTURES:
             return PlainTextResponse(f"{CAPTURES} captures are running; wait for one to end\n", 503)
         return _CaptureResponse(self, order)
 
@@ -177,8 +213,9 @@ class CallPages:
     async def stream(self, order: Order, send: Callable[[bytes], Any]) -> None:
         """Send a pcap file as it grows."""
         capture = Capture(Choice(order.trunk, order.number, self.trunk_of))
-        self._captures += 1
+        self._captures.add(capture)
         self._wiretap.tap.add(capture)
+        self._share_captures()
         room = order.bytes - len(write.HEADER)
         try:
             await send(write.HEADER)
@@ -192,7 +229,12 @@ class CallPages:
                         await send(packet)
         finally:
             self._wiretap.tap.remove(capture)
-            self._captures -= 1
+            self._captures.discard(capture)
+            self._share_captures()
+
+    def _share_captures(self) -> None:
+        if self._others is not None:
+            self._others.share_captures(self._captures)
 
 
 class _CaptureResponse(Response):

@@ -24,25 +24,24 @@ class Console:
     app: ASGIApp
 
     @classmethod
-    def of(cls, config: Config, environment: Mapping[str, str]) -> Console | None:
-        """Return the console that a configuration asks for, None when it is off."""
+    def of(
+        cls, config: Config, environment: Mapping[str, str], bound: socket.socket | None = None
+    ) -> Console | None:
+        """Return the console that a configuration asks for, None when it is off; on a socket that was
+        ``bound`` before, where there is one.
+        """
         address = config.console.listen
-        return None if address is None else cls(config, address, environment)
+        return None if address is None else cls(config, address, environment, bound)
 
-    def __init__(self, config: Config, address: TransportAddress, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        address: TransportAddress,
+        environment: Mapping[str, str],
+        bound: socket.socket | None = None,
+    ) -> None:
         self.token = token_of(config, address, environment)
-        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind((address.host, address.port))
-            self._socket.listen()
-        except OSError as error:
-            self._socket.close()
-            why = (error.strerror or str(error)).lower()
-            problem = f"{address.host}:{address.port} cannot be bound ({why})"
-            remedy = 'stop the program that has it, choose another address, or write listen = ""'
-            raise SettingsErrors([config.source.error(("console", "listen"), problem, remedy)]) from None
+        self._socket = bound or open_socket(config, address)
         self.host = address.host
         self.port: int = self._socket.getsockname()[1]
 
@@ -82,3 +81,20 @@ def token_of(config: Config, address: TransportAddress, environment: Mapping[str
         remedy = "set it to the token before the gateway starts, or listen on 127.0.0.1"
         raise SettingsErrors([config.source.error(("console", "token_env"), problem, remedy)])
     return token
+
+
+def open_socket(config: Config, address: TransportAddress) -> socket.socket:
+    """Bind the console's address. Raises SettingsErrors when it cannot be had."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address.host, address.port))
+        sock.listen()
+    except OSError as error:
+        sock.close()
+        why = (error.strerror or str(error)).lower()
+        problem = f"{address.host}:{address.port} cannot be bound ({why})"
+        remedy = 'stop the program that has it, choose another address, or write listen = ""'
+        raise SettingsErrors([config.source.error(("console", "listen"), problem, remedy)]) from None
+    return sock

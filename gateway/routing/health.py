@@ -95,6 +95,8 @@ class Health:
         self._resting: dict[Address, float] = {}  # until when
         self._down = 0
         self.log: Callable[[str], object] = lambda _line: None
+        self.on_rest: Callable[[Address, float], object] = lambda _address, _until: None
+        """Told, where there are other workers, which address is spared until when."""
 
     def watch(self, trunk: str, uri: bytes, down_after: int, up_after: int) -> TargetHealth:
         """Return the health of a target that is pinged, up until its pings say otherwise."""
@@ -110,13 +112,30 @@ class Health:
         self.targets = {key: target for key, target in self.targets.items() if key in watched}
         self._down = sum(not target.is_up for target in self.targets.values())
 
+    def down(self) -> list[tuple[str, bytes]]:
+        """Return the targets that are down, by trunk and URI."""
+        return [key for key, target in self.targets.items() if not target.is_up]
+
+    def impose(self, down: list[tuple[str, bytes]]) -> None:
+        """Take another worker's word for which targets are down; all others are up."""
+        self.targets = {key: TargetHealth(key[0], 1, 1, self._changed) for key in down}
+        for target in self.targets.values():
+            target.state = State.DOWN
+        self._down = len(down)
+
     def rest(self, address: Address, seconds: float, now: float) -> None:
         """Send calls elsewhere first for ``seconds``; 0 changes nothing."""
         if not seconds:
             return
+        until = now + min(seconds, _LONGEST_REST)
+        self.rest_until(address, until)
+        self.on_rest(address, until)
+
+    def rest_until(self, address: Address, until: float) -> None:
+        """Send calls elsewhere first, as another worker says."""
         if len(self._resting) >= _RESTING_LIMIT:
             self._resting.clear()
-        self._resting[address] = now + min(seconds, _LONGEST_REST)
+        self._resting[address] = until
 
     def choose(self, hops: tuple[Hop, ...], now: float) -> tuple[Hop, ...]:
         """Return the hops to try: those that are down left out, those that rest behind the others.

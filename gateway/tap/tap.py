@@ -28,6 +28,16 @@ class Listener(Protocol):
         """Take what has come since the last time, in order."""
 
 
+class Ear(Protocol):
+    """What transports tell of messages. Must return at once and never raise."""
+
+    def received(self, messages: Messages, now: float) -> None:
+        """Take a batch that was received."""
+
+    def sent(self, messages: Messages) -> None:
+        """Take a batch that is to be sent."""
+
+
 class Tap:
     """``attach`` puts the tap into the transports while somebody listens, and takes it out after that."""
 

@@ -45,6 +45,7 @@ class Telemetry:
         self.loop_lag = Histogram(LOOP_SECONDS)
         self.collect: Callable[[], list[Metric]] = list
         self.exporter: Exporter | None = None
+        self.sends_readings = True  # False where another worker sends those of all
         self.tracing = Tracing(config.gateway.name, settings.sample if settings.otlp else None)
         self._clock = clock
         self._last_lag = 0.0
@@ -130,7 +131,7 @@ class Telemetry:
                 self.trace_long(now)
                 if self._completion is not None:
                     await self._completion.look()
-                if looks % _READING == 0:
+                if self.sends_readings and looks % _READING == 0:
                     exporter.read(Reading(self.collect(), now))
                 looks += 1
                 await trio.sleep(_LOOK)

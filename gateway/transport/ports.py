@@ -6,8 +6,9 @@ of them its flow belongs to.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import socket
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
@@ -19,18 +20,35 @@ from gateway.sip.flow import Flows, Local
 from .connection import Limits
 from .streams import StreamTransport
 from .tls import Certificates
-from .udp import Clock, UdpTransport
+from .udp import Carry, Clock, UdpTransport, visible
 
 if TYPE_CHECKING:
-    from gateway.tap.tap import Tap
+    from gateway.tap.tap import Ear
+
+
+class Given(NamedTuple):
+    """A listening point that was bound before: over what, its socket, and whether its connections are held
+    here.
+    """
+
+    transport: str
+    sock: socket.socket
+    is_held_here: bool = True
 
 
 class Ports:
-    """The listening points of a configuration, bound. Raises SettingsErrors when one cannot be had, or when a
-    certificate cannot be used.
+    """The listening points of a configuration, bound; those of ``given``, where others have bound them.
+    ``carry`` sends what goes over connections, where these are held elsewhere. Raises SettingsErrors when one
+    cannot be had, or when a certificate cannot be used.
     """
 
-    def __init__(self, config: Config, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        given: Sequence[Given] | None = None,
+        carry: Carry | None = None,
+    ) -> None:
         settings = config.gateway
         self._clock = clock
         self.certificates = Certificates(config)
@@ -40,9 +58,9 @@ class Ports:
             per_source=settings.max_connections_per_source,
         )
         self.streams = StreamTransport(clock, self.certificates, limits)
-        self.udp = UdpTransport(clock, self.streams.send)
+        self.udp = UdpTransport(clock, carry or self.streams.send)
         try:
-            self.locals = self._bind(config)
+            self.locals = self._bind(config, given)
         except SettingsErrors:
             self.close()
             raise
@@ -74,7 +92,7 @@ class Ports:
         self.flush(endpoint)
         self.udp.measures = True
 
-    def attach(self, tap: Tap | None) -> None:
+    def attach(self, tap: Ear | None) -> None:
         """Have a tap told of all messages, or None any more."""
         self.udp.tap = self.streams.tap = tap
 
@@ -87,8 +105,10 @@ class Ports:
         self.udp.close()
         self.streams.close()
 
-    def _bind(self, config: Config) -> list[Local]:
+    def _bind(self, config: Config, given: Sequence[Given] | None) -> list[Local]:
         settings = config.gateway
+        if given is not None:
+            return [self._adopt(each, settings.advertise) for each in given]
         bound = []
         for index, address in enumerate(settings.listen):
             transport, host, port = address.transport, address.host, address.port
@@ -98,10 +118,23 @@ class Ports:
                 else:
                     bound.append(self.streams.bind(transport, host, port, settings.advertise))
             except OSError as error:
-                why = (error.strerror or str(error)).lower()
-                problem = f"{transport}:{host}:{port} cannot be bound ({why})"
-                remedy = "stop the program that has it, or choose another address"
-                raise SettingsErrors(
-                    [config.source.error(("gateway", "listen", index), problem, remedy)]
-                ) from None
+                raise cannot_bind(config, index, error) from None
         return bound
+
+    def _adopt(self, given: Given, advertise: str) -> Local:
+        transport, sock, is_held_here = given
+        if transport == "udp":
+            return self.udp.adopt(sock, advertise)
+        if is_held_here:
+            return self.streams.adopt(transport, sock, advertise)
+        bound = sock.getsockname()
+        return Local(transport, visible(bound[0], sock.family), bound[1], advertise)
+
+
+def cannot_bind(config: Config, index: int, error: OSError) -> SettingsErrors:
+    """Say that one of the configured addresses cannot be had."""
+    address = config.gateway.listen[index]
+    why = (error.strerror or str(error)).lower()
+    problem = f"{address.transport}:{address.host}:{address.port} cannot be bound ({why})"
+    remedy = "stop the program that has it, or choose another address"
+    return SettingsErrors([config.source.error(("gateway", "listen", index), problem, remedy)])

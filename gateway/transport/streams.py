@@ -32,7 +32,7 @@ from .tls import Certificates, Session
 from .udp import Clock, visible
 
 if TYPE_CHECKING:
-    from gateway.tap.tap import Tap
+    from gateway.tap.tap import Ear
 
 log = logging.getLogger("gateway")
 
@@ -59,7 +59,7 @@ class StreamTransport:
         self.closed: defaultdict[str, int] = defaultdict(int)
         self.refused: defaultdict[str, int] = defaultdict(int)
         self.connections: set[Connection] = set()
-        self.tap: Tap | None = None  # told of the messages that come; of the others the UDP transport tells
+        self.tap: Ear | None = None  # told of the messages that come; of the others the UDP transport tells
         self._clock = clock
         self._listeners: dict[Local, socket.socket] = {}
         self._by_key: dict[Key, Connection] = {}
@@ -71,20 +71,12 @@ class StreamTransport:
 
     def bind(self, transport: str, host: str, port: int, advertise: str) -> Local:
         """Open a listener and return its listening point. Raises OSError when the address cannot be had."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind((host, port))
-            sock.listen(_BACKLOG)
-        except OSError:
-            sock.close()
-            raise
+        return self.adopt(transport, open_socket(host, port), advertise)
+
+    def adopt(self, transport: str, sock: socket.socket, advertise: str) -> Local:
+        """Take a listener of :func:`open_socket` and return its listening point."""
         bound = sock.getsockname()
-        local = Local(transport, visible(bound[0], family), bound[1], advertise)
+        local = Local(transport, visible(bound[0], sock.family), bound[1], advertise)
         self._listeners[local] = sock
         return local
 
@@ -137,6 +129,14 @@ class StreamTransport:
             self._end(connection, _reason(error))
             return
         self._write_rest(connection)
+
+    def note_reply(self, flow: Flow) -> None:
+        """Take what the Via of a request says of its connection, where another worker has read it."""
+        connection = self._by_key.get(_key(flow))
+        if connection is not None and connection.incoming and flow.reply_port:
+            connection.flow.reply_port = flow.reply_port
+            if flow.alias and not connection.alias:
+                self._offer(connection)
 
     def _open(self, flow: Flow) -> Connection | None:
         """Begin to connect to where a flow leads; None when there is no such place, or no room."""
@@ -414,6 +414,23 @@ class StreamTransport:
                 del self._by_key[key]
         for carried in connection.carried:
             self._endpoint.flow_lost(carried, now, reached)
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Open a listener. Raises OSError when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _key(flow: Flow) -> Key:

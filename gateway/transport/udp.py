@@ -47,7 +47,7 @@ _QUOTED = 1024  # bytes of a datagram that are looked at: the branch stands near
 
 if TYPE_CHECKING:
     from gateway._native import Batches
-    from gateway.tap.tap import Tap
+    from gateway.tap.tap import Ear
 
 Clock = Callable[[], float]
 Carry = Callable[[bytes, Flow], None]
@@ -68,27 +68,19 @@ class UdpTransport:
         self.dropped: defaultdict[str, int] = defaultdict(int)
         self.latency = Histogram(LOOP_SECONDS)
         self.measures = False
-        self.tap: Tap | None = None
+        self.tap: Ear | None = None
         self._clock = clock
         self._sockets: dict[Local, socket.socket] = {}
         self._batches: dict[Local, Batches] = {}  # of each socket, where the native core is in use
 
     def bind(self, host: str, port: int, advertise: str) -> Local:
         """Open a socket and return its listening point. Raises OSError when the address cannot be had."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            sock.setblocking(False)
-            _widen(sock)
-            _hear_errors(sock, family)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind((host, port))
-        except OSError:
-            sock.close()
-            raise
+        return self.adopt(open_socket(host, port), advertise)
+
+    def adopt(self, sock: socket.socket, advertise: str) -> Local:
+        """Take a socket of :func:`open_socket` and return its listening point."""
         bound = sock.getsockname()
-        local = Local("udp", visible(bound[0], family), bound[1], advertise)
+        local = Local("udp", visible(bound[0], sock.family), bound[1], advertise)
         self._sockets[local] = sock
         batches = speedups.batches(sock.fileno(), BATCH)
         if batches is not None:
@@ -227,6 +219,27 @@ class UdpTransport:
         self.dropped[errno.errorcode.get(error.errno or 0, "unknown")] += 1
         if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM):
             endpoint.flow_lost(flow, self._clock())
+
+
+def open_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Open a UDP socket, one of several at its address if it is ``shared``: the system chooses one of these
+    by the peer's address. Raises OSError when the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        _widen(sock)
+        _hear_errors(sock, family)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _read(sock: socket.socket, local: Local, flows: Flows) -> list[tuple[bytes, Flow]]:

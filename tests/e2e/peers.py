@@ -57,6 +57,8 @@ when.q850 = [1, 2, 3, 26]
 then.status = 404
 """
 NO_RULES = "version = 1\n"
+WORKERS = os.environ.get("GATEWAY_TEST_WORKERS", "")
+"""How many workers serve where a test does not say; "" leaves it at one. So all tests try several, too."""
 
 
 @dataclass(frozen=True)
@@ -301,6 +303,9 @@ class Lab:
         return self._start_gateway()
 
     def _start_gateway(self, *options: str) -> Gateway:
+        config = self.folder / "gateway.toml"
+        if WORKERS and config.exists() and "\nworkers = " not in config.read_text():
+            config.write_text(config.read_text().replace("[gateway]\n", f"[gateway]\nworkers = {WORKERS}\n"))
         gateway = Gateway(self.folder, options)
         self.peers.append(gateway)
         gateway.wait_ready()

@@ -1,0 +1,79 @@
+"""Which worker owns a message: one rule, which each worker reads off the bytes alone.
+
+The hash of the Call-ID, of what stands before its "@", is the number of the owner. So all that a caller's leg
+receives meets at one worker, whatever addresses and ports it came from, and so do the copies that a proxy
+made of one request (482). Call-IDs, tags and branches that a worker makes itself it draws until their hash
+names that worker (:class:`OwnTokens`): then the callee's leg, and every other dialog of ours, is where its
+call is. A REGISTER is the first worker's, which keeps all bindings.
+
+A message that is not read here with certainty is parsed, so that odd spellings end where plain ones do. One
+that cannot be parsed has no owner: whoever got it refuses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from zlib import crc32
+
+from gateway.sip.message import MalformedMessageError, parse
+
+FIRST = 0
+"""The worker that has what there is but once: listeners of streams, registrations, pings, the console."""
+
+_NAME = b"\nCall-ID: "
+_BLANK_LINE = b"\n\r\n"
+_BRANCH_MARK = b"z9hG4bK"
+_KEEPALIVE = b"\r\n\0 "
+
+
+def owner_of(data: bytes, workers: int) -> int | None:
+    """Return the number of the worker that owns a message; None when whoever has it may keep it."""
+    if data[:9] == b"REGISTER ":
+        return FIRST
+    at = data.find(_NAME)
+    if at > 0:
+        start = at + len(_NAME)
+        end = data.find(b"\r\n", start)
+        # A body may quote a message, and a line may be folded.
+        in_head = data.find(_BLANK_LINE, 0, at) < 0 and data.find(b"\n\n", 0, at) < 0
+        if in_head and end > start and data[end + 2 : end + 3] not in b" \t":
+            return crc32(data[start:end].partition(b"@")[0].strip()) % workers
+    return _owner_of_odd(data, workers)
+
+
+def _owner_of_odd(data: bytes, workers: int) -> int | None:
+    if data[:1] in _KEEPALIVE and not data.strip(_KEEPALIVE):
+        return None
+    try:
+        message = parse(data)
+    except MalformedMessageError:
+        return None
+    call_id = message.index.get(b"Call-ID")
+    return None if call_id is None else owner_of_call(call_id, workers)
+
+
+def owner_of_call(call_id: bytes, workers: int) -> int:
+    """Return the number of the worker that owns what has this Call-ID."""
+    return crc32(call_id.partition(b"@")[0].strip()) % workers
+
+
+def owner_of_branch(branch: bytes, workers: int) -> int:
+    """Return the number of the worker that made this branch, which is one of ours."""
+    return crc32(branch.removeprefix(_BRANCH_MARK)) % workers
+
+
+class OwnTokens:
+    """Tokens of ``draw`` whose hash names worker ``index``."""
+
+    def __init__(self, draw: Callable[[], bytes], index: int, workers: int) -> None:
+        self._draw = draw
+        self._index = index
+        self._workers = workers
+
+    def __call__(self) -> bytes:
+        """Return a token nobody has seen."""
+        draw, index, workers = self._draw, self._index, self._workers
+        token = draw()
+        while crc32(token) % workers != index:
+            token = draw()
+        return token

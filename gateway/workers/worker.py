@@ -1,0 +1,341 @@
+"""One worker of many: a gateway that owns its share of the calls, and does its part for those of the others.
+
+It is told by its supervisor what a gateway alone is told by signals and files: to put a new version to work,
+to drain, to stop. When the supervisor is gone, it drains by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+
+import trio
+
+from gateway.app import Gateway, Tokens, log_bug
+from gateway.config import SettingsErrors
+from gateway.console.calls import look
+from gateway.console.server import Console
+from gateway.rules.unwanted import Feedback
+from gateway.sip.endpoint import Endpoint
+from gateway.sip.flow import Flow
+from gateway.sip.transaction import Timing
+from gateway.tap.tap import Messages, Tap
+from gateway.telemetry.collect import collect
+from gateway.telemetry.metric import Metric, counter, gauge
+from gateway.transport.nameserver import read_hosts
+from gateway.transport.ports import Ports
+from gateway.transport.udp import NAP
+
+from .colleagues import Colleagues, Reporter, answer
+from .control import hear, say
+from .endpoint import WorkerEndpoint
+from .merging import Merger
+from .mesh import Mesh
+from .notes import (
+    Carry,
+    Changed,
+    Drain,
+    Drained,
+    Found,
+    Leading,
+    Look,
+    MetricNote,
+    Note,
+    Prepare,
+    Prepared,
+    Ready,
+    Seen,
+    Stop,
+    StreamsLost,
+    Switch,
+    Unwanted,
+)
+from .ownership import FIRST, OwnTokens
+from .post import Post
+from .seat import Seat, config_of
+from .versions import Version, read_version, share_limits
+
+log = logging.getLogger("gateway")
+
+_BUSY = 0.002  # seconds between two wake-ups, below which the inbox is watched for a while
+_NAPS = 8
+_TELLING = 20  # ticks between two times that the first worker is told of metrics, and tells of targets
+
+
+class _Sent:
+    """A tap's sending half, for transports: what is received is told where it is handled."""
+
+    def __init__(self, tap: Tap) -> None:
+        self.sent = tap.sent
+
+    def received(self, _messages: Messages, _now: float) -> None:
+        """Leave it to the endpoint."""
+
+
+class Worker(Gateway):
+    """The gateway that takes ``seat``. ``version`` is what is in force."""
+
+    def __init__(self, seat: Seat, path: Path | None, version: Version) -> None:
+        self.leads = seat.leads
+        self._seat = seat
+        self._mesh = Mesh(seat.index, seat.inboxes)
+        self._version = version
+        self._next: tuple[int, Version] | None = None  # prepared, by the serial number of the order
+        self._settled = trio.Event()  # set when a version was put to work, or refused
+        self._may_stop = trio.Event()
+        self._merger = Merger()
+        self._ticks = 0
+        self._loads = share_limits(version.setup, seat.board, seat.slots, seat.index)
+        self.others = self._colleagues = Colleagues(self._mesh, lambda: self._shared.book, self._tell_leading)
+        self._is_reporting = False
+        super().__init__(config_of(version.config, seat.index, seat.workers), path, version.setup)
+        self._post = Post(self._mesh, self._shared, self.b2bua)
+        self._reporter = Reporter(self._mesh, self._shared.book)
+        if self.leads:
+            self.b2bua.health.log = self._tell_of_target
+        else:
+            self.b2bua.feedback = self
+
+    # -- how it is made ---------------------------------------------------------------------------------
+
+    def _open_ports(self) -> Ports:
+        carry = None if self.leads else self._carry
+        return Ports(self.config, self._clock, self._seat.given(), carry)
+
+    def _open_console(self) -> Console | None:
+        return Console.of(self.config, os.environ, self._seat.console)
+
+    def _make_endpoint(self, timing: Timing) -> Endpoint:
+        tokens = OwnTokens(Tokens(), self._seat.index, self._seat.workers)
+        self._shared = WorkerEndpoint(self.flows, tokens, timing, log_bug, self._mesh)
+        self._shared.take_notes = self._take_notes
+        return self._shared
+
+    def _attach(self, tap: Tap | None) -> None:
+        self._shared.tap = tap
+        self.ports.attach(None if tap is None else _Sent(tap))
+
+    def _begin(self) -> None:
+        if self.leads:
+            super()._begin()
+
+    def _announce(self, line: str) -> None:
+        say(self._seat.control, Ready(line))
+        if self.leads:
+            say(self._seat.control, Changed())  # what may have happened before somebody watched
+
+    # -- what the supervisor says -----------------------------------------------------------------------
+
+    async def _heed_signals(self, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as self._nursery:
+            nursery = self._nursery
+            nursery.start_soon(self._watch_inbox)
+            task_status.started()
+            control = self._seat.control
+            while True:
+                await trio.lowlevel.wait_readable(control)
+                note = hear(control)
+                if note is None:
+                    log.warning("worker %d: the supervisor is gone; draining", self._seat.index)
+                    self._may_stop.set()
+                    self.stop()
+                    return
+                if isinstance(note, Prepare):
+                    nursery.start_soon(self._prepare, note)
+                else:
+                    self._obey(note)
+
+    def _obey(self, note: Note) -> None:
+        if isinstance(note, Switch):
+            if self._next is not None and self._next[0] == note.serial and note.to_work:
+                self._switch(self._next[1])
+            self._next = None
+            self._settled.set()
+        elif isinstance(note, StreamsLost):
+            self._shared.streams_lost(self._clock())
+            self.ports.flush(self.endpoint)
+        elif isinstance(note, Drain):
+            if not self.b2bua.draining:
+                self.stop()
+        elif isinstance(note, Stop):
+            self._hurry = True
+            self._may_stop.set()
+
+    async def _prepare(self, order: Prepare) -> None:
+        errors: list[str] = []
+        digest = ""
+        try:
+            version = await trio.to_thread.run_sync(
+                lambda: read_version(self._path, self._version, whole=order.whole)
+            )
+        except SettingsErrors as found:
+            errors = [str(error) for error in found.errors]
+        else:
+            digest = version.digest
+            self._next = order.serial, version
+            self._seat.slots.update(order.slots)
+        say(self._seat.control, Prepared(order.serial, digest, errors))
+
+    def _switch(self, version: Version) -> None:
+        """Put a version to work, between two messages."""
+        whole = version.config is not self._version.config
+        self._version = version
+        share_limits(version.setup, self._seat.board, self._seat.slots, self._seat.index)
+        if whole:
+            self.config = config_of(version.config, self._seat.index, self._seat.workers)
+            self.name_servers.hosts = read_hosts()
+            self.resolver.configure(version.setup.trunks.targets())
+        self._put_to_work(version.setup)
+        self._shared.book.forget_trunks()
+        self._loads = share_limits(version.setup, self._seat.board, self._seat.slots, self._seat.index)
+        if whole:
+            self._begin()
+            if self.leads:
+                self._nursery.start_soon(self.reload_certificates)
+
+    async def reload_rules(self) -> None:
+        """Have the supervisor read the rules, which has changed them everywhere, or nowhere, on return."""
+        self._settled = trio.Event()
+        say(self._seat.control, Changed())
+        await self._settled.wait()
+
+    async def _drain(self) -> None:
+        """Let calls end; then serve those of the others, until the supervisor says that there are none."""
+        await super()._drain()
+        say(self._seat.control, Drained())
+        await self._may_stop.wait()
+
+    # -- what the other workers say ---------------------------------------------------------------------
+
+    async def _watch_inbox(self) -> None:
+        """Take what the others send: like the pump of a UDP socket."""
+        clock = self._clock
+        last = 0.0
+        while True:
+            await trio.lowlevel.wait_readable(self._mesh.reading)
+            now = clock()
+            naps = _NAPS if now - last < _BUSY else 0
+            while True:
+                last = now
+                if self._take_notes(now):
+                    self.ports.flush(self.endpoint)
+                    await trio.lowlevel.checkpoint()
+                elif naps:
+                    naps -= 1
+                    # Blocking on purpose: a sleep through trio would cost more than it saves.
+                    time.sleep(NAP)
+                else:
+                    break
+                now = clock()
+
+    def _take_notes(self, now: float) -> bool:
+        notes = self._mesh.receive()
+        for note in notes:
+            try:
+                self._heed(note, now)
+            except Exception as bug:
+                log_bug(bug)
+        return bool(notes)
+
+    def _heed(self, note: Note, now: float) -> None:
+        if self._post.heed(note, now):
+            return
+        if isinstance(note, Carry):
+            self._send_for_another(note)
+        elif isinstance(note, MetricNote):
+            self._merger.take(note)
+        elif isinstance(note, Leading):
+            self._follow(note)
+        else:
+            self._heed_console(note)
+
+    def _heed_console(self, note: Note) -> None:
+        if isinstance(note, Look):
+            self._nursery.start_soon(self._look, note)
+        elif isinstance(note, Found):
+            self._colleagues.found(note)
+        elif isinstance(note, Seen):
+            self._colleagues.seen(note)
+        elif isinstance(note, Unwanted):
+            self.historian.feedback(note.feedback)
+
+    async def _look(self, note: Look) -> None:
+        answer(self._mesh, note, await look(self.wiretap, self.b2bua, note.id, note.record))
+
+    def _follow(self, note: Leading) -> None:
+        self.b2bua.health.impose(note.down)
+        if note.captures != self._is_reporting:
+            self._is_reporting = note.captures
+            tap = self.wiretap.tap
+            (tap.add if note.captures else tap.remove)(self._reporter)
+
+    def feedback(self, feedback: Feedback) -> None:
+        """Have the first worker keep one callee's word."""
+        self._mesh.tell(FIRST, Unwanted(feedback))
+
+    def _carry(self, data: bytes, flow: Flow) -> None:
+        """Have the first worker send a message over a connection."""
+        name = self._shared.book.name_of(flow)
+        self._mesh.tell(FIRST, Carry([(*name, flow.reply_port, flow.alias, data)]))
+
+    def _send_for_another(self, note: Carry) -> None:
+        streams = self.ports.streams
+        for local, peer, trunk, reply_port, alias, data in note.messages:
+            flow = self._shared.book.flow_of(local, peer, trunk)
+            flow.reply_port, flow.alias = reply_port, alias
+            if reply_port:
+                streams.note_reply(flow)
+            streams.send(data, flow)
+
+    # -- what it says by itself ---------------------------------------------------------------------------
+
+    def _on_tick(self) -> None:
+        super()._on_tick()
+        seat, now = self._seat, self._clock()
+        seat.board.note(seat.index, len(self.b2bua.calls), self.telemetry.is_late)
+        for load in self._loads:
+            load.refill(now)
+        self._mesh.settle()
+        self._ticks += 1
+        if self._ticks % _TELLING == 0:
+            if self.leads:
+                self._tell_leading()
+            else:
+                for metric in self._own_metrics():
+                    note = MetricNote(seat.index, os.getpid(), metric.name, metric.samples)
+                    self._mesh.tell(FIRST, note)
+
+    def _tell_leading(self) -> None:
+        self._mesh.tell_others(Leading(self.b2bua.health.down(), bool(self._colleagues.captures)))
+
+    def _tell_of_target(self, change: str) -> None:
+        log.warning("%s", change)
+        self._tell_leading()
+
+    def _unready(self) -> str:
+        return super()._unready() or ("overloaded" if self._seat.board.is_late else "")
+
+    def _own_metrics(self) -> list[Metric]:
+        """Read what this worker alone counts."""
+        index, mesh = str(self._seat.index), self._mesh
+        rules = self.b2bua.setup.rules.version_hash
+        return [
+            *collect(self._sources),
+            gauge("sip_gateway_worker_info", "Workers that serve", ("worker", "rules"), {(index, rules): 1}),
+            counter(
+                "sip_gateway_handed_over_total",
+                "Messages that a worker received for another, by what became of them",
+                ("outcome",),
+                {"taken": mesh.handed, "dropped": mesh.dropped},
+            ),
+        ]
+
+    def _collect(self) -> list[Metric]:
+        board = self._seat.board
+        return [
+            *self._merger.merge(self._own_metrics()),
+            counter("sip_gateway_worker_restarts_total", "Workers that died", (), {(): board.restarts}),
+            counter("sip_gateway_calls_lost_total", "Calls that were up in them", (), {(): board.lost_calls}),
+        ]
