@@ -19,8 +19,8 @@ from gateway.sip.dialog import contact_uri
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.errors import MalformedError
 from gateway.sip.flow import Flow, Flows, Local
-from gateway.sip.message import Request, Response, unfold
-from gateway.sip.rows import Row
+from gateway.sip.message import Request, Response
+from gateway.sip.rows import Row, unfold
 from gateway.sip.uri import Uri, parse_uri
 
 from .contacts import ContactTable, ContactValue, expires_of, our_contact, read_contacts

@@ -14,7 +14,7 @@ from hashlib import blake2b
 
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import parse_params, unquote
-from gateway.sip.message import header_key, unfold
+from gateway.sip.rows import header_key, unfold
 
 from .topology import Hiding
 

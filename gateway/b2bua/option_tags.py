@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import split_list
-from gateway.sip.message import Request, Response, unfold
-from gateway.sip.rows import Rows
+from gateway.sip.message import Request, Response
+from gateway.sip.rows import Rows, unfold
 
 _NAMING = (b"Supported", b"Require")
 

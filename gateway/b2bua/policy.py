@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from gateway.routing.trunk import Trunk
 from gateway.sip.endpoint import Endpoint
-from gateway.sip.message import Message, Request, header_key
-from gateway.sip.rows import Rows, text_except
+from gateway.sip.message import Message, Request
+from gateway.sip.rows import Rows, header_key, text_except
 from gateway.sip.uri import Uri
 
 from .bodies import hidden_body

@@ -20,8 +20,7 @@ from collections.abc import Callable, Iterable
 
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import Params, parse_name_addr, split_list
-from gateway.sip.message import header_key, unfold
-from gateway.sip.rows import Rows
+from gateway.sip.rows import Rows, header_key, unfold
 from gateway.sip.uri import Uri, parse_uri, unescape
 
 PASSES = frozenset(

@@ -34,7 +34,7 @@ from gateway.routing.trunk import Trunk, TrunkTable
 from gateway.rules import Facts, RuleSet, TrunkView
 from gateway.rules.history import Watch
 from gateway.rules.replay import Call, Group, Outcome, Replay, largest
-from gateway.sip.message import header_key
+from gateway.sip.rows import header_key
 from gateway.sip.uri import number_of
 
 from .output import (

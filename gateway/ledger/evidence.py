@@ -23,8 +23,8 @@ from gateway.b2bua.record import CallRecord, Evidence, TrunkNote
 from gateway.rules.facts import Facts
 from gateway.rules.passport import UNATTESTED, attestation
 from gateway.rules.replay import Outcome
-from gateway.sip.message import Request, Response, header_key, unfold
-from gateway.sip.rows import Row, Rows, lines_except
+from gateway.sip.message import Request, Response
+from gateway.sip.rows import Row, Rows, header_key, lines_except, unfold
 
 from .schema import FIELDS
 

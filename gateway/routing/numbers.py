@@ -20,7 +20,8 @@ from typing import Any
 from gateway.number_settings import Change, NumberSettings, dial_out_prefix
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import parse_name_addr, split_list
-from gateway.sip.message import Request, unfold
+from gateway.sip.message import Request
+from gateway.sip.rows import unfold
 from gateway.sip.uri import Uri, parse_uri
 
 LONGEST = 64  # characters of a number that is looked at; E.164 has 15 digits

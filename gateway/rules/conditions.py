@@ -21,7 +21,8 @@ from gateway.regexes import TEXT_LIMIT
 from gateway.rules.facts import Facts, shown
 from gateway.rules.history import Watch
 from gateway.rules.schedule import Schedule
-from gateway.sip.message import Request, Response, header_key
+from gateway.sip.message import Request, Response
+from gateway.sip.rows import header_key
 
 _HEADER_LINES = 4  # of one header that a regular expression is shown
 

@@ -21,9 +21,8 @@ from gateway.rules.decision import Decision
 from gateway.rules.facts import Facts
 from gateway.rules.rule import DROP, KEEP, REMOVE
 from gateway.sip.headers import Reason, quote
-from gateway.sip.message import header_key
 from gateway.sip.phrases import phrase_for
-from gateway.sip.rows import Row, Rows
+from gateway.sip.rows import Row, Rows, header_key
 
 ORIGINAL_HEADER = b"X-Original-Response"
 """Where `original = "header"` keeps what the far end said."""

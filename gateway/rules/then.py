@@ -10,8 +10,7 @@ from gateway.rules import values
 from gateway.rules.causes import PROTOCOL
 from gateway.rules.rule import COHERENT, DROP, FROM_Q850, KEEP, REMOVE, Actions
 from gateway.settings_table import Table
-from gateway.sip.message import header_key
-from gateway.sip.rows import Row
+from gateway.sip.rows import Row, header_key
 
 LEG_OWNED = frozenset(
     b"Via From To Call-ID CSeq Contact Route Record-Route Content-Length Max-Forwards".split()

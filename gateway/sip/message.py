@@ -29,9 +29,9 @@ from .headers import (
     parse_via,
     split_list,
 )
-from .names import BY_LOWER, KEYS
+from .names import KEYS
 from .remember import remembered
-from .rows import Row, Rows
+from .rows import Row, Rows, header_key, unfold
 from .uri import Uri, parse_uri
 
 MAX_DATAGRAM = 65_535
@@ -50,23 +50,6 @@ _BRANCH = re.compile(rb"[^,;]*;branch=([\w.\-]+)(?=;|$)")  # where we put it, so
 _VERSION = re.compile(rb"SIP/[0-9]+\.[0-9]+", re.IGNORECASE)
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
-
-
-def header_key(name: bytes) -> bytes:
-    """Return the key under which a header of this name is indexed.
-
-    >>> header_key(b"call-id"), header_key(b"i"), header_key(b"X-Foo")
-    (b'Call-ID', b'Call-ID', b'x-foo')
-    """
-    lower = name.strip().lower()
-    return BY_LOWER.get(lower, lower)
-
-
-def unfold(value: bytes) -> bytes:
-    """Join folded lines by one space and strip (RFC 3261 7.3.1)."""
-    if b"\n" in value:
-        return b" ".join([part.strip() for part in value.split(b"\n")]).strip()
-    return value.strip()
 
 
 class _Message:

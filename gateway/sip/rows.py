@@ -10,8 +10,27 @@ from collections.abc import Sequence
 
 from gateway import speedups
 
+from .names import BY_LOWER
+
 Row = tuple[bytes, bytes]
 Rows = Sequence[Row]
+
+
+def header_key(name: bytes) -> bytes:
+    """Return the key under which a header of this name is indexed.
+
+    >>> header_key(b"call-id"), header_key(b"i"), header_key(b"X-Foo")
+    (b'Call-ID', b'Call-ID', b'x-foo')
+    """
+    lower = name.strip().lower()
+    return BY_LOWER.get(lower, lower)
+
+
+def unfold(value: bytes) -> bytes:
+    """Join folded lines by one space and strip (RFC 3261 7.3.1)."""
+    if b"\n" in value:
+        return b" ".join([part.strip() for part in value.split(b"\n")]).strip()
+    return value.strip()
 
 
 def lines_except_pure(rows: Rows, left_out: frozenset[bytes]) -> list[bytes]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.b2bua.bodies import hidden_body
 from gateway.b2bua.topology import ADDRESSES, LINKS, Hiding
-from gateway.sip.message import header_key
+from gateway.sip.rows import header_key
 from tests.sip.strategies import PROPERTY
 
 _HIDING = Hiding(b"[2001:db8::1]:5070", [], lambda *_: False)

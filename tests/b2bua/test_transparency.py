@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from gateway.b2bua.policy import OWNED
 from gateway.sip.headers import without_tag
-from gateway.sip.message import Message, Response, header_key
+from gateway.sip.message import Message, Response
 from gateway.sip.names import COMPACT, NAMES
+from gateway.sip.rows import header_key
 from tests.helpers import End, Net, Peer, establish, text
 from tests.sip.strategies import bodies, phrases, tokens
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from gateway.sip.headers import quote
-from gateway.sip.message import header_key
+from gateway.sip.rows import header_key
 
 # Every property is checked on the same examples in every run: a failure can be repeated by running again.
 PROPERTY = settings(

@@ -22,7 +22,7 @@ from gateway.sip.headers import (
     split_list,
     without_tag,
 )
-from gateway.sip.message import unfold
+from gateway.sip.rows import unfold
 from gateway.sip.uri import parse_uri
 
 from .strategies import ALNUM, PROPERTY, chars

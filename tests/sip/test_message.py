@@ -12,11 +12,10 @@ from gateway.sip.message import (
     MalformedMessageError,
     Request,
     Response,
-    header_key,
     parse,
-    unfold,
 )
 from gateway.sip.names import COMPACT, NAMES
+from gateway.sip.rows import header_key, unfold
 
 HEAD = (
     b"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: <sip:a@example.com>;tag=1\r\n"
