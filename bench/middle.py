@@ -99,6 +99,8 @@ class Shape:
     ledger: bool = True
     console: bool = False
     """Whether metrics can be read."""
+    checkout: Path = ROOT
+    """Where the gateway's code is: another version of it, for comparisons."""
 
 
 USUAL = Shape()
@@ -158,7 +160,7 @@ class Middle:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd=ROOT,
+                cwd=shape.checkout,
                 env=os.environ | {"GATEWAY_PURE": "1" if kind == "pure" else ""},
                 start_new_session=True,
             )

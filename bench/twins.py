@@ -10,6 +10,7 @@ of one program differ by where their memory lies.
     python bench/twins.py                    1 % of traces and a reading each second over telemetry off;
                                              and, as a control, telemetry off over telemetry off
     python bench/twins.py --kind "100 %" --turns 12
+    python bench/twins.py --against DIR      this version over the one that is checked out in DIR, both off
 """
 
 from __future__ import annotations
@@ -18,24 +19,25 @@ import argparse
 import sys
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 from pathlib import Path
 from statistics import median
 
-from middle import Middle
+from middle import Middle, Shape
 from procstat import ProcessGoneError, Usage, sample
 from sipp import PeerError, Sipp, caller, carrier, free_port
 from telemetry import KINDS, collector, scraped, shape_of
 
-FLOW = "rejected"
+FLOWS = ("rejected", "answered")
 WARM_UP_SECONDS = 4
 BASE = "off"
+THIS = "this version"
 
 
 @dataclass(slots=True, frozen=True)
 class Round:
-    """What a call cost in one round: microseconds of CPU, of the telemetry in question and of `BASE`."""
+    """What a call cost in one round: microseconds of CPU, of the gateway in question and of the base."""
 
     watched_us: float
     base_us: float
@@ -44,19 +46,19 @@ class Round:
 
     @property
     def ratio(self) -> float:
-        """The cost with telemetry over that without."""
+        """The cost of the one over that of the other."""
         return self.watched_us / self.base_us
 
 
 class Twin:
     """One gateway between its own caller and carrier."""
 
-    def __init__(self, stack: ExitStack, kind: str, url: str, calls: int, seconds: int) -> None:
+    def __init__(self, stack: ExitStack, flow: str, shape: Shape, calls: int, seconds: int) -> None:
+        self._flow = flow
         self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="twins-")))
         self._ports = [free_port() for _ in range(3)]
         self._peers = stack.enter_context(ExitStack())
-        stack.enter_context(carrier(FLOW, self._ports[2], self._folder, calls=calls, seconds=seconds))
-        shape = shape_of(kind, url)
+        stack.enter_context(carrier(flow, self._ports[2], self._folder, calls=calls, seconds=seconds))
         self._server = stack.enter_context(Middle("gateway", *self._ports, self._folder, shape))
         stack.enter_context(scraped(self._server.console))
 
@@ -64,7 +66,7 @@ class Twin:
         """Begin to place calls."""
         peer = caller(
             name,
-            FLOW,
+            self._flow,
             self._ports[0],
             self._ports[1],
             self._folder,
@@ -88,15 +90,19 @@ class Twin:
         return own * 1e6 / calls, sum(spent.values()) * 1e6 / calls
 
 
-def turn(kind: str, kind_first: bool, rate: int, seconds: int, rounds: int) -> list[Round]:
+def turn(
+    kind: str, kind_first: bool, flow: str, rate: int, seconds: int, rounds: int, against: Path | None
+) -> list[Round]:
     """Start both, warm them up, and play that many rounds."""
     calls = rate * (WARM_UP_SECONDS + seconds * rounds)
     limit = WARM_UP_SECONDS + seconds * rounds + 90
     found = []
     with ExitStack() as stack:
         url = stack.enter_context(collector("works"))
-        kinds = (kind, BASE) if kind_first else (BASE, kind)
-        started = [Twin(stack, each, url, calls, limit) for each in kinds]
+        asked = shape_of(BASE if kind == THIS else kind, url)
+        other = shape_of(BASE, url) if against is None else replace(asked, checkout=against)
+        shapes = (asked, other) if kind_first else (other, asked)
+        started = [Twin(stack, flow, each, calls, limit) for each in shapes]
         watched, base = started if kind_first else reversed(started)
         for number in range(rounds + 1):
             length = seconds if number else WARM_UP_SECONDS
@@ -106,8 +112,8 @@ def turn(kind: str, kind_first: bool, rate: int, seconds: int, rounds: int) -> l
             after = watched.used(), base.used()
             if number:
                 cost, sender = watched.cost(before[0], after[0], done[0].created)
-                other, _ = base.cost(before[1], after[1], done[1].created)
-                found.append(Round(cost, other, sender, sum(each.failed for each in done)))
+                base_cost, _ = base.cost(before[1], after[1], done[1].created)
+                found.append(Round(cost, base_cost, sender, sum(each.failed for each in done)))
                 print(f"{kind} {found[-1].ratio:.3f} {found[-1]}", file=sys.stderr, flush=True)
     return found
 
@@ -127,7 +133,7 @@ def told(kind: str, rounds: list[Round]) -> str:
     ratios = [each.ratio for each in rounds]
     low, high = interval(ratios)
     return (
-        f"{kind:<10}{len(rounds):>7}{median(each.watched_us for each in rounds):>9.1f}"
+        f"{kind:<13}{len(rounds):>6}{median(each.watched_us for each in rounds):>9.1f}"
         f"{median(each.base_us for each in rounds):>9.1f}{median(each.sender_us for each in rounds):>8.1f}"
         f"{median(ratios):>8.3f}  {low:.3f} to {high:.3f}{sum(each.failed for each in rounds):>8}"
     )
@@ -141,20 +147,27 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=int, default=4, help="of a round [4]")
     parser.add_argument("--rounds", type=int, default=3, help="before both are started anew [3]")
     parser.add_argument("--turns", type=int, default=8, help="of that many rounds [8]")
+    parser.add_argument("--flow", choices=FLOWS, default=FLOWS[0], help="of calls [rejected]")
+    parser.add_argument("--against", type=Path, help="where another version of the project is checked out")
     options = parser.parse_args(argv)
-    kinds = list(dict.fromkeys(options.kind or ["1 %", BASE]))
+    kinds = [THIS] if options.against else list(dict.fromkeys(options.kind or ["1 %", BASE]))
     results: dict[str, list[Round]] = {kind: [] for kind in kinds}
     try:
         for number in range(options.turns):
             for kind in kinds:
-                results[kind] += turn(kind, number % 2 == 0, options.rate, options.seconds, options.rounds)
+                results[kind] += turn(
+                    kind,
+                    number % 2 == 0,
+                    options.flow,
+                    options.rate,
+                    options.seconds,
+                    options.rounds,
+                    options.against,
+                )
     except (PeerError, ProcessGoneError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(
-        f"{'telemetry':<10}{'rounds':>7}{'us/call':>9}{'off':>9}{'sender':>8}{'ratio':>8}  with 95 %"
-        f"{'failed':>12}"
-    )
+    print(f"{'':<13}{'rounds':>6}{'us/call':>9}{'base':>9}{'sender':>8}{'ratio':>8}  with 95 %{'failed':>12}")
     for kind, rounds in results.items():
         print(told(kind, rounds))
     return 1 if any(each.failed for rounds in results.values() for each in rounds) else 0
