@@ -1,8 +1,8 @@
 """Keeps the messages of failed and rewritten calls longer than the ring does, and the newest call records.
 
-A call's messages are taken out of the ring a moment after the call has ended, one call after another and a
-megabyte of the ring at a time, so that a flood of rejections costs a fixed small share of the processor: what
-cannot be looked at in time is left to the ring.
+A call's messages are taken out of the ring a moment after the call has ended, at most twenty calls a second,
+so that a flood of rejections costs a small share of the processor: what cannot be looked at in time is left
+to the ring.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _AFTER = 2.0  # seconds after a call's end: the last ACK has come by then
 _WAITING = 200  # calls whose messages are still to be taken
 _RECORDS = 1_000
 _CALLS = 5_000
-_PAUSE = 0.05  # seconds after each megabyte that is searched, and between two calls
+_PAUSE = 0.05  # seconds between two calls
 
 
 class Keeper:
@@ -79,7 +79,7 @@ class Keeper:
     async def _keep(self, record: CallRecord) -> None:
         self._tap.settle()
         legs = [call_id.encode() for call_id in legs_of(record)]
-        found = await self._ring.find(legs, record.invited_at, record.ended_at, _PAUSE)
+        found = await self._ring.find(legs, record.invited_at, record.ended_at)
         self._kept[record.id] = found
         self._size += _size(found)
         while self._size > self._limit or len(self._kept) > _CALLS:

@@ -1,14 +1,16 @@
 """The messages of the last minutes, so that a call can be looked at after it went wrong.
 
 What came in a tenth of a second is one segment: the very batches of the transports. Nothing in it is copied
-or read until somebody asks for a call; then messages are searched for its Call-IDs, two million a second.
+or read until somebody asks for a call; then the segments of that call's time are indexed by Call-ID, each
+once.
 """
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
 
 import trio
 
@@ -17,8 +19,8 @@ from gateway.wire import WireMessage
 from .identity import call_id_of, x_cid_of
 from .tap import Batch, copy_of
 
-_OVERHEAD = 160  # bytes that a message costs beside its own: its object, its pair with the flow, its places
-_SLICE = 1024 * 1024  # bytes that are searched in one go: half a millisecond
+_OVERHEAD = 240  # bytes that a message costs beside its own: its object, its pair with the flow, its index
+_SLICE = 2_000  # messages that are indexed in one go: a millisecond
 _LEGS = 64  # Call-IDs of one call that are looked for
 MOST = 2_000
 """Messages of one dialog that are shown."""
@@ -26,26 +28,58 @@ _LATEST = 34.0  # seconds after its end that a call's last retransmissions may t
 
 
 class Segment:
-    """Messages in order of time."""
+    """Messages in order of time. ``first`` is the place of its first among all messages."""
 
-    __slots__ = ("_batches", "_first", "begun", "count", "ended", "size")
+    __slots__ = (
+        "_batches", "_before", "_last", "_links", "_starts",
+        "begun", "count", "ended", "first", "is_indexed", "size",
+    )  # fmt: skip
 
     def __init__(self, batches: Sequence[Batch], first: int) -> None:
         self._batches = batches
-        self._first = first  # the place of its first message
+        self.first = first
         self.begun, self.ended = batches[0][0], batches[-1][0]
         sizes = [len(data) for _, _, messages in batches for data, _ in messages]
         self.count = len(sizes)
         self.size = sum(sizes) + _OVERHEAD * self.count
+        self.is_indexed = False
 
-    def mentioning(self, word: bytes) -> Iterator[tuple[int, WireMessage]]:
-        """Yield each message that has these bytes in it, with its place among all messages."""
-        place = self._first
-        for at, sent, messages in self._batches:
-            for index, (data, flow) in enumerate(messages, place):
-                if word in data:
-                    yield index, copy_of(at, sent, data, flow)
-            place += len(messages)
+    def index(self) -> None:
+        """Make it possible to find messages. Places are counted from its first message."""
+        self.is_indexed = True
+        self._starts = array("I")  # the place of each batch's first message
+        self._before = array("i")  # the place of the message before it that has the same Call-ID, or -1
+        self._last: dict[bytes, int] = {}  # the place of the last message of each Call-ID
+        self._links: dict[bytes, list[bytes]] = {}  # Call-IDs of the legs that name another as X-CID
+        place = 0
+        for _, _, messages in self._batches:
+            self._starts.append(place)
+            for data, _ in messages:
+                call_id = call_id_of(data)
+                self._before.append(self._last.get(call_id, -1))
+                self._last[call_id] = place
+                place += 1
+                if data[:7] == b"INVITE " and (caller := x_cid_of(data)):
+                    self._links.setdefault(caller, []).append(call_id)
+
+    def places(self, call_id: bytes) -> list[int]:
+        """Return the places of the messages with this Call-ID, in order."""
+        found = []
+        place = self._last.get(call_id, -1)
+        while place >= 0:
+            found.append(place)
+            place = self._before[place]
+        return found[::-1]
+
+    def links(self, call_id: bytes) -> Sequence[bytes]:
+        """Return the Call-IDs of the legs that name this one as X-CID."""
+        return self._links.get(call_id, ())
+
+    def message(self, place: int) -> WireMessage:
+        """Return the message at a place."""
+        batch = bisect_right(self._starts, place) - 1
+        at, sent, messages = self._batches[batch]
+        return copy_of(at, sent, *messages[place - self._starts[batch]])
 
 
 class Ring:
@@ -67,42 +101,43 @@ class Ring:
             self.size -= self._segments.popleft().size
 
     async def find(
-        self, call_ids: Iterable[bytes], begun: float = 0.0, ended: float = 0.0, pause: float = 0.0
+        self, call_ids: Iterable[bytes], begun: float = 0.0, ended: float = 0.0
     ) -> list[WireMessage]:
         """Return the messages of dialogs with these Call-IDs, and of the legs that name them as X-CID, in
-        order. ``begun`` and ``ended`` narrow the search to a call's time; ``pause`` is how many
-        seconds to wait after each megabyte.
+        order. ``begun`` and ``ended`` narrow the search to a call's time.
         """
-        wanted = dict.fromkeys(call_ids)
-        wanted.pop(b"", None)
         segments = [
             segment
             for segment in self._segments
             if segment.ended >= begun - 1.0 and (not ended or segment.begun <= ended + _LATEST)
         ]
+        await _index(segments)
+        wanted = dict.fromkeys(call_ids)
+        wanted.pop(b"", None)
         found: dict[int, WireMessage] = {}
         waiting = list(wanted)
         while waiting:
             call_id = waiting.pop()
-            for place, message in await _search(segments, call_id, pause):
-                if call_id_of(message.payload) == call_id:
-                    found[place] = message
-                elif x_cid_of(message.payload) == call_id:
-                    leg = call_id_of(message.payload)
+            left = MOST
+            for segment in segments:
+                places = segment.places(call_id)[:left]
+                left -= len(places)
+                found |= {segment.first + place: segment.message(place) for place in places}
+                for leg in segment.links(call_id):
                     if leg not in wanted and len(wanted) < _LEGS:
                         wanted[leg] = None
                         waiting.append(leg)
+            await trio.lowlevel.checkpoint()
         return [found[place] for place in sorted(found)]
 
 
-async def _search(segments: Iterable[Segment], word: bytes, pause: float) -> list[tuple[int, WireMessage]]:
-    """Return at most :data:`MOST` messages that have these bytes in them; let others run in between."""
-    found: list[tuple[int, WireMessage]] = []
-    searched = 0
+async def _index(segments: Iterable[Segment]) -> None:
+    """Index those that are not indexed yet; let others run in between."""
+    done = 0
     for segment in segments:
-        found += islice(segment.mentioning(word), MOST - len(found))
-        searched += segment.size
-        if searched >= _SLICE:
-            searched = 0
-            await trio.sleep(pause)
-    return found
+        if not segment.is_indexed:
+            segment.index()
+            done += segment.count
+        if done >= _SLICE:
+            done = 0
+            await trio.lowlevel.checkpoint()
