@@ -96,6 +96,7 @@ def _install(package: str | None) -> str:
 
 
 def _prepare_writing(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA page_size=8192")  # of a new file; a record costs a tenth less than with 4096
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")  # a power cut may cost the last records, never the file
 

@@ -1,8 +1,8 @@
 """Keeps the messages of failed and rewritten calls longer than the ring does, and the newest call records.
 
-A call's messages are taken out of the ring a moment after the call has ended, at most twenty calls a second,
-so that a flood of rejections costs a small share of the processor: what cannot be looked at in time is left
-to the ring.
+A call's messages are taken out of the ring a moment after the call has ended, twenty calls a second at most
+and as many as need a thousand messages a second to be looked at. So a flood of rejections costs a small
+share of the processor; what cannot be looked at in time is left to the ring.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ _WAITING = 200  # calls whose messages are still to be taken
 _RECORDS = 1_000
 _CALLS = 5_000
 _PAUSE = 0.05  # seconds between two calls
+_EACH = 0.001  # seconds of pause for each message that had to be looked at,
+_LONGEST = 10.0  # and no more than this
 
 
 class Keeper:
@@ -72,9 +74,10 @@ class Keeper:
     async def run(self) -> None:
         """Keep what is to be kept, until cancelled."""
         while True:
-            await trio.sleep(_PAUSE)
+            before = self._ring.indexed
             if self._waiting and self._waiting[0].ended_at + _AFTER <= self._clock():
                 await self._keep(self._waiting.popleft())
+            await trio.sleep(min(max((self._ring.indexed - before) * _EACH, _PAUSE), _LONGEST))
 
     async def _keep(self, record: CallRecord) -> None:
         self._tap.settle()

@@ -83,10 +83,13 @@ class Segment:
 
 
 class Ring:
-    """Listens to the tap and keeps the newest messages: as many as fit into ``limit`` bytes."""
+    """Listens to the tap and keeps the newest messages: as many as fit into ``limit`` bytes. ``indexed``
+    counts the messages that have been indexed, which is what a search costs.
+    """
 
     def __init__(self, limit: int) -> None:
         self.size = 0
+        self.indexed = 0
         self._count = 0  # messages since the start
         self._limit = limit
         self._segments: deque[Segment] = deque()
@@ -111,7 +114,7 @@ class Ring:
             for segment in self._segments
             if segment.ended >= begun - 1.0 and (not ended or segment.begun <= ended + _LATEST)
         ]
-        await _index(segments)
+        await self._index(segments)
         wanted = dict.fromkeys(call_ids)
         wanted.pop(b"", None)
         found: dict[int, WireMessage] = {}
@@ -130,14 +133,13 @@ class Ring:
             await trio.lowlevel.checkpoint()
         return [found[place] for place in sorted(found)]
 
-
-async def _index(segments: Iterable[Segment]) -> None:
-    """Index those that are not indexed yet; let others run in between."""
-    done = 0
-    for segment in segments:
-        if not segment.is_indexed:
-            segment.index()
-            done += segment.count
-        if done >= _SLICE:
-            done = 0
-            await trio.lowlevel.checkpoint()
+    async def _index(self, segments: Iterable[Segment]) -> None:
+        """Index those that are not indexed yet; let others run in between."""
+        pause = self.indexed + _SLICE
+        for segment in segments:
+            if not segment.is_indexed:
+                segment.index()
+                self.indexed += segment.count
+            if self.indexed >= pause:
+                pause = self.indexed + _SLICE
+                await trio.lowlevel.checkpoint()
