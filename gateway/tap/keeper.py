@@ -82,7 +82,7 @@ class Keeper:
     async def _keep(self, record: CallRecord) -> None:
         self._tap.settle()
         legs = [call_id.encode() for call_id in legs_of(record)]
-        found = await self._ring.find(legs, record.invited_at, record.ended_at)
+        found = await self._ring.find(legs, record.invited_at, record.ended_at, _AFTER)
         self._kept[record.id] = found
         self._size += _size(found)
         while self._size > self._limit or len(self._kept) > _CALLS:

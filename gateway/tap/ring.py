@@ -104,15 +104,15 @@ class Ring:
             self.size -= self._segments.popleft().size
 
     async def find(
-        self, call_ids: Iterable[bytes], begun: float = 0.0, ended: float = 0.0
+        self, call_ids: Iterable[bytes], begun: float = 0.0, ended: float = 0.0, latest: float = _LATEST
     ) -> list[WireMessage]:
         """Return the messages of dialogs with these Call-IDs, and of the legs that name them as X-CID, in
-        order. ``begun`` and ``ended`` narrow the search to a call's time.
+        order. ``begun`` and ``ended`` narrow the search to a call's time and ``latest`` seconds after it.
         """
         segments = [
             segment
             for segment in self._segments
-            if segment.ended >= begun - 1.0 and (not ended or segment.begun <= ended + _LATEST)
+            if segment.ended >= begun - 1.0 and (not ended or segment.begun <= ended + latest)
         ]
         await self._index(segments)
         wanted = dict.fromkeys(call_ids)
