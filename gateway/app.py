@@ -48,7 +48,7 @@ from gateway.watching import Stamps, changes, stamps
 log = logging.getLogger("gateway")
 
 TICK = 0.05  # seconds between two looks at the timers
-_SWITCH = 0.0005  # seconds that a thread may keep the interpreter, where there is one with much to do
+_SWITCH = 0.0005  # seconds that a thread may keep the interpreter from the loop
 
 
 def make_clock() -> Callable[[], float]:
@@ -376,7 +376,6 @@ def log_errors(errors: SettingsErrors, consequence: str) -> None:
 def serve(gateway: Gateway) -> None:
     """Serve until told to stop, in this process."""
     garbage.tame()
-    if gateway.config.telemetry.hep:
-        # Encoding is a thread's work; the loop must not wait long for the interpreter.
-        sys.setswitchinterval(_SWITCH)
+    # Records and copies are encoded in threads; the loop must not wait long for the interpreter.
+    sys.setswitchinterval(_SWITCH)
     trio.run(gateway.run)
