@@ -232,7 +232,7 @@ def test_the_collector_reads_what_prometheus_reads() -> None:
 
         async def serve_and_stop() -> None:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(watched.telemetry.run)
+                await nursery.start(watched.telemetry.run)
                 await trio.testing.wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()
             await watched.telemetry.close()
