@@ -39,9 +39,9 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]+")
 def emit(decision: Decision, facts: Facts) -> Rows:
     """Return the header rows that leave with `decision`: the list that came, itself, when nothing changes."""
     response = facts.response
-    rows = response.rows
     if not decision.changed:
-        return rows
+        return response.rows
+    rows = list(response.rows)
     actions = decision.actions
     replaced = decision.status != response.status
     keep_as = "reason" if actions is None else actions.original
@@ -130,23 +130,20 @@ def _reason_row(value: bytes) -> Row:
     return b"Reason", b"Reason: " + value
 
 
-def _with_reasons(rows: Rows, said: tuple[Row, ...]) -> Rows:
+def _with_reasons(rows: list[Row], said: tuple[Row, ...]) -> list[Row]:
     """Return the rows with these Reason rows, where the first Reason stood, or else at the end."""
-    there = list(rows)
-    at = next((at for at, row in enumerate(there) if row[0] == b"Reason"), len(there))
-    return [*there[:at], *said, *[row for row in there[at:] if row[0] != b"Reason"]]
+    at = next((at for at, row in enumerate(rows) if row[0] == b"Reason"), len(rows))
+    return [*rows[:at], *said, *[row for row in rows[at:] if row[0] != b"Reason"]]
 
 
-def _after_reasons(rows: Rows, row: Row) -> Rows:
+def _after_reasons(rows: list[Row], row: Row) -> list[Row]:
     """Return the rows with one more Reason row, behind those that are there, or else at the end."""
-    there = list(rows)
-    at = max((at for at, (key, _) in enumerate(there, 1) if key == b"Reason"), default=len(there))
-    return [*there[:at], row, *there[at:]]
+    at = max((at for at, (key, _) in enumerate(rows, 1) if key == b"Reason"), default=len(rows))
+    return [*rows[:at], row, *rows[at:]]
 
 
-def _put(rows: Rows, row: Row) -> Rows:
+def _put(rows: list[Row], row: Row) -> list[Row]:
     """Return the rows with `row` in the place of the first of its name, the others of it gone."""
-    there = list(rows)
-    at = next((at for at, (key, _) in enumerate(there) if key == row[0]), len(there))
-    rest = [other for other in there[at:] if other[0] != row[0]]
-    return [*there[:at], row, *rest]
+    at = next((at for at, (key, _) in enumerate(rows) if key == row[0]), len(rows))
+    rest = [other for other in rows[at:] if other[0] != row[0]]
+    return [*rows[:at], row, *rest]

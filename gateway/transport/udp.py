@@ -34,8 +34,8 @@ from gateway.sip.message import MAX_DATAGRAM
 
 BATCH = 64
 NAP = 0.00025  # seconds
-_BUSY = 0.002  # seconds between two wake-ups, below which the pump naps
-_NAPS = 8  # at most this many in a row, then the others have their turn
+BUSY = 0.002  # seconds between two wake-ups, below which the pump naps
+NAPS = 8  # at most this many in a row, then the others have their turn
 _RECEIVE_BUFFER = 4 * 1024 * 1024
 _SO_RCVBUFFORCE = 33  # Linux, for the privileged; the socket module has no name for it
 _IP_RECVERR, _IPV6_RECVERR = 11, 25  # likewise, and what follows
@@ -101,7 +101,7 @@ class UdpTransport:
         while True:
             await trio.lowlevel.wait_readable(sock)
             now = clock()
-            naps = _NAPS if now - last < _BUSY else 0
+            naps = NAPS if now - last < BUSY else 0
             last = now
             batch = self._read(sock, local, flows)
             if not batch:

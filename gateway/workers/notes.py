@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gateway.b2bua.record import CallRecord
-from gateway.histogram import Histogram
 from gateway.routing.locate import Address
 from gateway.rules.unwanted import Feedback
+from gateway.telemetry.metric import Sample
 from gateway.wire import WireMessage
 
 Peer = tuple[Any, ...]
@@ -163,7 +163,7 @@ class MetricNote(msgspec.Struct, array_like=True, tag=8):
     worker: int
     pid: int
     name: str
-    samples: list[tuple[tuple[str, ...], int | float | Histogram]]
+    samples: list[Sample]
 
 
 class Prepare(msgspec.Struct, array_like=True, tag=20):

@@ -8,7 +8,6 @@ so has what is in force.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from gateway.b2bua.core import Setup
 from gateway.config import Config, load
 from gateway.rules.configured import configured_rules
 from gateway.toml_source import SettingsErrors
+from gateway.watching import stamps
 
 from .board import LIMITED, Board, SharedLoad
 from .unsupported import unsupported
@@ -38,31 +38,19 @@ def read_version(path: Path | None, before: Version | None, *, whole: bool) -> V
     config = load(path) if whole or before is None else before.config
     lists: tuple[Path, ...] = () if before is None else before.setup.rules.files
     for _ in range(_ATTEMPTS):
-        stamp = _stamp(lists)
+        stamp = stamps(lists)
         if whole or before is None:
             setup = make_setup(config)
         else:
             setup = replace(before.setup, rules=configured_rules(config))
         lists = setup.rules.files
-        if _stamp(lists) == stamp:
+        if stamps(lists) == stamp:
             break
     errors = unsupported(config, setup.rules)
     if errors:
         raise SettingsErrors(errors)
     text = f"{config.source.text}\0{setup.rules.source.text}\0{stamp}"
     return Version(config, setup, hashlib.sha256(text.encode()).hexdigest()[:16])
-
-
-def _stamp(files: Iterable[Path]) -> list[tuple[str, int, int, int]]:
-    """Return what tells whether number lists have changed."""
-    found = []
-    for file in files:
-        try:
-            stat = file.stat()
-        except OSError:
-            continue
-        found.append((str(file), stat.st_ino, stat.st_mtime_ns, stat.st_size))
-    return found
 
 
 def number_limits(setup: Setup, slots: dict[str, int]) -> bool:

@@ -26,7 +26,7 @@ from gateway.telemetry.collect import collect
 from gateway.telemetry.metric import Metric, counter, gauge
 from gateway.transport.nameserver import read_hosts
 from gateway.transport.ports import Ports
-from gateway.transport.udp import NAP
+from gateway.transport.udp import BUSY, NAP, NAPS
 
 from .colleagues import Colleagues, Reporter, answer
 from .control import hear, say
@@ -59,8 +59,6 @@ from .versions import Version, read_version, share_limits
 
 log = logging.getLogger("gateway")
 
-_BUSY = 0.002  # seconds between two wake-ups, below which the inbox is watched for a while
-_NAPS = 8
 _TELLING = 20  # ticks between two times that the first worker is told of metrics, and tells of targets
 
 
@@ -216,7 +214,7 @@ class Worker(Gateway):
         while True:
             await trio.lowlevel.wait_readable(self._mesh.reading)
             now = clock()
-            naps = _NAPS if now - last < _BUSY else 0
+            naps = NAPS if now - last < BUSY else 0
             while True:
                 last = now
                 if self._take_notes(now):
