@@ -2,7 +2,7 @@
 # `make help` lists the targets; PYTHON=/path/to/python3 chooses another Python, ARGS="..." passes arguments on.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test pure native load-test gate fuzz bench bench-full lint style types layers dependencies peers clean
+.PHONY: help demo run test pure compiled native load-test gate fuzz bench bench-full lint style types layers dependencies peers clean
 .NOTPARALLEL:
 
 PYTHON ?=
@@ -26,6 +26,10 @@ test: .venv/installed-test peers  ## run the whole test suite
 
 pure: .venv/installed-test  ## run the tests of the core without the native one
 	@GATEWAY_PURE=1 $(BIN)/python -m pytest -q tests/sip tests/b2bua tests/rules tests/routing $(ARGS)
+
+compiled:  ## compile the call logic anew, after a change of it
+	@rm -f .venv/installed
+	@$(MAKE) --no-print-directory .venv/installed
 
 native: .venv/installed-test  ## format, lints and tests of the native core, and its stub, where cargo is at hand
 	@if ! command -v cargo >/dev/null; then echo "no cargo: the native core is not checked"; else \
@@ -95,12 +99,12 @@ clean:  ## remove .venv, caches, and what the gateway and the benchmarks wrote
 
 NATIVE := $(wildcard gateway/native/Cargo.* gateway/native/src/*.rs)
 
-.venv/installed: .venv/bin/python pyproject.toml $(NATIVE)
+.venv/installed: .venv/bin/python pyproject.toml setup.py $(NATIVE)
 	@echo "installing the gateway into .venv"
 	@$(PIP) install --editable .
 	@touch $@
 
-.venv/installed-test: .venv/bin/python pyproject.toml $(NATIVE)
+.venv/installed-test: .venv/bin/python pyproject.toml setup.py $(NATIVE)
 	@echo "installing the gateway and its test tools into .venv"
 	@$(PIP) install --editable '.[test]'
 	@touch .venv/installed $@

@@ -162,18 +162,19 @@ def seconds(core: str) -> dict[str, float]:
     return {str(name): float(cost) for name, cost in json.loads(done.stdout).items()}
 
 
-def has_native() -> bool:
-    """Whether the native core was built."""
-    try:
-        import gateway._native  # noqa: F401  # only whether it is there
-    except ImportError:
-        return False
-    return True
+def why_not_native() -> str:
+    """Why the native core and the compiled call logic cannot be measured; "" when they can."""
+    from gateway import speedups
+
+    return speedups.WHY_PURE or speedups.WHY_INTERPRETED
 
 
 def measure(method: str) -> dict[str, dict[str, float]]:
     """For each core that is there, what a call of each flow costs in turns of the calibrating loop."""
-    cores = CORES if has_native() else CORES[1:]
+    reason = why_not_native()
+    if reason:
+        print(f"native: not measured: {reason}")
+    cores = CORES[1:] if reason else CORES
     if method == "instructions":
         with ThreadPoolExecutor() as together:
             counted = list(together.map(instructions, cores))

@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     if shutil.which("valgrind") is None:
         print("valgrind is not installed; install the Debian package valgrind", file=sys.stderr)
         return 2
-    found = gate.instructions("native" if gate.has_native() else "pure", Path(__file__), (FEW, MANY))
+    found = gate.instructions("pure" if gate.why_not_native() else "native", Path(__file__), (FEW, MANY))
     reading = found["reading"] / RATE
     print(f"{'call':<10}{'telemetry':<10}{'instructions':>13}{'reading':>9}{'ratio':>8}")
     for flow in FLOWS:

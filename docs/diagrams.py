@@ -23,7 +23,7 @@ import gateway
 PAGE = Path(__file__).with_name("states.md")
 
 _ROW = re.compile(
-    r"^        \(\w+\.(\w+), \w+\.(\w+)\): \(\s*\w+\.(\w+),\s*[\w.]+,?\s*\),(?:  # (.*))?$",
+    r"^    \(\w+\.(\w+), \w+\.(\w+)\): \(\s*\w+\.(\w+),\s*[\w.]+,?\s*\),(?:  # (.*))?$",
     re.MULTILINE,
 )
 _WORD = re.compile(r"[A-Z][a-z0-9]*")
@@ -124,7 +124,7 @@ def _draw(machine: Machine) -> str:
         f"    {state} --> {following}: {', '.join(names)}" for (state, following), names in arrows.items()
     ]
     lines.append(f"    {machine.last.name} --> [*]")
-    source = Path(inspect.getfile(machine.kind)).relative_to(PAGE.parent.parent)
+    source = _source(machine.kind).relative_to(PAGE.parent.parent)
     parts = [
         f"## {machine.title}",
         f"{machine.about} [`{source}`](../{source})",
@@ -138,7 +138,7 @@ def _draw(machine: Machine) -> str:
 def _remarks(machine: Machine) -> dict[tuple[str, str], str]:
     """Read the remark beside each row of the source."""
     found = {}
-    for state, given, following, remark in _ROW.findall(inspect.getsource(machine.kind)):
+    for state, given, following, remark in _ROW.findall(_source(machine.kind).read_text(encoding="utf-8")):
         found[state, given] = remark
         there = next(
             (row for cell, row in machine.kind.TABLE.items() if _names(cell) == (state, given)), None
@@ -153,6 +153,11 @@ def _remarks(machine: Machine) -> dict[tuple[str, str], str]:
                 f"{machine.title}: no row for {cell[1].name} in {cell[0].name} was found in the source"
             )
     return found
+
+
+def _source(kind: type) -> Path:
+    """Return the file that has the table, also where the class was compiled."""
+    return PAGE.parent.parent / f"{kind.__module__.replace('.', '/')}.py"
 
 
 def _names(cell: tuple[IntEnum, IntEnum]) -> tuple[str, str]:

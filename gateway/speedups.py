@@ -1,7 +1,8 @@
-"""The native core (``gateway/native``, in Rust) where it was built, and word of it where it was not.
+"""What makes the gateway faster where it could be built, and word of it where it could not.
 
-Nothing needs it: whatever it does, Python code does too, and does alike (PEP 399). ``GATEWAY_PURE=1`` in the
-environment leaves it out.
+Two things, and nothing needs them. The *native core* (``gateway/native``, in Rust) does what Python code
+does too, and does alike (PEP 399). *Compiled call logic* is the very files of the core, translated to C by
+mypyc (``setup.py``). ``GATEWAY_PURE=1`` in the environment leaves both out.
 """
 
 from __future__ import annotations
@@ -9,6 +10,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+)
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -17,8 +26,53 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
+_PACKAGE = Path(__file__).parent
+_SUFFIX = EXTENSION_SUFFIXES[0]  # of this Python's own extension modules
+_LIBRARY = _PACKAGE / f"compiled__mypyc{_SUFFIX}"
+_IS_PURE = os.environ.get("GATEWAY_PURE", "") not in ("", "0")
+
+
+def _why_interpreted() -> str:
+    if _IS_PURE:
+        return "GATEWAY_PURE is set"
+    if not _LIBRARY.exists():
+        return "it was not compiled; that needs a C compiler when the gateway is installed"
+    if (_PACKAGE.parent / "setup.py").exists():
+        built = _LIBRARY.stat().st_mtime
+        for module in (*_PACKAGE.glob(f"*/*{_SUFFIX}"), *_PACKAGE.glob(f"*/*/*{_SUFFIX}")):
+            source = module.with_name(module.name.removesuffix(_SUFFIX) + ".py")
+            if source.exists() and source.stat().st_mtime > built:
+                return f"{source.name} has changed since it was compiled; make compiled"
+    return ""
+
+
+WHY_INTERPRETED = _why_interpreted()
+"""Why the call logic runs as Python; "" when it runs compiled."""
+
+
+def prefer_sources() -> None:
+    """Have the package's modules imported from their sources, unless what was compiled of them is in use.
+
+    All or none of them: compiled modules know each other's insides.
+    """
+    if not WHY_INTERPRETED:
+        return
+    find = FileFinder.path_hook(
+        (SourceFileLoader, SOURCE_SUFFIXES), (ExtensionFileLoader, EXTENSION_SUFFIXES)
+    )
+
+    def finder_of(path: str) -> FileFinder:
+        if not Path(path).is_relative_to(_PACKAGE):
+            raise ImportError
+        return cast(FileFinder, find(path))
+
+    sys.path_hooks.insert(0, finder_of)
+    for path in [path for path in sys.path_importer_cache if Path(path).is_relative_to(_PACKAGE)]:
+        del sys.path_importer_cache[path]
+
+
 def _why_pure() -> str:
-    if os.environ.get("GATEWAY_PURE", "") not in ("", "0"):
+    if _IS_PURE:
         return "GATEWAY_PURE is set"
     try:
         from . import _native  # noqa: F401
@@ -32,8 +86,12 @@ WHY_PURE = _why_pure()
 
 
 def description() -> str:
-    """Say in a few words which core is in use, and why."""
-    return f"pure Python ({WHY_PURE})" if WHY_PURE else "native"
+    """Say in a few words what is in use, and why no more."""
+    if _IS_PURE:
+        return f"pure Python ({WHY_PURE})"
+    core = f"in Python ({WHY_PURE})" if WHY_PURE else "native"
+    logic = f"interpreted ({WHY_INTERPRETED})" if WHY_INTERPRETED else "compiled"
+    return f"{core}, call logic {logic}"
 
 
 def reader_type() -> type[Reader] | None:

@@ -9,7 +9,6 @@ cancel an INVITE, or to hang up on an answer that came too late, does so by itse
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gateway.routing.locate import Address
@@ -20,7 +19,7 @@ from gateway.sip.dialog import Dialog
 from gateway.sip.message import Request, Response
 from gateway.sip.phrases import phrase_for
 from gateway.sip.transaction import ImpossibleInputError, InviteServer, ServerTransaction
-from gateway.sip.transaction.base import compile_table
+from gateway.sip.transaction.base import Compiled, Table, compile_table
 from gateway.sip.uri import Uri
 
 from .events import Answered, Bye, Event, Progress, Rejected, State
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 # kept for three minutes.
 _TIMER_STEP = 2.0
 
-Action = Callable[[Any, Any, float], None] | None
-
 
 class Call:
     """One INVITE from a trunk and everything that becomes of it."""
@@ -57,6 +54,8 @@ class Call:
         "record",
         "state",
     )
+    TABLE: ClassVar[Table]
+    STEPS: ClassVar[Compiled]  # of the TABLE
 
     def __init__(
         self,
@@ -355,35 +354,36 @@ class Call:
         self._search = None
         self.core.finished(self)
 
-    TABLE: ClassVar[Mapping[tuple[Any, Any], tuple[Any, Action]]] = {
-        (State.CALLING, Event.PROGRESS): (State.RINGING, _progress),
-        (State.CALLING, Event.ANSWERED): (State.ANSWERED, _answer),
-        (State.CALLING, Event.REJECTED): (State.DECIDING, _decide),
-        (State.CALLING, Event.CANCELLED): (State.ENDED, _cancelled),  # RFC 3261 9.2
-        (State.CALLING, Event.RING_TIMEOUT): (State.CALLING, _ring_out),  # RFC 3261 16.8, timer C's twin
-        (State.RINGING, Event.PROGRESS): (State.RINGING, _progress),
-        (State.RINGING, Event.ANSWERED): (State.ANSWERED, _answer),
-        (State.RINGING, Event.REJECTED): (State.DECIDING, _decide),
-        (State.RINGING, Event.CANCELLED): (State.ENDED, _cancelled),
-        (State.RINGING, Event.RING_TIMEOUT): (State.CALLING, _ring_out),
-        (State.CALLING, Event.NO_PRACK): (State.ENDED, _no_prack),  # after the target that rang was left
-        (State.RINGING, Event.NO_PRACK): (State.ENDED, _no_prack),  # RFC 3262 3
-        (State.DECIDING, Event.HUNT): (State.CALLING, _hunt),  # RFC 3261 16.7
-        (State.DECIDING, Event.WAIT): (State.CALLING, None),  # RFC 3261 16.7 step 6
-        (State.DECIDING, Event.GIVE_UP): (State.ENDED, _give_up),
-        (State.ANSWERED, Event.ACKED): (State.TALKING, None),
-        (State.ANSWERED, Event.NO_ACK): (State.ENDED, _no_ack),  # RFC 3261 13.3.1.4
-        (State.ANSWERED, Event.BYE): (State.ENDING, _pass_bye),  # a BYE that overtook the ACK
-        (State.ANSWERED, Event.TOO_LONG): (State.ENDED, _too_long),
-        (State.TALKING, Event.LOST): (State.ENDED, _hang_up),  # RFC 4028 10, RFC 5057 5.1
-        (State.TALKING, Event.NO_ACK): (State.ENDED, _no_ack),  # of a re-INVITE, RFC 3261 14.2
-        (State.TALKING, Event.BYE): (State.ENDING, _pass_bye),  # RFC 3261 15.1
-        (State.TALKING, Event.TOO_LONG): (State.ENDED, _too_long),
-        (State.ENDING, Event.BYE): (State.ENDING, _bye_crossed),
-        (State.ENDING, Event.BYE_DONE): (State.ENDED, _bye_done),
-        (State.ENDING, Event.BYE_CHALLENGED): (State.TALKING, _resume),  # RFC 3261 22.2
-    }
-    STEPS = compile_table(State, Event, TABLE)
+
+Call.TABLE = {
+    (State.CALLING, Event.PROGRESS): (State.RINGING, Call._progress),
+    (State.CALLING, Event.ANSWERED): (State.ANSWERED, Call._answer),
+    (State.CALLING, Event.REJECTED): (State.DECIDING, Call._decide),
+    (State.CALLING, Event.CANCELLED): (State.ENDED, Call._cancelled),  # RFC 3261 9.2
+    (State.CALLING, Event.RING_TIMEOUT): (State.CALLING, Call._ring_out),  # RFC 3261 16.8, timer C's twin
+    (State.RINGING, Event.PROGRESS): (State.RINGING, Call._progress),
+    (State.RINGING, Event.ANSWERED): (State.ANSWERED, Call._answer),
+    (State.RINGING, Event.REJECTED): (State.DECIDING, Call._decide),
+    (State.RINGING, Event.CANCELLED): (State.ENDED, Call._cancelled),
+    (State.RINGING, Event.RING_TIMEOUT): (State.CALLING, Call._ring_out),
+    (State.CALLING, Event.NO_PRACK): (State.ENDED, Call._no_prack),  # after the target that rang was left
+    (State.RINGING, Event.NO_PRACK): (State.ENDED, Call._no_prack),  # RFC 3262 3
+    (State.DECIDING, Event.HUNT): (State.CALLING, Call._hunt),  # RFC 3261 16.7
+    (State.DECIDING, Event.WAIT): (State.CALLING, None),  # RFC 3261 16.7 step 6
+    (State.DECIDING, Event.GIVE_UP): (State.ENDED, Call._give_up),
+    (State.ANSWERED, Event.ACKED): (State.TALKING, None),
+    (State.ANSWERED, Event.NO_ACK): (State.ENDED, Call._no_ack),  # RFC 3261 13.3.1.4
+    (State.ANSWERED, Event.BYE): (State.ENDING, Call._pass_bye),  # a BYE that overtook the ACK
+    (State.ANSWERED, Event.TOO_LONG): (State.ENDED, Call._too_long),
+    (State.TALKING, Event.LOST): (State.ENDED, Call._hang_up),  # RFC 4028 10, RFC 5057 5.1
+    (State.TALKING, Event.NO_ACK): (State.ENDED, Call._no_ack),  # of a re-INVITE, RFC 3261 14.2
+    (State.TALKING, Event.BYE): (State.ENDING, Call._pass_bye),  # RFC 3261 15.1
+    (State.TALKING, Event.TOO_LONG): (State.ENDED, Call._too_long),
+    (State.ENDING, Event.BYE): (State.ENDING, Call._bye_crossed),
+    (State.ENDING, Event.BYE_DONE): (State.ENDED, Call._bye_done),
+    (State.ENDING, Event.BYE_CHALLENGED): (State.TALKING, Call._resume),  # RFC 3261 22.2
+}
+Call.STEPS = compile_table(State, Event, Call.TABLE)
 
 
 def _text(phrase: bytes) -> str:

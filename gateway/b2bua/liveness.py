@@ -7,9 +7,8 @@ somebody alive.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from gateway.sip.dialog import Dialog
 from gateway.sip.message import Response
@@ -18,7 +17,7 @@ from gateway.sip.transaction.base import OFF, compile_table
 
 from .credentials import ask
 from .events import State as CallState
-from .machine import Action, Machine
+from .machine import Machine
 
 if TYPE_CHECKING:
     from .leg import Leg
@@ -135,9 +134,13 @@ class DialogPing(Keeper):
     def _gone(self, _detail: object, now: float) -> None:
         self._lose("dialog lost", now)
 
-    TABLE: ClassVar[Mapping[tuple[Any, Any], tuple[Any, Action]]] = {
-        (State.QUIET, Input.DUE): (State.ASKING, _ask),  # RFC 3261 11
-        (State.ASKING, Input.ALIVE): (State.QUIET, _rest),  # RFC 5057 5.3: no answer but these ends a dialog
-        (State.ASKING, Input.GONE): (State.QUIET, _gone),  # RFC 5057 5.1
-    }
-    STEPS = compile_table(State, Input, TABLE)
+
+DialogPing.TABLE = {
+    (State.QUIET, Input.DUE): (State.ASKING, DialogPing._ask),  # RFC 3261 11
+    (State.ASKING, Input.ALIVE): (
+        State.QUIET,
+        DialogPing._rest,
+    ),  # RFC 5057 5.3: it stays
+    (State.ASKING, Input.GONE): (State.QUIET, DialogPing._gone),  # RFC 5057 5.1
+}
+DialogPing.STEPS = compile_table(State, Input, DialogPing.TABLE)

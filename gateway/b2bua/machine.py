@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, ClassVar
 
 from gateway.sip.transaction import ImpossibleInputError
-from gateway.sip.transaction.base import Compiled
-
-Action = Callable[[Any, Any, float], None] | None
+from gateway.sip.transaction.base import Compiled, Table
 
 
 class Machine:
     """Driven by inputs through ``STEPS``, a compiled table ``(state, input): (next state, action)``."""
 
     __slots__ = ("state",)
+    TABLE: ClassVar[Table]
     STEPS: ClassVar[Compiled]
 
     def __init__(self, state: IntEnum) -> None:

@@ -154,7 +154,7 @@ class Names:
             return None
         ends = (twin.remote_tag, twin.local_tag)
         if is_receivers:
-            if tags is _REPLACES and not both_ways:
+            if tags == _REPLACES and not both_ways:
                 return None
             ends = ends[::-1]  # RFC 4538 is read both ways in the field: it keeps the side it speaks from
         said = {**_params(value), tags[0]: ends[0], tags[1]: ends[1]}

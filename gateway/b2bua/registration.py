@@ -9,7 +9,7 @@ next target has its turn; after the last one a wait that doubles (RFC 5626 4.5),
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
@@ -26,7 +26,7 @@ from gateway.sip.headers import parse_retry_after
 from gateway.sip.message import Request, Response
 from gateway.sip.phrases import phrase_for
 from gateway.sip.transaction import ClientTransaction, ImpossibleInputError
-from gateway.sip.transaction.base import compile_table
+from gateway.sip.transaction.base import Compiled, Table, compile_table
 from gateway.sip.uri import Uri, parse_uri
 
 from .contacts import expires_of, our_contact, read_contacts, read_seconds
@@ -69,11 +69,11 @@ class Input(IntEnum):
     STOP = 6
 
 
-Action = Callable[[Any, Any, float], None] | None
-
-
 class Registration:
     """One trunk's registration. ``log`` is told each change in one line."""
+
+    TABLE: ClassVar[Table]
+    STEPS: ClassVar[Compiled]  # of the TABLE
 
     def __init__(self, core: B2bua, trunk: Trunk, log: Callable[[str], None]) -> None:
         self.trunk = trunk
@@ -284,35 +284,36 @@ class Registration:
             self._said = what
             self._log(f"trunk {self.trunk.name}: {text}")
 
-    TABLE: ClassVar[Mapping[tuple[Any, Any], tuple[Any, Action]]] = {
-        (State.OFF, Input.START): (State.TRYING, _register),  # 10.2
-        (State.OFF, Input.STOP): (State.OFF, None),  # twice
-        (State.TRYING, Input.GRANTED): (State.REGISTERED, _keep),  # 10.2.4
-        (State.TRYING, Input.TOO_BRIEF): (State.TRYING, _register),  # 10.2.8
-        (State.TRYING, Input.ELSEWHERE): (State.TRYING, _try_next),  # RFC 3263 4.3
-        (State.TRYING, Input.FAILED): (State.WAITING, _back_off),  # RFC 5626 4.5
-        (State.TRYING, Input.STOP): (State.STOPPING, _wait_for_answer),  # 10.2: one at a time
-        (State.REGISTERED, Input.TIMER): (State.REFRESHING, _register),  # 10.2.4
-        (State.REGISTERED, Input.STOP): (State.LEAVING, _unregister),  # 10.2.2
-        (State.REFRESHING, Input.GRANTED): (State.REGISTERED, _keep),  # 10.2.4
-        (State.REFRESHING, Input.TOO_BRIEF): (State.REFRESHING, _register),  # 10.2.8
-        (State.REFRESHING, Input.ELSEWHERE): (State.TRYING, _try_next),  # RFC 3263 4.3
-        (State.REFRESHING, Input.FAILED): (State.WAITING, _back_off),  # RFC 5626 4.5
-        (State.REFRESHING, Input.STOP): (State.STOPPING, _wait_for_answer),  # 10.2: one at a time
-        (State.WAITING, Input.TIMER): (State.TRYING, _register),  # RFC 5626 4.5
-        (State.WAITING, Input.STOP): (State.OFF, _end),  # what may be registered still expires
-        (State.STOPPING, Input.GRANTED): (State.LEAVING, _unregister),  # 10.2.2
-        (State.STOPPING, Input.TOO_BRIEF): (State.OFF, _end),  # nothing to remove
-        (State.STOPPING, Input.ELSEWHERE): (State.OFF, _end),  # nothing to remove
-        (State.STOPPING, Input.FAILED): (State.OFF, _end),  # nothing to remove
-        (State.STOPPING, Input.STOP): (State.STOPPING, None),  # twice
-        (State.LEAVING, Input.GRANTED): (State.OFF, _end),  # 10.2.2
-        (State.LEAVING, Input.TOO_BRIEF): (State.OFF, _end),  # it expires
-        (State.LEAVING, Input.ELSEWHERE): (State.OFF, _end),  # it expires
-        (State.LEAVING, Input.FAILED): (State.OFF, _end),  # it expires
-        (State.LEAVING, Input.STOP): (State.LEAVING, None),  # twice
-    }
-    STEPS = compile_table(State, Input, TABLE)
+
+Registration.TABLE = {
+    (State.OFF, Input.START): (State.TRYING, Registration._register),  # 10.2
+    (State.OFF, Input.STOP): (State.OFF, None),  # twice
+    (State.TRYING, Input.GRANTED): (State.REGISTERED, Registration._keep),  # 10.2.4
+    (State.TRYING, Input.TOO_BRIEF): (State.TRYING, Registration._register),  # 10.2.8
+    (State.TRYING, Input.ELSEWHERE): (State.TRYING, Registration._try_next),  # RFC 3263 4.3
+    (State.TRYING, Input.FAILED): (State.WAITING, Registration._back_off),  # RFC 5626 4.5
+    (State.TRYING, Input.STOP): (State.STOPPING, Registration._wait_for_answer),  # 10.2: one at a time
+    (State.REGISTERED, Input.TIMER): (State.REFRESHING, Registration._register),  # 10.2.4
+    (State.REGISTERED, Input.STOP): (State.LEAVING, Registration._unregister),  # 10.2.2
+    (State.REFRESHING, Input.GRANTED): (State.REGISTERED, Registration._keep),  # 10.2.4
+    (State.REFRESHING, Input.TOO_BRIEF): (State.REFRESHING, Registration._register),  # 10.2.8
+    (State.REFRESHING, Input.ELSEWHERE): (State.TRYING, Registration._try_next),  # RFC 3263 4.3
+    (State.REFRESHING, Input.FAILED): (State.WAITING, Registration._back_off),  # RFC 5626 4.5
+    (State.REFRESHING, Input.STOP): (State.STOPPING, Registration._wait_for_answer),  # 10.2: one at a time
+    (State.WAITING, Input.TIMER): (State.TRYING, Registration._register),  # RFC 5626 4.5
+    (State.WAITING, Input.STOP): (State.OFF, Registration._end),  # what may be registered still expires
+    (State.STOPPING, Input.GRANTED): (State.LEAVING, Registration._unregister),  # 10.2.2
+    (State.STOPPING, Input.TOO_BRIEF): (State.OFF, Registration._end),  # nothing to remove
+    (State.STOPPING, Input.ELSEWHERE): (State.OFF, Registration._end),  # nothing to remove
+    (State.STOPPING, Input.FAILED): (State.OFF, Registration._end),  # nothing to remove
+    (State.STOPPING, Input.STOP): (State.STOPPING, None),  # twice
+    (State.LEAVING, Input.GRANTED): (State.OFF, Registration._end),  # 10.2.2
+    (State.LEAVING, Input.TOO_BRIEF): (State.OFF, Registration._end),  # it expires
+    (State.LEAVING, Input.ELSEWHERE): (State.OFF, Registration._end),  # it expires
+    (State.LEAVING, Input.FAILED): (State.OFF, Registration._end),  # it expires
+    (State.LEAVING, Input.STOP): (State.LEAVING, None),  # twice
+}
+Registration.STEPS = compile_table(State, Input, Registration.TABLE)
 
 
 class Registrations:

@@ -12,9 +12,8 @@ needs nothing that only the other side could say.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 import msgspec
@@ -26,7 +25,7 @@ from gateway.sip.transaction import InviteClient, ServerTransaction
 from gateway.sip.transaction.base import OFF, compile_table
 
 from .credentials import ask
-from .machine import Action, Machine
+from .machine import Machine
 from .option_tags import demands, without_option
 
 if TYPE_CHECKING:
@@ -136,18 +135,19 @@ class Sender(Machine):
     def _acknowledged_late(self, _detail: object, _now: float) -> None:
         self.out = None
 
-    TABLE: ClassVar[Mapping[tuple[Any, Any], tuple[Any, Action]]] = {
-        (State.IDLE, Input.PROGRESS): (State.WAITING, _send),  # RFC 3262 3
-        (State.IDLE, Input.FINAL): (State.SETTLED, _settle),  # RFC 3262 3
-        (State.WAITING, Input.PROGRESS): (State.WAITING, _queue),  # RFC 3262 3: one at a time
-        (State.WAITING, Input.PRACK): (State.IDLE, _next),  # RFC 3262 3
-        (State.WAITING, Input.AGAIN): (State.WAITING, _repeat),  # RFC 3262 3
-        (State.WAITING, Input.TIMEOUT): (State.SETTLED, _give_up),  # RFC 3262 3: a 5xx
-        (State.WAITING, Input.FINAL): (State.SETTLED, _settle),  # RFC 3262 3: repeated no more
-        (State.SETTLED, Input.PRACK): (State.SETTLED, _acknowledged_late),  # RFC 3262 3: crossed the final
-        (State.SETTLED, Input.FINAL): (State.SETTLED, None),  # closed after it was answered
-    }
-    STEPS = compile_table(State, Input, TABLE)
+
+Sender.TABLE = {
+    (State.IDLE, Input.PROGRESS): (State.WAITING, Sender._send),  # RFC 3262 3
+    (State.IDLE, Input.FINAL): (State.SETTLED, Sender._settle),  # RFC 3262 3
+    (State.WAITING, Input.PROGRESS): (State.WAITING, Sender._queue),  # RFC 3262 3: one at a time
+    (State.WAITING, Input.PRACK): (State.IDLE, Sender._next),  # RFC 3262 3
+    (State.WAITING, Input.AGAIN): (State.WAITING, Sender._repeat),  # RFC 3262 3
+    (State.WAITING, Input.TIMEOUT): (State.SETTLED, Sender._give_up),  # RFC 3262 3: a 5xx
+    (State.WAITING, Input.FINAL): (State.SETTLED, Sender._settle),  # RFC 3262 3: repeated no more
+    (State.SETTLED, Input.PRACK): (State.SETTLED, Sender._acknowledged_late),  # RFC 3262 3: crossed the final
+    (State.SETTLED, Input.FINAL): (State.SETTLED, None),  # closed after it was answered
+}
+Sender.STEPS = compile_table(State, Input, Sender.TABLE)
 
 
 class Reliable:

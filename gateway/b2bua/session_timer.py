@@ -12,9 +12,7 @@ dialog, does not.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any, ClassVar
 from zlib import crc32
 
 from gateway.sip.message import Request, Response
@@ -24,7 +22,6 @@ from gateway.sip.transaction.base import OFF, compile_table
 from .credentials import ask
 from .leg import CalleeLeg, Leg
 from .liveness import DIALOG_IS_GONE, Keeper
-from .machine import Action
 from .option_tags import offers
 
 OPTION = b"timer"
@@ -252,23 +249,27 @@ class SessionTimer(Keeper):
     def _expire(self, _detail: object, now: float) -> None:
         self._lose("session expired", now)
 
-    TABLE: ClassVar[Mapping[tuple[Any, Any], tuple[Any, Action]]] = {
-        (State.OURS, Input.WE_REFRESH): (State.OURS, _start),  # RFC 4028 10
-        (State.OURS, Input.THEY_REFRESH): (State.THEIRS, _start),  # RFC 4028 10
-        (State.OURS, Input.DUE): (State.ASKING, _ask),  # RFC 4028 7.4
-        (State.OURS, Input.EXPIRED): (State.OVER, _expire),  # RFC 4028 10
-        (State.ASKING, Input.WE_REFRESH): (State.OURS, _start),  # RFC 4028 7.2
-        (State.ASKING, Input.THEY_REFRESH): (State.THEIRS, _start),  # RFC 4028 7.2
-        (State.ASKING, Input.EXPIRED): (State.OVER, _expire),  # RFC 4028 10
-        (State.ASKING, Input.GLARE): (State.OURS, _back_off),  # RFC 3261 14.1
-        (State.ASKING, Input.TOO_SMALL): (State.ASKING, _ask),  # RFC 4028 7.3
-        (State.ASKING, Input.REFUSED): (State.OURS, _refused),  # RFC 5057 5.3: no answer but these ends it
-        (State.ASKING, Input.GONE): (State.OVER, _expire),  # RFC 4028 10
-        (State.THEIRS, Input.WE_REFRESH): (State.OURS, _start),  # RFC 4028 10
-        (State.THEIRS, Input.THEY_REFRESH): (State.THEIRS, _start),  # RFC 4028 10
-        (State.THEIRS, Input.EXPIRED): (State.OVER, _expire),  # RFC 4028 10
-    }
-    STEPS = compile_table(State, Input, TABLE)
+
+SessionTimer.TABLE = {
+    (State.OURS, Input.WE_REFRESH): (State.OURS, SessionTimer._start),  # RFC 4028 10
+    (State.OURS, Input.THEY_REFRESH): (State.THEIRS, SessionTimer._start),  # RFC 4028 10
+    (State.OURS, Input.DUE): (State.ASKING, SessionTimer._ask),  # RFC 4028 7.4
+    (State.OURS, Input.EXPIRED): (State.OVER, SessionTimer._expire),  # RFC 4028 10
+    (State.ASKING, Input.WE_REFRESH): (State.OURS, SessionTimer._start),  # RFC 4028 7.2
+    (State.ASKING, Input.THEY_REFRESH): (State.THEIRS, SessionTimer._start),  # RFC 4028 7.2
+    (State.ASKING, Input.EXPIRED): (State.OVER, SessionTimer._expire),  # RFC 4028 10
+    (State.ASKING, Input.GLARE): (State.OURS, SessionTimer._back_off),  # RFC 3261 14.1
+    (State.ASKING, Input.TOO_SMALL): (State.ASKING, SessionTimer._ask),  # RFC 4028 7.3
+    (State.ASKING, Input.REFUSED): (
+        State.OURS,
+        SessionTimer._refused,
+    ),  # RFC 5057 5.3: it stays
+    (State.ASKING, Input.GONE): (State.OVER, SessionTimer._expire),  # RFC 4028 10
+    (State.THEIRS, Input.WE_REFRESH): (State.OURS, SessionTimer._start),  # RFC 4028 10
+    (State.THEIRS, Input.THEY_REFRESH): (State.THEIRS, SessionTimer._start),  # RFC 4028 10
+    (State.THEIRS, Input.EXPIRED): (State.OVER, SessionTimer._expire),  # RFC 4028 10
+}
+SessionTimer.STEPS = compile_table(State, Input, SessionTimer.TABLE)
 
 
 def session_expires(message: Request | Response) -> tuple[int, bytes] | None:

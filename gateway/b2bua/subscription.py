@@ -13,7 +13,7 @@ the pairs; :class:`Opening` waits for the dialogs that one SUBSCRIBE or REFER ma
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,7 +23,7 @@ from gateway.sip.headers import parse_params
 from gateway.sip.message import Request, Response
 from gateway.sip.rows import Rows
 from gateway.sip.transaction import ImpossibleInputError, ServerTransaction
-from gateway.sip.transaction.base import compile_table
+from gateway.sip.transaction.base import Compiled, Table, compile_table
 
 from .leg import MAX_EARLY_DIALOGS, Leg
 from .naming import trunk_of
@@ -45,7 +45,6 @@ _USUAL = 3_600  # seconds, where nobody said how long
 _TIMER_STEP = 30.0
 
 EventKey = tuple[bytes, bytes | None]
-Action = Callable[[Any, Any, float], None] | None
 
 
 class State(IntEnum):
@@ -75,6 +74,8 @@ class Subscription:
     """
 
     __slots__ = ("_granted", "_looks_at", "_owner", "_until", "far", "far_key", "near", "near_key", "state")
+    TABLE: ClassVar[Table]
+    STEPS: ClassVar[Compiled]  # of the TABLE
 
     def __init__(
         self,
@@ -143,28 +144,35 @@ class Subscription:
             self._looks_at = at
             self._owner.endpoint.timers.at(at, self)
 
-    TABLE: ClassVar[Mapping[tuple[Any, Any], tuple[Any, Action]]] = {
-        (State.ASKED, Input.GRANTED): (State.NOTIFY_WAIT, _wait),  # RFC 6665 4.1.2.1
-        (State.ASKED, Input.NOTIFIED): (State.STANDING, _begin),  # RFC 6665 4.1.2.4: before the 2xx
-        (State.ASKED, Input.TERMINATED): (State.ENDED, _end),  # RFC 6665 4.1.3
-        (State.ASKED, Input.GONE): (State.ENDED, _end),  # RFC 6665 4.1.2.1: refused
-        (State.ASKED, Input.EXPIRED): (State.ENDED, _end),  # RFC 6665 4.1.2.4: timer N
-        (State.NOTIFY_WAIT, Input.GRANTED): (State.NOTIFY_WAIT, _wait),  # RFC 6665 4.1.2.2: refreshed
-        (State.NOTIFY_WAIT, Input.NOTIFIED): (State.STANDING, _begin),  # RFC 6665 4.1.2.4
-        (State.NOTIFY_WAIT, Input.TERMINATED): (State.ENDED, _end),  # RFC 6665 4.4.1
-        (State.NOTIFY_WAIT, Input.GONE): (State.ENDED, _end),  # RFC 6665 4.1.2.2, 4.2.2
-        (State.NOTIFY_WAIT, Input.EXPIRED): (State.ENDED, _end),  # RFC 6665 4.1.2.4: timer N
-        (State.STANDING, Input.GRANTED): (State.STANDING, _extend),  # RFC 6665 4.1.2.2, 4.1.2.3
-        (State.STANDING, Input.NOTIFIED): (State.STANDING, _extend),  # RFC 6665 4.1.3: it may be shortened
-        (State.STANDING, Input.TERMINATED): (State.ENDED, _end),  # RFC 6665 4.4.1
-        (State.STANDING, Input.GONE): (State.ENDED, _end),  # RFC 6665 4.1.2.2, 4.2.2
-        (State.STANDING, Input.EXPIRED): (State.ENDED, _end),  # RFC 6665 4.4.1
-        (State.ENDED, Input.GRANTED): (State.ENDED, None),  # an answer that crossed its end
-        (State.ENDED, Input.NOTIFIED): (State.ENDED, None),  # likewise
-        (State.ENDED, Input.TERMINATED): (State.ENDED, None),  # likewise
-        (State.ENDED, Input.GONE): (State.ENDED, None),  # likewise
-    }
-    STEPS = compile_table(State, Input, TABLE)
+
+Subscription.TABLE = {
+    (State.ASKED, Input.GRANTED): (State.NOTIFY_WAIT, Subscription._wait),  # RFC 6665 4.1.2.1
+    (State.ASKED, Input.NOTIFIED): (State.STANDING, Subscription._begin),  # RFC 6665 4.1.2.4: before the 2xx
+    (State.ASKED, Input.TERMINATED): (State.ENDED, Subscription._end),  # RFC 6665 4.1.3
+    (State.ASKED, Input.GONE): (State.ENDED, Subscription._end),  # RFC 6665 4.1.2.1: refused
+    (State.ASKED, Input.EXPIRED): (State.ENDED, Subscription._end),  # RFC 6665 4.1.2.4: timer N
+    (State.NOTIFY_WAIT, Input.GRANTED): (
+        State.NOTIFY_WAIT,
+        Subscription._wait,
+    ),  # RFC 6665 4.1.2.2
+    (State.NOTIFY_WAIT, Input.NOTIFIED): (State.STANDING, Subscription._begin),  # RFC 6665 4.1.2.4
+    (State.NOTIFY_WAIT, Input.TERMINATED): (State.ENDED, Subscription._end),  # RFC 6665 4.4.1
+    (State.NOTIFY_WAIT, Input.GONE): (State.ENDED, Subscription._end),  # RFC 6665 4.1.2.2, 4.2.2
+    (State.NOTIFY_WAIT, Input.EXPIRED): (State.ENDED, Subscription._end),  # RFC 6665 4.1.2.4: timer N
+    (State.STANDING, Input.GRANTED): (State.STANDING, Subscription._extend),  # RFC 6665 4.1.2.2, 4.1.2.3
+    (State.STANDING, Input.NOTIFIED): (
+        State.STANDING,
+        Subscription._extend,
+    ),  # RFC 6665 4.1.3: or shorten
+    (State.STANDING, Input.TERMINATED): (State.ENDED, Subscription._end),  # RFC 6665 4.4.1
+    (State.STANDING, Input.GONE): (State.ENDED, Subscription._end),  # RFC 6665 4.1.2.2, 4.2.2
+    (State.STANDING, Input.EXPIRED): (State.ENDED, Subscription._end),  # RFC 6665 4.4.1
+    (State.ENDED, Input.GRANTED): (State.ENDED, None),  # an answer that crossed its end
+    (State.ENDED, Input.NOTIFIED): (State.ENDED, None),  # likewise
+    (State.ENDED, Input.TERMINATED): (State.ENDED, None),  # likewise
+    (State.ENDED, Input.GONE): (State.ENDED, None),  # likewise
+}
+Subscription.STEPS = compile_table(State, Input, Subscription.TABLE)
 
 
 class Side:

@@ -74,7 +74,8 @@ def says_unwanted(message: Request | Response) -> bool:
         return True
     if b"Reason" not in message.index:
         return False
-    values = [value for value in message.values(b"Reason") if b"607" in value]  # few are worth reading
+    # Few are worth reading.
+    values = [value for value in message.values(b"Reason") if value.find(b"607") >= 0]
     return any(reason.kind == b"SIP" and reason.cause == UNWANTED for reason in parse_reasons(values))
 
 

@@ -269,7 +269,7 @@ class Endpoint:
     # -- receiving --------------------------------------------------------------------------------------
 
     def _receive_one(self, data: bytes, flow: Flow, now: float) -> None:
-        if data[:1] in _KEEPALIVE and not data.strip(_KEEPALIVE):
+        if not data or (data[0] in _KEEPALIVE and not data.strip(_KEEPALIVE)):
             return  # RFC 5626 3.5.1, and what NAT helpers send for it
         try:
             if data[:4] == b"ACK " and self._ends_transaction(data, now):
@@ -279,10 +279,10 @@ class Endpoint:
                 self._response(message, now)
             else:
                 self._request(message, flow, now)
-        except MalformedMessageError as error:
-            self.tally(flow).malformed[error.why] += 1
-            if error.request is not None:
-                self._refuse(error.request, flow, error.status)
+        except MalformedMessageError as broken:
+            self.tally(flow).malformed[broken.why] += 1
+            if broken.request is not None:
+                self._refuse(broken.request, flow, broken.status)
         except MalformedError as error:
             self.tally(flow).malformed[error.why] += 1
             if isinstance(message, Request):

@@ -1,4 +1,4 @@
-"""The one error that bytes from the network can cause.
+"""The one error that bytes from the network can cause, and the one that only we can.
 
 Whatever a peer sends, reading it ends in a message or in :class:`MalformedError`; anything else that is
 raised while reading is a bug of ours and is meant to be loud.
@@ -22,6 +22,10 @@ class MalformedError(ValueError):
         super().__init__(why)
         self.why = why
         self.status = status
+
+
+class ImpossibleInputError(RuntimeError):
+    """An input came that the state cannot see: a bug of ours, not of a peer's."""
 
 
 def note_call(bug: Exception, data: bytes) -> None:

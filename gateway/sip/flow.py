@@ -16,6 +16,9 @@ from .uri import Uri
 if TYPE_CHECKING:
     from .traffic import Tally
 
+Peer = tuple[Any, ...]
+"""An address as the socket layer has it: host and port, for IPv6 with flow label and scope behind them."""
+
 UDP_ONLY = 300.0
 """Seconds for which a peer that refused TCP is not tried again with requests that are large for UDP."""
 
@@ -73,7 +76,7 @@ class Flow:
 
     __slots__ = ("alias", "host", "local", "peer", "reply_port", "sought", "tally", "trunk")
 
-    def __init__(self, local: Local, peer: tuple[str, int], trunk: str = "") -> None:
+    def __init__(self, local: Local, peer: Peer, trunk: str = "") -> None:
         self.local = local
         self.peer = peer
         self.trunk = trunk
@@ -99,11 +102,11 @@ class Flows:
         self.locals = locals_
         self.on_name: Callable[[Any, Uri, str], None] | None = None
         self._limit = limit
-        self._known: dict[tuple[Local, tuple[str, int]], Flow] = {}
+        self._known: dict[tuple[Local, Peer], Flow] = {}
         self._towards: dict[tuple[str, int, str, str], Flow | None] = {}
         self._udp_only: dict[tuple[str, int], float] = {}
 
-    def get(self, local: Local, peer: tuple[str, int]) -> Flow:
+    def get(self, local: Local, peer: Peer) -> Flow:
         """Return the flow between a listening point of ours and a peer's address."""
         flow = self._known.get((local, peer))
         if flow is None:

@@ -20,6 +20,7 @@ from gateway import speedups
 
 from .errors import MalformedError
 from .headers import (
+    COMMA,
     NameAddr,
     Via,
     is_token,
@@ -276,7 +277,7 @@ class Response(_Message):
         if self._more is not None and b"Via" in self._more:
             return True
         value = self.index[b"Via"]
-        return b"," in value and len(split_list(value)) > 1
+        return COMMA in value and len(split_list(value)) > 1
 
     def check(self) -> None:
         """Make sure that a dialog can be made of this response (RFC 3261 12.1.2). Raises MalformedError."""

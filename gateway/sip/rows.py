@@ -12,6 +12,8 @@ from gateway import speedups
 
 from .names import BY_LOWER
 
+_LF = ord("\n")
+
 Row = tuple[bytes, bytes]
 Rows = Sequence[Row]
 
@@ -28,7 +30,7 @@ def header_key(name: bytes) -> bytes:
 
 def unfold(value: bytes) -> bytes:
     """Join folded lines by one space and strip (RFC 3261 7.3.1)."""
-    if b"\n" in value:
+    if _LF in value:
         return b" ".join([part.strip() for part in value.split(b"\n")]).strip()
     return value.strip()
 

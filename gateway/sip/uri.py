@@ -21,6 +21,7 @@ _SIP_URI = re.compile(
 )
 _SCHEME = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*):[^\s<>\"]+")
 _TEL = re.compile(rb"([0-9A-Fa-f*#+().\-]+)((?:;[^@?]*)?)")  # RFC 3966 3; an @ would become a sip URI's
+_PERCENT = ord("%")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _VISUAL_SEPARATORS = re.compile(rb"[-.() ]")
 _PHONE = re.compile(rb"\+?\(?[0-9*#][0-9*#().\- ]*")
@@ -57,7 +58,7 @@ class Uri(msgspec.Struct):
         user parameters or visual separators (RFC 3966 5.1.1); b"" when it names only a host.
         """
         user = self.user.partition(b";")[0].partition(b":")[0]
-        if b"%" in user:
+        if _PERCENT in user:
             user = unescape(user)
         if _PHONE.fullmatch(user):
             return _VISUAL_SEPARATORS.sub(b"", user)

@@ -12,7 +12,7 @@ from typing import Protocol
 import trio
 
 from gateway.sip.flow import Flow
-from gateway.wire import WireMessage
+from gateway.wire import Address, WireMessage
 
 _PAUSE = 0.1  # seconds
 
@@ -86,6 +86,7 @@ def copy_of(at: float, sent: bool, data: bytes, flow: Flow) -> WireMessage:
     """Return a message with the addresses between which it went. On a connection that the gateway opened,
     its own end is shown as the listening point that the flow belongs to.
     """
-    local, peer = (flow.local.host, flow.local.port), (flow.peer[0], flow.peer[1])
-    ends = (local, peer) if sent else (peer, local)
-    return WireMessage(at, flow.local.transport, *ends, data)
+    local: Address = (flow.local.host, flow.local.port)
+    peer: Address = (flow.peer[0], flow.peer[1])
+    source, destination = (local, peer) if sent else (peer, local)
+    return WireMessage(at, flow.local.transport, source, destination, data)

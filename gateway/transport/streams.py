@@ -343,7 +343,7 @@ class StreamTransport:
         if connection.meeting is not None:
             return "" if connection.meeting.accepts(names) else "certificate names another"
         self._securing -= 1
-        trunk = self._trunks().identify(*flow.peer, names)
+        trunk = self._trunks().identify(flow.peer[0], flow.peer[1], names)
         if trunk is None:
             return "unknown source"
         flow.trunk = trunk.name

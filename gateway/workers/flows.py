@@ -7,9 +7,9 @@ that is made of its name, one object a name, as the core compares flows by ident
 
 from __future__ import annotations
 
-from gateway.sip.flow import Flow, Flows
+from gateway.sip.flow import Flow, Flows, Peer
 
-from .notes import FlowName, Peer
+from .notes import FlowName
 
 _LIMIT = 20_000
 

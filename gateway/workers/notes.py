@@ -5,18 +5,16 @@ All of them are of one start of one gateway, so there are no versions, and what 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from gateway.b2bua.record import CallRecord
 from gateway.routing.locate import Address
 from gateway.rules.unwanted import Feedback
+from gateway.sip.flow import Peer
 from gateway.telemetry.metric import Sample
 from gateway.wire import WireMessage
-
-Peer = tuple[Any, ...]
-"""A peer's address as the socket layer has it."""
 
 
 class FlowName(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import weakref
 
 from gateway.ledger.canaries import CanaryKeeper
 from gateway.ledger.past import Historian
@@ -30,7 +29,7 @@ def test_a_hundred_reloads_lose_no_call_and_leave_nothing() -> None:
     net = Net()
     historian = Historian("", 1.0, False, clock=lambda: net.now, log=print)
     canaries = CanaryKeeper("", clock=lambda: net.now, log=print)
-    loaded: list[weakref.ref[RuleSet]] = []
+    loaded: set[str] = set()
     heard: list[int] = []
     for turn in range(100):
         calls = [net.pbx.invite(from_=f"<sip:{turn}{at}@pbx.example>;tag=a{turn}{at}") for at in range(5)]
@@ -44,7 +43,7 @@ def test_a_hundred_reloads_lose_no_call_and_leave_nothing() -> None:
         net.core.reload(setup)  # while all five ring
         net.core.history = historian.configure(setup.rules.watches)
         net.core.trials = canaries.configure(setup.rules)
-        loaded.append(weakref.ref(setup.rules))
+        loaded.add(setup.rules.version_hash)
         for offer in offers:
             net.carrier.reply(offer, 603)
         net.carrier.forget()
@@ -61,6 +60,8 @@ def test_a_hundred_reloads_lose_no_call_and_leave_nothing() -> None:
     net.records.clear()
     net.assert_all_freed()
     gc.collect()
-    assert sum(each() is not None for each in loaded) == 1
+    assert len(loaded) == 100
+    left = [item for item in gc.get_objects() if isinstance(item, RuleSet) and item.version_hash in loaded]
+    assert left == [net.core.setup.rules]
     assert net.core.trials is not None
     assert net.core.trials.canaries.keys() == {"turn-99"}

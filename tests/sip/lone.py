@@ -6,7 +6,8 @@ transport, with any base times, and watches it from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -59,6 +60,23 @@ def response(status: int, tag: bytes = b"b", method: bytes = b"INVITE", lines: b
     )
     assert isinstance(message, Response)
     return message
+
+
+_STEPS = {kind: kind.STEPS for kind in (InviteClient, InviteServer, NonInviteClient, NonInviteServer)}
+
+
+class _NotingRow(list[Any]):
+    """What a state does with each input, telling a `Lone` what it is asked for."""
+
+    def __init__(self, lone: Lone, row: Iterable[Any]) -> None:
+        super().__init__(row)
+        self.lone = weakref.ref(lone)
+
+    def __getitem__(self, given: Any) -> Any:
+        lone = self.lone()
+        if lone is not None:
+            lone.fed.append((lone.now, given.name))
+        return super().__getitem__(given)
 
 
 @dataclass
@@ -117,17 +135,9 @@ class Lone:
     # -- bringing it about ------------------------------------------------------------------------------
 
     def watch(self, kind: type[Transaction], *args: Any) -> None:
-        """Make a transaction whose every step is noted."""
-        lone = self
-
-        class Watched(kind):  # type: ignore[misc, valid-type]
-            __slots__ = ()
-
-            def feed(self, given: IntEnum, message: Any, now: float) -> None:
-                lone.fed.append((now, given.name))
-                super().feed(given, message, now)
-
-        self.transaction = Watched(self, b"z9hG4bKours", self.flow, *args)
+        """Make a transaction whose every step is noted, by rows put into the place of its kind's own."""
+        kind.STEPS = [_NotingRow(self, row) for row in _STEPS[kind]]
+        self.transaction = kind(self, b"z9hG4bKours", self.flow, *args)
 
     def invite_client(self) -> Lone:
         """An INVITE of ours that has just been sent."""
@@ -166,13 +176,13 @@ class Lone:
 
     def feed(self, name: str) -> None:
         """Feed an input by its name, with a message that fits it."""
-        kind = _KINDS[self.transaction.__class__.__base__]
+        kind = _KINDS[type(self.transaction)]
         given = kind.inputs[name]
         self.transaction.feed(given, kind.message(given), self.now)
 
     def in_state(self, name: str) -> Lone:
         """Lead a fresh transaction into a state, by the shortest way; then forget what was seen on it."""
-        kind = _KINDS[self.transaction.__class__.__base__]
+        kind = _KINDS[type(self.transaction)]
         for given in kind.ways[name]:
             self.feed(given)
         assert self.transaction.state.name == name

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .base import ClientUser, ImpossibleInputError, ServerUser, Timing, Transaction
+from gateway.sip.errors import ImpossibleInputError
+
+from .base import ClientUser, ServerUser, Timing, Transaction
 from .client import ClientTransaction, NonInviteClient
 from .invite_client import InviteClient
 from .invite_server import InviteServer

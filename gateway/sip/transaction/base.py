@@ -11,11 +11,12 @@ Two clocks suffice for timers A to M: one that repeats (A, E, G and the 2xx) and
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from gateway.sip.errors import ImpossibleInputError
 from gateway.sip.flow import Flow
 from gateway.sip.message import Request, Response
 from gateway.sip.timers import Timers
@@ -23,6 +24,7 @@ from gateway.sip.traffic import Tally
 
 if TYPE_CHECKING:
     from .client import ClientTransaction
+    from .invite_client import InviteClient
     from .server import ServerTransaction
 
 OFF = math.inf
@@ -37,10 +39,6 @@ class Timing:
     t4: float = 5.0
 
 
-class ImpossibleInputError(RuntimeError):
-    """An input came that the state cannot see: a bug of ours, not of a peer's."""
-
-
 class Wire(Protocol):
     """What a transaction needs of the endpoint it lives in."""
 
@@ -52,6 +50,9 @@ class Wire(Protocol):
 
     def tally(self, flow: Flow) -> Tally:
         """Return where the messages of a flow are counted."""
+
+    def send_cancel(self, invite: InviteClient, data: bytes, now: float) -> None:
+        """Start the transaction of a CANCEL for this INVITE (RFC 3261 9.1)."""
 
     def forget(self, transaction: Transaction) -> None:
         """Take a terminated transaction out of the tables."""
@@ -83,7 +84,7 @@ class ServerUser(Protocol):
 
 Action = Callable[[Any, Any, float], None] | None
 Table = Mapping[tuple[IntEnum, IntEnum], tuple[IntEnum, Action]]
-Compiled = tuple[tuple[tuple[IntEnum, Action] | None, ...], ...]
+Compiled = Sequence[Sequence[tuple[IntEnum, Action] | None]]
 
 
 def compile_table(states: type[IntEnum], inputs: type[IntEnum], table: Table) -> Compiled:
@@ -95,7 +96,8 @@ class Transaction:
     """Base of the four. ``key`` is where the endpoint's table has it; ``last`` the bytes to repeat."""
 
     __slots__ = ("_again_at", "_again_every", "_until", "flow", "key", "last", "state", "wire")
-    STEPS: ClassVar[Compiled]
+    TABLE: ClassVar[Table]
+    STEPS: ClassVar[Compiled]  # of the TABLE
     REPEAT: ClassVar[IntEnum]  # the input that the repeating clock makes
     DEADLINE: ClassVar[Mapping[IntEnum, IntEnum]]  # the input that the ending clock makes, by state
 

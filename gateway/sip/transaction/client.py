@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from gateway.sip.flow import Flow
 from gateway.sip.message import Response
 
-from .base import OFF, Action, ClientUser, Transaction, Wire, compile_table
+from .base import OFF, ClientUser, Transaction, Wire, compile_table
 
 
 class ClientTransaction(Transaction):
@@ -126,20 +126,21 @@ class NonInviteClient(ClientTransaction):
         self._linger(self.wire.timing.t4, now)
         self._report_last(response, now)
 
-    TABLE: ClassVar[Mapping[tuple[Any, Any], tuple[Any, Action]]] = {
-        (State.TRYING, Input.PROVISIONAL): (State.PROCEEDING, _slow_down),  # 17.1.2.2
-        (State.TRYING, Input.FINAL): (State.COMPLETED, _complete),  # 17.1.2.2
-        (State.TRYING, Input.TIMER_E): (State.TRYING, _again),  # 17.1.2.2
-        (State.TRYING, Input.TIMER_F): (State.TERMINATED, ClientTransaction._time_out),  # 17.1.2.2
-        (State.TRYING, Input.TRANSPORT_ERROR): (State.TERMINATED, ClientTransaction._lose),  # 17.1.4
-        (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, ClientTransaction._report),  # 17.1.2.2
-        (State.PROCEEDING, Input.FINAL): (State.COMPLETED, _complete),  # 17.1.2.2
-        (State.PROCEEDING, Input.TIMER_E): (State.PROCEEDING, _again),  # 17.1.2.2
-        (State.PROCEEDING, Input.TIMER_F): (State.TERMINATED, ClientTransaction._time_out),  # 17.1.2.2
-        (State.PROCEEDING, Input.TRANSPORT_ERROR): (State.TERMINATED, ClientTransaction._lose),  # 17.1.4
-        (State.COMPLETED, Input.PROVISIONAL): (State.COMPLETED, None),  # 17.1.2.2: late, absorbed
-        (State.COMPLETED, Input.FINAL): (State.COMPLETED, None),  # 17.1.2.2: retransmission, absorbed
-        (State.COMPLETED, Input.TIMER_K): (State.TERMINATED, Transaction._end),  # 17.1.2.2
-        (State.COMPLETED, Input.TRANSPORT_ERROR): (State.TERMINATED, Transaction._end),  # 17.1.4
-    }
-    STEPS = compile_table(State, Input, TABLE)
+
+NonInviteClient.TABLE = {
+    (State.TRYING, Input.PROVISIONAL): (State.PROCEEDING, NonInviteClient._slow_down),  # 17.1.2.2
+    (State.TRYING, Input.FINAL): (State.COMPLETED, NonInviteClient._complete),  # 17.1.2.2
+    (State.TRYING, Input.TIMER_E): (State.TRYING, NonInviteClient._again),  # 17.1.2.2
+    (State.TRYING, Input.TIMER_F): (State.TERMINATED, ClientTransaction._time_out),  # 17.1.2.2
+    (State.TRYING, Input.TRANSPORT_ERROR): (State.TERMINATED, ClientTransaction._lose),  # 17.1.4
+    (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, ClientTransaction._report),  # 17.1.2.2
+    (State.PROCEEDING, Input.FINAL): (State.COMPLETED, NonInviteClient._complete),  # 17.1.2.2
+    (State.PROCEEDING, Input.TIMER_E): (State.PROCEEDING, NonInviteClient._again),  # 17.1.2.2
+    (State.PROCEEDING, Input.TIMER_F): (State.TERMINATED, ClientTransaction._time_out),  # 17.1.2.2
+    (State.PROCEEDING, Input.TRANSPORT_ERROR): (State.TERMINATED, ClientTransaction._lose),  # 17.1.4
+    (State.COMPLETED, Input.PROVISIONAL): (State.COMPLETED, None),  # 17.1.2.2: late, absorbed
+    (State.COMPLETED, Input.FINAL): (State.COMPLETED, None),  # 17.1.2.2: retransmission, absorbed
+    (State.COMPLETED, Input.TIMER_K): (State.TERMINATED, Transaction._end),  # 17.1.2.2
+    (State.COMPLETED, Input.TRANSPORT_ERROR): (State.TERMINATED, Transaction._end),  # 17.1.4
+}
+NonInviteClient.STEPS = compile_table(State, Input, NonInviteClient.TABLE)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar
 
 from gateway.sip.build import hop_request
 from gateway.sip.dialog import Dialog
 from gateway.sip.flow import Flow
 from gateway.sip.message import Response
 
-from .base import OFF, Action, ClientUser, Transaction, Wire, compile_table
+from .base import OFF, ClientUser, Transaction, Wire, compile_table
 from .client import ClientTransaction
 
 _LEAST_D = 32.0  # seconds: the server's T1 may be longer than ours (RFC 3261 17.1.1.2)
@@ -44,18 +44,10 @@ class Input(IntEnum):
     TRANSPORT_ERROR = 7
 
 
-class CancelWire(Wire, Protocol):
-    """An endpoint that can also start the CANCEL's own transaction."""
-
-    def send_cancel(self, invite: InviteClient, data: bytes, now: float) -> None:
-        """Send a CANCEL for this INVITE."""
-
-
 class InviteClient(ClientTransaction):
     """RFC 6026 figure 5. ``dialog`` and ``uri`` are what its ACK and CANCEL repeat of the INVITE."""
 
     __slots__ = ("_cancel_lines", "cancelled", "dialog", "seq", "uri")
-    wire: CancelWire
     FIRST = State.CALLING
     REPEAT = Input.TIMER_A
     DEADLINE: ClassVar[Mapping[IntEnum, IntEnum]] = {
@@ -69,7 +61,7 @@ class InviteClient(ClientTransaction):
     _FAILURE = Input.FAILURE
 
     def __init__(
-        self, wire: CancelWire, key: bytes, flow: Flow, user: ClientUser | None, dialog: Dialog, seq: int
+        self, wire: Wire, key: bytes, flow: Flow, user: ClientUser | None, dialog: Dialog, seq: int
     ) -> None:
         super().__init__(wire, key, flow, b"INVITE", user)
         self.dialog: Dialog | None = dialog
@@ -133,27 +125,28 @@ class InviteClient(ClientTransaction):
         self.user = None
         self._end(None, now)
 
-    TABLE: ClassVar[Mapping[tuple[Any, Any], tuple[Any, Action]]] = {
-        (State.CALLING, Input.PROVISIONAL): (State.PROCEEDING, _proceed),  # 17.1.1.2
-        (State.CALLING, Input.SUCCESS): (State.ACCEPTED, _accept),  # RFC 6026 8.4
-        (State.CALLING, Input.FAILURE): (State.COMPLETED, _fail),  # 17.1.1.2
-        (State.CALLING, Input.TIMER_A): (State.CALLING, _again),  # 17.1.1.2
-        (State.CALLING, Input.TIMER_B): (State.TERMINATED, ClientTransaction._time_out),  # 17.1.1.2
-        (State.CALLING, Input.TRANSPORT_ERROR): (State.TERMINATED, ClientTransaction._lose),  # 17.1.4
-        (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, ClientTransaction._report),  # 17.1.1.2
-        (State.PROCEEDING, Input.SUCCESS): (State.ACCEPTED, _accept),  # RFC 6026 8.4
-        (State.PROCEEDING, Input.FAILURE): (State.COMPLETED, _fail),  # 17.1.1.2
-        (State.PROCEEDING, Input.TIMER_B): (State.TERMINATED, ClientTransaction._time_out),  # 9.1
-        (State.PROCEEDING, Input.TRANSPORT_ERROR): (State.TERMINATED, ClientTransaction._lose),  # 17.1.4
-        (State.COMPLETED, Input.PROVISIONAL): (State.COMPLETED, None),  # 17.1.1.2: late, absorbed
-        (State.COMPLETED, Input.SUCCESS): (State.COMPLETED, None),  # 17.1.1.2: contradicts the first final
-        (State.COMPLETED, Input.FAILURE): (State.COMPLETED, _acknowledge_again),  # 17.1.1.2
-        (State.COMPLETED, Input.TIMER_D): (State.TERMINATED, Transaction._end),  # 17.1.1.2
-        (State.COMPLETED, Input.TRANSPORT_ERROR): (State.TERMINATED, Transaction._end),  # 17.1.1.2
-        (State.ACCEPTED, Input.PROVISIONAL): (State.ACCEPTED, None),  # RFC 6026 7.2: late, absorbed
-        (State.ACCEPTED, Input.SUCCESS): (State.ACCEPTED, ClientTransaction._report),  # RFC 6026 7.2
-        (State.ACCEPTED, Input.FAILURE): (State.ACCEPTED, None),  # RFC 6026 7.2: contradicts the first final
-        (State.ACCEPTED, Input.TIMER_M): (State.TERMINATED, _forget_user),  # RFC 6026 7.2
-        (State.ACCEPTED, Input.TRANSPORT_ERROR): (State.ACCEPTED, None),  # RFC 6026 7.2: nothing to send
-    }
-    STEPS = compile_table(State, Input, TABLE)
+
+InviteClient.TABLE = {
+    (State.CALLING, Input.PROVISIONAL): (State.PROCEEDING, InviteClient._proceed),  # 17.1.1.2
+    (State.CALLING, Input.SUCCESS): (State.ACCEPTED, InviteClient._accept),  # RFC 6026 8.4
+    (State.CALLING, Input.FAILURE): (State.COMPLETED, InviteClient._fail),  # 17.1.1.2
+    (State.CALLING, Input.TIMER_A): (State.CALLING, InviteClient._again),  # 17.1.1.2
+    (State.CALLING, Input.TIMER_B): (State.TERMINATED, ClientTransaction._time_out),  # 17.1.1.2
+    (State.CALLING, Input.TRANSPORT_ERROR): (State.TERMINATED, ClientTransaction._lose),  # 17.1.4
+    (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, ClientTransaction._report),  # 17.1.1.2
+    (State.PROCEEDING, Input.SUCCESS): (State.ACCEPTED, InviteClient._accept),  # RFC 6026 8.4
+    (State.PROCEEDING, Input.FAILURE): (State.COMPLETED, InviteClient._fail),  # 17.1.1.2
+    (State.PROCEEDING, Input.TIMER_B): (State.TERMINATED, ClientTransaction._time_out),  # 9.1
+    (State.PROCEEDING, Input.TRANSPORT_ERROR): (State.TERMINATED, ClientTransaction._lose),  # 17.1.4
+    (State.COMPLETED, Input.PROVISIONAL): (State.COMPLETED, None),  # 17.1.1.2: late, absorbed
+    (State.COMPLETED, Input.SUCCESS): (State.COMPLETED, None),  # 17.1.1.2: contradicts the first final
+    (State.COMPLETED, Input.FAILURE): (State.COMPLETED, InviteClient._acknowledge_again),  # 17.1.1.2
+    (State.COMPLETED, Input.TIMER_D): (State.TERMINATED, Transaction._end),  # 17.1.1.2
+    (State.COMPLETED, Input.TRANSPORT_ERROR): (State.TERMINATED, Transaction._end),  # 17.1.1.2
+    (State.ACCEPTED, Input.PROVISIONAL): (State.ACCEPTED, None),  # RFC 6026 7.2: late, absorbed
+    (State.ACCEPTED, Input.SUCCESS): (State.ACCEPTED, ClientTransaction._report),  # RFC 6026 7.2
+    (State.ACCEPTED, Input.FAILURE): (State.ACCEPTED, None),  # RFC 6026 7.2: contradicts the first final
+    (State.ACCEPTED, Input.TIMER_M): (State.TERMINATED, InviteClient._forget_user),  # RFC 6026 7.2
+    (State.ACCEPTED, Input.TRANSPORT_ERROR): (State.ACCEPTED, None),  # RFC 6026 7.2: nothing to send
+}
+InviteClient.STEPS = compile_table(State, Input, InviteClient.TABLE)

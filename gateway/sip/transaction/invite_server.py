@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from .base import OFF, Action, Transaction, compile_table
+from .base import OFF, Transaction, compile_table
 from .server import ServerTransaction
 
 _LAST_TO_TAG = re.compile(rb"\r\nTo: [^\r]*;tag=([^\r]+)\r\n")  # as response_bytes writes it
@@ -124,34 +124,35 @@ class InviteServer(ServerTransaction):
         if user is not None and self.last:
             user.on_no_ack(self, now)
 
-    TABLE: ClassVar[Mapping[tuple[Any, Any], tuple[Any, Action]]] = {
-        (State.PROCEEDING, Input.REQUEST): (State.PROCEEDING, ServerTransaction._send_last),  # 17.2.1
-        (State.PROCEEDING, Input.ACK): (State.PROCEEDING, None),  # an ACK for nothing: stray
-        (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, ServerTransaction._send),  # 17.2.1
-        (State.PROCEEDING, Input.SUCCESS): (State.ACCEPTED, _accept),  # RFC 6026 8.7
-        (State.PROCEEDING, Input.FAILURE): (State.COMPLETED, _fail),  # 17.2.1
-        (State.PROCEEDING, Input.TRANSPORT_ERROR): (State.PROCEEDING, None),  # RFC 6026 8.8
-        (State.COMPLETED, Input.REQUEST): (State.COMPLETED, ServerTransaction._send_last),  # 17.2.1
-        (State.COMPLETED, Input.ACK): (State.CONFIRMED, _confirm),  # 17.2.1
-        (State.COMPLETED, Input.PROVISIONAL): (State.COMPLETED, None),  # late, after a CANCEL was answered
-        (State.COMPLETED, Input.SUCCESS): (State.COMPLETED, None),  # the first final stands
-        (State.COMPLETED, Input.FAILURE): (State.COMPLETED, None),  # the first final stands
-        (State.COMPLETED, Input.TIMER_G): (State.COMPLETED, _again),  # 17.2.1
-        (State.COMPLETED, Input.TIMER_H): (State.TERMINATED, Transaction._end),  # 17.2.1
-        (State.COMPLETED, Input.TRANSPORT_ERROR): (State.COMPLETED, None),  # RFC 6026 8.8: G and H go on
-        (State.CONFIRMED, Input.REQUEST): (State.CONFIRMED, None),  # 17.2.1: absorbed
-        (State.CONFIRMED, Input.ACK): (State.CONFIRMED, None),  # 17.2.1: absorbed
-        (State.CONFIRMED, Input.TIMER_I): (State.TERMINATED, Transaction._end),  # 17.2.1
-        (State.CONFIRMED, Input.TRANSPORT_ERROR): (State.CONFIRMED, None),  # nothing is sent any more
-        (State.ACCEPTED, Input.REQUEST): (State.ACCEPTED, None),  # RFC 6026 7.1: absorbed
-        (State.ACCEPTED, Input.ACK): (State.ACCEPTED, None),  # the dialog has it
-        (State.ACCEPTED, Input.PROVISIONAL): (State.ACCEPTED, None),  # late
-        (State.ACCEPTED, Input.SUCCESS): (State.ACCEPTED, None),  # one answer a leg: the first stands
-        (State.ACCEPTED, Input.FAILURE): (State.ACCEPTED, None),  # the first final stands
-        (State.ACCEPTED, Input.ACKNOWLEDGED): (State.ACCEPTED, _acknowledge),  # 13.3.1.4
-        (State.ACCEPTED, Input.TIMER_G): (State.ACCEPTED, _again_2xx),  # 13.3.1.4
-        (State.ACCEPTED, Input.TIMER_L): (State.TERMINATED, _expire),  # RFC 6026 7.1, 13.3.1.4
-        (State.ACCEPTED, Input.TRANSPORT_ERROR): (State.ACCEPTED, None),  # RFC 6026 8.8
-        (State.TERMINATED, Input.ACKNOWLEDGED): (State.TERMINATED, None),  # the user gave up waiting, after L
-    }
-    STEPS = compile_table(State, Input, TABLE)
+
+InviteServer.TABLE = {
+    (State.PROCEEDING, Input.REQUEST): (State.PROCEEDING, ServerTransaction._send_last),  # 17.2.1
+    (State.PROCEEDING, Input.ACK): (State.PROCEEDING, None),  # an ACK for nothing: stray
+    (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, ServerTransaction._send),  # 17.2.1
+    (State.PROCEEDING, Input.SUCCESS): (State.ACCEPTED, InviteServer._accept),  # RFC 6026 8.7
+    (State.PROCEEDING, Input.FAILURE): (State.COMPLETED, InviteServer._fail),  # 17.2.1
+    (State.PROCEEDING, Input.TRANSPORT_ERROR): (State.PROCEEDING, None),  # RFC 6026 8.8
+    (State.COMPLETED, Input.REQUEST): (State.COMPLETED, ServerTransaction._send_last),  # 17.2.1
+    (State.COMPLETED, Input.ACK): (State.CONFIRMED, InviteServer._confirm),  # 17.2.1
+    (State.COMPLETED, Input.PROVISIONAL): (State.COMPLETED, None),  # late, after a CANCEL was answered
+    (State.COMPLETED, Input.SUCCESS): (State.COMPLETED, None),  # the first final stands
+    (State.COMPLETED, Input.FAILURE): (State.COMPLETED, None),  # the first final stands
+    (State.COMPLETED, Input.TIMER_G): (State.COMPLETED, InviteServer._again),  # 17.2.1
+    (State.COMPLETED, Input.TIMER_H): (State.TERMINATED, Transaction._end),  # 17.2.1
+    (State.COMPLETED, Input.TRANSPORT_ERROR): (State.COMPLETED, None),  # RFC 6026 8.8: G and H go on
+    (State.CONFIRMED, Input.REQUEST): (State.CONFIRMED, None),  # 17.2.1: absorbed
+    (State.CONFIRMED, Input.ACK): (State.CONFIRMED, None),  # 17.2.1: absorbed
+    (State.CONFIRMED, Input.TIMER_I): (State.TERMINATED, Transaction._end),  # 17.2.1
+    (State.CONFIRMED, Input.TRANSPORT_ERROR): (State.CONFIRMED, None),  # nothing is sent any more
+    (State.ACCEPTED, Input.REQUEST): (State.ACCEPTED, None),  # RFC 6026 7.1: absorbed
+    (State.ACCEPTED, Input.ACK): (State.ACCEPTED, None),  # the dialog has it
+    (State.ACCEPTED, Input.PROVISIONAL): (State.ACCEPTED, None),  # late
+    (State.ACCEPTED, Input.SUCCESS): (State.ACCEPTED, None),  # one answer a leg: the first stands
+    (State.ACCEPTED, Input.FAILURE): (State.ACCEPTED, None),  # the first final stands
+    (State.ACCEPTED, Input.ACKNOWLEDGED): (State.ACCEPTED, InviteServer._acknowledge),  # 13.3.1.4
+    (State.ACCEPTED, Input.TIMER_G): (State.ACCEPTED, InviteServer._again_2xx),  # 13.3.1.4
+    (State.ACCEPTED, Input.TIMER_L): (State.TERMINATED, InviteServer._expire),  # RFC 6026 7.1, 13.3.1.4
+    (State.ACCEPTED, Input.TRANSPORT_ERROR): (State.ACCEPTED, None),  # RFC 6026 8.8
+    (State.TERMINATED, Input.ACKNOWLEDGED): (State.TERMINATED, None),  # the user gave up waiting, after L
+}
+InviteServer.STEPS = compile_table(State, Input, InviteServer.TABLE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from gateway.sip.build import echo_of, response_bytes
 from gateway.sip.flow import Flow
@@ -12,7 +12,7 @@ from gateway.sip.headers import Via
 from gateway.sip.message import Request
 from gateway.sip.phrases import phrase_for
 
-from .base import OFF, Action, ServerUser, Transaction, Wire, compile_table
+from .base import OFF, ServerUser, Transaction, Wire, compile_table
 
 
 def server_key(request: Request, via: Via, method: bytes) -> bytes:
@@ -152,21 +152,22 @@ class NonInviteServer(ServerTransaction):
         self.user = None
         self._end(None, now)
 
-    TABLE: ClassVar[Mapping[tuple[Any, Any], tuple[Any, Action]]] = {
-        (State.TRYING, Input.REQUEST): (State.TRYING, None),  # 17.2.2: retransmission, nothing to repeat yet
-        (State.TRYING, Input.PROVISIONAL): (State.PROCEEDING, ServerTransaction._send),  # 17.2.2
-        (State.TRYING, Input.FINAL): (State.COMPLETED, _complete),  # 17.2.2
-        (State.TRYING, Input.TRANSPORT_ERROR): (State.TERMINATED, _lose),  # 17.2.4
-        (State.PROCEEDING, Input.REQUEST): (State.PROCEEDING, ServerTransaction._send_last),  # 17.2.2
-        (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, ServerTransaction._send),  # 17.2.2
-        (State.PROCEEDING, Input.FINAL): (State.COMPLETED, _complete),  # 17.2.2
-        (State.PROCEEDING, Input.TRANSPORT_ERROR): (State.TERMINATED, _lose),  # 17.2.4
-        (State.COMPLETED, Input.REQUEST): (State.COMPLETED, ServerTransaction._send_last),  # 17.2.2
-        (State.COMPLETED, Input.PROVISIONAL): (State.COMPLETED, None),  # 17.2.2: after the final, discarded
-        (State.COMPLETED, Input.FINAL): (State.COMPLETED, None),  # 17.2.2: any other final is discarded
-        (State.COMPLETED, Input.TIMER_J): (State.TERMINATED, Transaction._end),  # 17.2.2
-        (State.COMPLETED, Input.TRANSPORT_ERROR): (State.TERMINATED, Transaction._end),  # 17.2.4
-        (State.TERMINATED, Input.PROVISIONAL): (State.TERMINATED, None),  # 17.2.4: too late
-        (State.TERMINATED, Input.FINAL): (State.TERMINATED, None),  # 17.2.4: too late
-    }
-    STEPS = compile_table(State, Input, TABLE)
+
+NonInviteServer.TABLE = {
+    (State.TRYING, Input.REQUEST): (State.TRYING, None),  # 17.2.2: retransmission, nothing to repeat yet
+    (State.TRYING, Input.PROVISIONAL): (State.PROCEEDING, ServerTransaction._send),  # 17.2.2
+    (State.TRYING, Input.FINAL): (State.COMPLETED, NonInviteServer._complete),  # 17.2.2
+    (State.TRYING, Input.TRANSPORT_ERROR): (State.TERMINATED, NonInviteServer._lose),  # 17.2.4
+    (State.PROCEEDING, Input.REQUEST): (State.PROCEEDING, ServerTransaction._send_last),  # 17.2.2
+    (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, ServerTransaction._send),  # 17.2.2
+    (State.PROCEEDING, Input.FINAL): (State.COMPLETED, NonInviteServer._complete),  # 17.2.2
+    (State.PROCEEDING, Input.TRANSPORT_ERROR): (State.TERMINATED, NonInviteServer._lose),  # 17.2.4
+    (State.COMPLETED, Input.REQUEST): (State.COMPLETED, ServerTransaction._send_last),  # 17.2.2
+    (State.COMPLETED, Input.PROVISIONAL): (State.COMPLETED, None),  # 17.2.2: after the final, discarded
+    (State.COMPLETED, Input.FINAL): (State.COMPLETED, None),  # 17.2.2: any other final is discarded
+    (State.COMPLETED, Input.TIMER_J): (State.TERMINATED, Transaction._end),  # 17.2.2
+    (State.COMPLETED, Input.TRANSPORT_ERROR): (State.TERMINATED, Transaction._end),  # 17.2.4
+    (State.TERMINATED, Input.PROVISIONAL): (State.TERMINATED, None),  # 17.2.4: too late
+    (State.TERMINATED, Input.FINAL): (State.TERMINATED, None),  # 17.2.4: too late
+}
+NonInviteServer.STEPS = compile_table(State, Input, NonInviteServer.TABLE)
