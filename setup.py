@@ -23,6 +23,7 @@ HOT = {
     "b2bua": "call core credentials inside leg loops naming outside policy relay search",
     "routing": "health route trunk",
     "rules": "emit facts rule ruleset",
+    "workers": "endpoint ownership",
 }
 # The types of some libraries are not there while we are built.
 MYPY_OPTIONS = ["--ignore-missing-imports", "--allow-subclassing-any", "--no-warn-unused-ignores"]
