@@ -142,7 +142,7 @@ def try_out(
     for _ in range(TRIES):
         plan.check(what, length)
         try:
-            return _measure(kind, shape or plan.shape, load, length + 2 * patience + SPARE_SECONDS, note)
+            return _measure(kind, shape or plan.shape, load, 2 * length + SPARE_SECONDS, note)
         except (PeerError, ProcessGoneError, OSError) as error:
             why = f"{what}: {error}"
             print(why, file=sys.stderr, flush=True)

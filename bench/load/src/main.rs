@@ -33,7 +33,7 @@ options of run:
   --seconds N     how long calls are placed and counted [5]
   --warm-up N     seconds of the same load before, not counted [2]
   --live N        calls that are set up before everything else and stay up [0]
-  --live-rate N   how many of them a second [1000]
+  --live-rate N   how many of them a second, at most [1000]
   --expected N    the status that a rejected call must end with [404]
   --patience N    seconds after which a call that is not over has failed [10]
   --seed N        another seed, other arrivals [1]";
