@@ -58,7 +58,8 @@ bench-full: .venv/installed-test peers  ## all that make bench measures, and mor
 	@$(BIN)/python bench/hotpath.py
 	@$(BIN)/python bench/rules.py
 	@$(BIN)/python bench/pauses.py || true
-	@$(BIN)/python bench/compare.py
+	@$(BIN)/python bench/stalls.py || true
+	@$(BIN)/python bench/compare.py --minutes 50 $(ARGS)
 
 fuzz: .venv/installed-test  ## fuzz the native core for a minute, where cargo-fuzz and a nightly Rust are at hand
 	@if ! cargo fuzz --version >/dev/null 2>&1; then echo "no cargo-fuzz: cargo install cargo-fuzz"; exit 1; fi

@@ -7,8 +7,9 @@ warm-up is left out. Without cargo there is no such generator, and cps.py measur
     python bench/compare.py --short         costs and memory, three minutes
     python bench/compare.py --section rules --section tracing
 
-It prints a table and writes bench/results/compare.json and the pictures beside it. Exit code 0: measured;
-1: calls failed where none should; 2: it could not be measured.
+It prints a table, and on stderr what it is about to do. After each row bench/results/compare.json and the
+table beside it are written, at the end the pictures; whoever interrupts it keeps what there is. Exit code 0:
+measured; 1: calls failed where none should, or something could not be measured.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from pathlib import Path
+from statistics import fmean
+from typing import NoReturn
 
 import cps
 import pictures
@@ -72,40 +76,91 @@ def header() -> str:
 
 
 def ratios(rows: list[Row]) -> dict[str, dict[str, float]]:
-    """By flow and other server: the gateway's cost of a call over the other's, at equal rates."""
-    result: dict[str, dict[str, float]] = {}
-    ours = {(row["flow"], row["asked"]): float(str(row["us"])) for row in rows if row["server"] == "gateway"}
+    """By flow and other server: the gateway's mean cost of a call over the other's, at equal rates. Trials in
+    which calls failed are left out: they were not given the same work.
+    """
+    costs: dict[tuple[str, object], dict[str, list[float]]] = {}
     for row in rows:
-        mine = ours.get((row["flow"], row["asked"]))
-        theirs = float(str(row["us"]))
-        if row["server"] != "gateway" and mine and theirs:
-            result.setdefault(str(row["flow"]), {})[str(row["server"])] = round(mine / theirs, 3)
+        if not row["failed"]:
+            servers = costs.setdefault((str(row["flow"]), row["asked"]), {})
+            servers.setdefault(str(row["server"]), []).append(float(str(row["us"])))
+    result: dict[str, dict[str, float]] = {}
+    for (flow, _), servers in costs.items():
+        ours = servers.pop("gateway", None)
+        for server, theirs in servers.items():
+            if ours:
+                result.setdefault(flow, {})[server] = round(fmean(ours) / fmean(theirs), 3)
     return result
 
 
-def measure(plan: Plan, names: list[str], document: dict[str, object], path: Path) -> bool:
-    """Measure sections and write the document after each; whether no call failed at the compared rates."""
-    done: dict[str, list[Row]] = {}
-    cut, broken = [], []
+class Report:
+    """What has been measured so far: printed at once, and on disk after each row."""
+
+    def __init__(self, path: Path, document: dict[str, object]) -> None:
+        self._path = path
+        self._document = document
+        self._lines: list[str] = []
+        self._begun = time.monotonic()
+        self.sections: dict[str, list[Row]] = {}
+        self.cut_short: list[str] = []
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def say(self, text: str) -> None:
+        """Print lines, which belong to the table, too."""
+        print(text, flush=True)
+        self._lines.append(text)
+
+    def add(self, section: str, row: Row) -> None:
+        """Take a row of a section."""
+        self.sections[section].append(row)
+        self.say(line(row))
+        self.write()
+
+    def write(self, **more: object) -> None:
+        """Write what there is: the figures as JSON, the table as text."""
+        minutes = round((time.monotonic() - self._begun) / 60, 1)
+        said = {"minutes": minutes, "sections": self.sections, "cut_short": self.cut_short}
+        self._document |= said | more
+        for path, text in (
+            (self._path, json.dumps(self._document, indent=2)),
+            (self._path.with_suffix(".txt"), "\n".join(self._lines)),
+        ):
+            fresh = path.with_name(f"{path.name}.new")
+            fresh.write_text(text + "\n")
+            fresh.replace(path)
+
+
+def measure(plan: Plan, names: list[str], report: Report) -> bool:
+    """Measure sections; whether all could be, and no call failed at the compared rates. What there is of a
+    section stays when it is cut short: when the time is over, or on KeyboardInterrupt.
+    """
     for name in names:
-        rows = done[name] = []
-        print(f"\n{name}: {(SECTIONS[name].__doc__ or '').splitlines()[0]}\n{header()}", flush=True)
+        report.sections[name] = []
+        report.say(f"\n{name}: {(SECTIONS[name].__doc__ or '').splitlines()[0]}\n{header()}")
         try:
             for row in SECTIONS[name](plan):
-                rows.append(row)
-                print(line(row), flush=True)
+                report.add(name, row)
         except OutOfTimeError:
-            cut.append(name)
-            print("cut short: the time is over", flush=True)
-        except (PeerError, ProcessGoneError) as error:
-            broken.append(f"{name}: {error}")
-            print(error, file=sys.stderr, flush=True)
-        document |= {"sections": done, "cut_short": cut, "not_measured": broken}
+            report.cut_short.append(name)
+            report.say("cut short: the time is over")
+        except KeyboardInterrupt:
+            report.cut_short += names[names.index(name) :]
+            report.say("cut short: interrupted")
+            break
+        except (PeerError, ProcessGoneError, OSError) as error:
+            plan.problems.append(f"{name}: {error}")
+            report.say(str(error))
         if name == "costs":
-            document["ratio"] = ratios(rows)
-            print(f"the gateway's cost over theirs: {document['ratio']}")
-        path.write_text(json.dumps(document, indent=2) + "\n")
-    return not broken and not any(row["failed"] for row in done.get("costs", []))
+            ratio = ratios(report.sections[name])
+            report.say(f"the gateway's cost over theirs: {ratio}")
+            report.write(ratio=ratio)
+    report.write(not_measured=plan.problems)
+    return not plan.problems and not any(row["failed"] for row in report.sections.get("costs", []))
+
+
+def interrupt(*_: object) -> NoReturn:
+    """Take SIGTERM as Ctrl-C: what was started is ended, what was measured is kept."""
+    raise KeyboardInterrupt
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -136,19 +191,17 @@ def main(argv: list[str] | None = None) -> int:
         # Six seconds are longer than the five that Kamailio keeps a finished transaction.
         warm_up=3.0 if options.short else 6.0,
         repeats=options.repeats or (1 if options.short else 2),
+        begun=time.monotonic(),
         deadline=time.monotonic() + options.minutes * 60,
         kinds=tuple(kinds),
         short=options.short,
     )
-    begun = time.monotonic()
     machine = {"cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
-    document: dict[str, object] = {"machine": machine, "rates": RATES, "without": lacking}
-    options.json.parent.mkdir(parents=True, exist_ok=True)
+    report = Report(options.json, {"machine": machine, "rates": RATES, "without": lacking})
     names = options.section or list(SHORT if options.short else SECTIONS)
-    well = measure(plan, names, document, options.json)
-    document["minutes"] = round((time.monotonic() - begun) / 60, 1)
-    options.json.write_text(json.dumps(document, indent=2) + "\n")
-    print(f"\n{document['minutes']} minutes; {options.json}")
+    signal.signal(signal.SIGTERM, interrupt)
+    well = measure(plan, names, report)
+    print(f"\n{options.json} and .txt", flush=True)
     pictures.draw(options.json)
     return 0 if well else 1
 

@@ -13,13 +13,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sipp import PeerError
 
 LOAD = Path(__file__).parent / "load"
 BINARY = LOAD / "target" / "release" / "load"
 BUILD_LIMIT = 300.0
+PING_SPARE = 10.0
 
 
 def build() -> str:
@@ -93,39 +94,69 @@ class Outcome:
         return self.failed / self.placed if self.placed else 0.0
 
 
+def _histogram(said: dict[str, Any]) -> Histogram:
+    return Histogram({int(value): int(count) for value, count in said["buckets"]})
+
+
 def _outcome(line: str) -> Outcome:
     said: dict[str, Any] = json.loads(line)
-    histograms = {
-        name: Histogram({int(value): int(count) for value, count in said[name]["buckets"]})
-        for name in ("setup", "lateness")
-    }
+    histograms = {name: _histogram(said[name]) for name in ("setup", "lateness")}
     plain = {field.name: said[field.name] for field in fields(Outcome)}
     return Outcome(**plain | histograms)
 
 
-class Generator:
-    """One run of the generator; a context manager that ends it."""
+@dataclass(slots=True, frozen=True)
+class Pings:
+    """What became of pings that were sent on a fixed beat."""
 
-    def __init__(self, *, limit: float, **options: float | str) -> None:
-        """Start it with options such as `rate=1000` and `warm_up=2`, for at most `limit` seconds."""
+    sent: int
+    answered: int
+    took: Histogram
+    """From each ping to its answer."""
+    lateness: Histogram
+    """How much later than planned they were sent: what the machine makes everybody wait."""
+
+
+class Program:
+    """One bounded run of the program; a context manager that ends it."""
+
+    def __init__(self, command: str, limit: float, options: Mapping[str, float | str]) -> None:
+        """Start `command` of it with options such as `rate=1000`, for at most `limit` seconds."""
         words = [
             word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))
         ]
         # coreutils' timeout ends it even when nobody is left to do so.
         self._process = subprocess.Popen(
-            ["timeout", f"{limit:.0f}", str(BINARY), "run", *words],
+            ["timeout", f"{limit:.0f}", str(BINARY), command, *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def __enter__(self) -> Generator:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.communicate()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        if not line:
+            assert self._process.stderr is not None
+            said = self._process.stderr.read().strip() or "it said nothing"
+            raise PeerError(f"the load generator ended early, or was too slow: {said}")
+        return line
+
+
+class Generator(Program):
+    """Caller and callee of many calls."""
+
+    def __init__(self, *, limit: float, **options: float | str) -> None:
+        """Start it with options such as `rate=1000` and `warm_up=2`, for at most `limit` seconds."""
+        super().__init__("run", limit, options)
 
     def reach(self, phase: str) -> str:
         """Wait for the line that says that a phase begins, and return it; raises PeerError."""
@@ -138,11 +169,16 @@ class Generator:
         """Wait for its report; raises PeerError."""
         return _outcome(self._line())
 
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline().strip()
-        if not line:
-            assert self._process.stderr is not None
-            said = self._process.stderr.read().strip() or "it said nothing"
-            raise PeerError(f"the load generator ended early, or was too slow: {said}")
-        return line
+
+class Pinger(Program):
+    """Asks a server for a sign of life every few milliseconds, and times its answers."""
+
+    def __init__(self, *, port: int, middle: int, every: float, seconds: float) -> None:
+        """Ping the server at `middle` from `port`, each `every` milliseconds."""
+        options = {"port": port, "middle": middle, "every": every, "seconds": seconds}
+        super().__init__("ping", seconds + PING_SPARE, options)
+
+    def pings(self) -> Pings:
+        """Wait for its report; raises PeerError."""
+        said: dict[str, Any] = json.loads(self._line())
+        return Pings(said["sent"], said["answered"], _histogram(said["took"]), _histogram(said["lateness"]))

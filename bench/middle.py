@@ -223,6 +223,10 @@ class Middle:
                 os.killpg(self.group, signal.SIGKILL)
                 self.process.wait()
 
+    def hang_up(self) -> None:
+        """Have it read its configuration anew (SIGHUP)."""
+        self.process.send_signal(signal.SIGHUP)
+
     def log_tail(self) -> str:
         """The end of what it logged, on one line."""
         return " ".join(self._log.read_text(errors="replace")[-600:].split()) or "it logged nothing"

@@ -1,9 +1,10 @@
 """How long does the garbage collector stop the gateway while very many calls are up?
 
 Calls are set up in the engine without sockets and stay up, in a process that is prepared as the gateway's is
-(gateway/garbage.py); then calls are played beside them. Every collection is timed by gc.callbacks, in CPU
-time, which other work on the machine does not lengthen: what it takes is what each message waits that comes
-meanwhile. `--threshold` tries other thresholds, one process each.
+(gateway/garbage.py); then calls are played beside them, for longer than a transaction lasts: when as many
+end as begin the pauses are longest. Every collection is timed by gc.callbacks, in CPU time, which other work
+on the machine does not lengthen: what it takes is what each message waits that comes meanwhile. `--threshold`
+tries other thresholds, one process each.
 
     python bench/pauses.py                          100,000 calls, as the gateway is set up
     python bench/pauses.py --threshold 700,10,10 --threshold 50000,50,100
@@ -114,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
     """Measure each choice in a process of its own; 1 when the gateway's own has a pause over LIMIT_MS."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--calls", type=int, default=100_000, help="calls that are up [100000]")
-    parser.add_argument("--beside", type=int, default=20_000, help="calls played beside them [20000]")
+    parser.add_argument("--beside", type=int, default=60_000, help="calls played beside them [60000]")
     parser.add_argument("--threshold", type=thresholds, action="append", help="three numbers [the gateway's]")
     parser.add_argument("--json", type=Path, default=RESULT, help="where to write [%(default)s]")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -11,13 +12,14 @@ from pathlib import Path
 
 from generator import Generator, Outcome
 from middle import USUAL, Middle, Shape
-from procstat import Load, sample
+from procstat import Load, ProcessGoneError, sample
 from sipp import PeerError, free_port
 
 LIVE_RATES = {"sippy": 50}
 """Calls a second while calls that stay up are set up, where it is not FAST_LIVE_RATE."""
 FAST_LIVE_RATE = 1_000
 SPARE_SECONDS = 30.0
+TRIES = 2
 
 
 class OutOfTimeError(RuntimeError):
@@ -31,8 +33,10 @@ class Plan:
     seconds: float
     warm_up: float
     repeats: int
-    deadline: float
+    begun: float
     """By time.monotonic()."""
+    deadline: float
+    """Likewise."""
     kinds: tuple[str, ...]
     """The servers that are there."""
     shape: Shape = USUAL
@@ -41,11 +45,16 @@ class Plan:
     """Whether only what takes a few minutes is wanted."""
     limits: dict[tuple[str, str], Trial | None] = field(default_factory=dict)
     """The trial at a server's limit, by server and flow, once it has been searched for."""
+    problems: list[str] = field(default_factory=list)
+    """What could not be measured, and why: a sentence each."""
 
-    def check(self, seconds: float) -> None:
-        """Raise OutOfTimeError if a trial of that length would end too late."""
-        if time.monotonic() + seconds > self.deadline:
+    def check(self, what: str, seconds: float) -> None:
+        """Say what comes, a trial of that length; raise OutOfTimeError if it would end too late."""
+        now = time.monotonic()
+        if now + seconds > self.deadline:
             raise OutOfTimeError
+        passed, allowed = (now - self.begun) / 60, (self.deadline - self.begun) / 60
+        print(f"[{passed:4.1f} of {allowed:.0f} min] {what}: {seconds:.0f} s", file=sys.stderr, flush=True)
 
     def turns(self, kinds: tuple[str, ...]) -> Iterator[str]:
         """Those of `kinds` that are there, turn about: A B A B."""
@@ -114,16 +123,37 @@ def try_out(
     live: int = 0,
     patience: float = 6.0,
     **note: object,
-) -> Trial:
+) -> Trial | None:
     """Measure `kind` under `rate` calls a second of `flow`, with `live` other calls up.
 
-    Raises PeerError when it could not be measured, OutOfTimeError when there is no time left for it.
+    What fails for a reason that lies around the server, such as a port that somebody else took just then, is
+    tried once more; None, and a sentence in `plan.problems`, when that fails, too. Raises OutOfTimeError when
+    there is no time left for it.
     """
     seconds = plan.seconds if seconds is None else seconds
     warm_up = plan.warm_up if warm_up is None else warm_up
     live_rate = LIVE_RATES.get(kind, FAST_LIVE_RATE)
-    length = live / live_rate + warm_up + seconds + patience
-    plan.check(length)
+    length = live / live_rate + warm_up + seconds
+    standing = f", {live:,} others up" if live else ""
+    what = f"{kind}, {flow}, {rate:,.0f} a second{standing}"
+    load = {"flow": flow, "rate": rate, "seconds": seconds, "warm_up": warm_up, "patience": patience}
+    load |= {"live": live, "live_rate": live_rate}
+    why = ""
+    for _ in range(TRIES):
+        plan.check(what, length)
+        try:
+            return _measure(kind, shape or plan.shape, load, 2 * length + SPARE_SECONDS, note)
+        except (PeerError, ProcessGoneError, OSError) as error:
+            why = f"{what}: {error}"
+            print(why, file=sys.stderr, flush=True)
+    plan.problems.append(why)
+    return None
+
+
+def _measure(
+    kind: str, shape: Shape, load: dict[str, str | float], limit: float, note: dict[str, object]
+) -> Trial:
+    """Start a server and put a load on it for at most `limit` seconds; raises PeerError, ProcessGoneError."""
     port, caller, callee = (free_port() for _ in range(3))
     with ExitStack() as stack:
         group = None
@@ -131,35 +161,25 @@ def try_out(
             port = callee
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-            server = Middle(kind, port, caller, callee, folder, shape or plan.shape)
+            server = Middle(kind, port, caller, callee, folder, shape)
             group = stack.enter_context(server).group
         start = _rss(group)
-        options = {"warm_up": warm_up, "live": live, "live_rate": live_rate, "patience": patience}
-        generator = stack.enter_context(
-            Generator(
-                limit=length + patience + SPARE_SECONDS,
-                middle=port,
-                caller=caller,
-                callee=callee,
-                flow=flow,
-                rate=rate,
-                seconds=seconds,
-                expected=603 if kind in ("direct", "relay") else 404,
-                **options,
-            )
-        )
-        if live:
+        expected = 603 if kind in ("direct", "relay") else 404
+        ports = {"middle": port, "caller": caller, "callee": callee}
+        generator = stack.enter_context(Generator(limit=limit, expected=expected, **ports, **load))
+        if live := load["live"]:
             up = int(generator.reach("live").split()[1])
-            if up < live:
-                raise PeerError(f"{kind}: only {up} of {live} calls came up")
+            if up < int(live):
+                raise PeerError(f"only {up} of {live} calls came up")
         standing = _rss(group)
         generator.reach("measuring")
         before = sample(group) if group else None
         generator.reach("measured")
         after = sample(group) if group else None
         outcome = generator.outcome()
-    load = after.since(before) if after and before else Load(0.0, 0.0, 0.0, 0.0)
-    return Trial(kind, flow, outcome, load, start, standing, after.rss if after else 0, note)
+    used = after.since(before) if after and before else Load(0.0, 0.0, 0.0, 0.0)
+    rss = after.rss if after else 0
+    return Trial(kind, str(load["flow"]), outcome, used, start, standing, rss, note)
 
 
 def _rss(group: int | None) -> int:

@@ -9,6 +9,8 @@ import trio
 import watchfiles
 
 _LOOK = 1_000  # milliseconds until the watch is known to stand
+_STEP = 200  # milliseconds without a change after which those before are told of
+_TOGETHER = 400  # milliseconds of changes that are told of at once, at most
 
 
 Stamps = Mapping[Path, object]
@@ -38,8 +40,8 @@ async def changes(files: Iterable[Path], stop: trio.Event, since: Stamps) -> Asy
     async for found in watchfiles.awatch(
         *folders,
         watch_filter=is_ours,
-        debounce=200,
-        step=50,
+        debounce=_TOGETHER,
+        step=_STEP,
         recursive=False,
         stop_event=stop,
         rust_timeout=_LOOK,

@@ -41,11 +41,21 @@ class RuleVersion(msgspec.Struct, frozen=True):
 
 def version_of(rules: RuleSet, applied_at: float) -> RuleVersion:
     """Return the version that `rules` are; its comment is the first one in the file."""
-    lines = (line.strip() for line in rules.source.text.splitlines())
-    comment = next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
+    text = rules.source.text
     return RuleVersion(
-        applied_at, rules.version_hash, _author(Path(rules.source.file)), comment[:200], rules.source.text
+        applied_at, rules.version_hash, _author(Path(rules.source.file)), _first_comment(text)[:200], text
     )
+
+
+def _first_comment(text: str) -> str:
+    """Return what the first line that begins with "#" says, "" without one; in no time in a long file."""
+    at = text.find("#")
+    while at >= 0:
+        begin, end = text.rfind("\n", 0, at) + 1, text.find("\n", at)
+        if not text[begin:at].strip():
+            return text[at : end if end >= 0 else None].strip().lstrip("# ")
+        at = text.find("#", end) if end >= 0 else -1
+    return ""
 
 
 def _author(path: Path) -> str:

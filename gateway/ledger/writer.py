@@ -12,8 +12,9 @@ it is full new records are dropped and counted. When the *data* is refused (text
 database cannot hold), waiting does not help: the batch is halved until the record at fault is alone, and only
 that one is lost.
 
-Rows go in with many a statement: Python's sqlite3 gives up the interpreter lock for each statement, and
-getting it back from a busy loop costs more than the insert itself.
+The thread rests between records (`pace.py`), so that calls have the interpreter for most of the time; but not
+when records come faster than it then writes them. Rows go in with many a statement: Python's sqlite3 gives up
+the interpreter lock for each one, and getting it back from a busy loop costs more than the insert itself.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from gateway.b2bua.record import CallRecord
 
 from . import database
 from .evidence import RowMaker
+from .pace import Pace
 from .schema import COLUMNS, calls
 from .spool import LIMIT, Row, Spool
 
@@ -40,6 +42,7 @@ _BATCH = 2000  # records a transaction
 _ROWS = (100, 10, 1)  # rows a statement, largest first; 100 rows are 3,000 of SQLite's 32,766 variables
 _EXPIRY_PAUSE = 60.0  # seconds between two looks for records that are too old
 _CLOSE = 5.0  # seconds that close may take
+_PATIENCE = 10  # one part of so many of the records that may wait do so before the writer hurries
 _CATCH_UP = 10  # batches out of the spool at a time, before new records get their turn
 
 # What a driver raises when one value cannot be stored, as opposed to a database that cannot be used.
@@ -95,6 +98,7 @@ class Ledger:
         self._lost_before = 0
         self._refusal_told = False
         self._next_expiry = 0.0
+        self._closing = False
 
     @property
     def waiting(self) -> int:
@@ -170,6 +174,7 @@ class Ledger:
 
     async def close(self) -> None:
         """Write what is left and close the database, in at most 5 seconds. Call it once `run` has ended."""
+        self._closing = True
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE):
             while not await self.flush(abandon_on_cancel=True):
                 await trio.sleep(_PAUSE)
@@ -268,7 +273,19 @@ class Ledger:
 
     def _store(self, batch: Sequence[CallRecord]) -> list[str]:
         """Write a batch; return why records of it were refused. Raises when the database fails."""
-        return self._insert(self._ready(), [self._values(record) for record in batch])
+        return self._insert(self._ready(), self._rows(batch))
+
+    def _rows(self, batch: Sequence[CallRecord]) -> list[Row]:
+        pace = Pace(self._hurries)
+        rows: list[Row] = []
+        for record in batch:
+            rows.append(self._values(record))
+            pace.rest()
+        return rows
+
+    def _hurries(self) -> bool:
+        """Tell whether records come faster than they are written at leisure, or it is time to close."""
+        return self._closing or len(self._queue) > self._limit // _PATIENCE
 
     def _store_spooled(self) -> list[str]:
         """Write the batch that has waited longest in the spool, as `_store` does."""
@@ -283,7 +300,7 @@ class Ledger:
 
     def _append(self, spool: Spool, batch: Sequence[CallRecord]) -> list[str] | None:
         """Put a batch into the spool; return why records of it were refused, None when there is no room."""
-        rows = [self._values(record) for record in batch]
+        rows = self._rows(batch)
         try:
             return [] if spool.append(rows) else None
         except _BAD_DATA:
@@ -311,6 +328,7 @@ class Ledger:
         if not batch:
             return []
         try:
+            pace = Pace(self._hurries)
             with engine.begin() as connection:
                 at = 0
                 for rows in _ROWS:
@@ -318,6 +336,7 @@ class Ledger:
                         values = tuple(chain.from_iterable(batch[at : at + rows]))
                         connection.exec_driver_sql(self._statements[rows], values)
                         at += rows
+                        pace.rest()
         except _BAD_DATA as error:
             if len(batch) == 1:
                 return [database.reason(error)]

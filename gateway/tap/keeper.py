@@ -22,7 +22,8 @@ _AFTER = 2.0  # seconds after a call's end: the last ACK has come by then
 _WAITING = 200  # calls whose messages are still to be taken
 _RECORDS = 1_000
 _CALLS = 5_000
-_PAUSE = 0.05  # seconds between two calls
+_PAUSE = 0.05  # seconds between two calls,
+_IDLE = 0.5  # and between two looks while none waits
 _EACH = 0.001  # seconds of pause for each message that had to be looked at,
 _LONGEST = 10.0  # and no more than this
 
@@ -77,7 +78,8 @@ class Keeper:
             before = self._ring.indexed
             if self._waiting and self._waiting[0].ended_at + _AFTER <= self._clock():
                 await self._keep(self._waiting.popleft())
-            await trio.sleep(min(max((self._ring.indexed - before) * _EACH, _PAUSE), _LONGEST))
+            pause = _PAUSE if self._waiting else _IDLE
+            await trio.sleep(min(max((self._ring.indexed - before) * _EACH, pause), _LONGEST))
 
     async def _keep(self, record: CallRecord) -> None:
         self._tap.settle()

@@ -20,7 +20,9 @@ from .identity import call_id_of, x_cid_of
 from .tap import Batch, copy_of
 
 _OVERHEAD = 240  # bytes that a message costs beside its own: its object, its pair with the flow, its index
-_SLICE = 2_000  # messages that are indexed in one go: a millisecond
+_SEGMENT = 700  # bytes that a segment costs beside its messages
+_SLICE = 250  # messages that are indexed in one go: a millisecond
+_LOOKS = 2_000  # segments that are searched in one go: likewise
 _LEGS = 64  # Call-IDs of one call that are looked for
 MOST = 2_000
 """Messages of one dialog that are shown."""
@@ -41,18 +43,21 @@ class Segment:
         self.begun, self.ended = batches[0][0], batches[-1][0]
         sizes = [len(data) for _, _, messages in batches for data, _ in messages]
         self.count = len(sizes)
-        self.size = sum(sizes) + _OVERHEAD * self.count
+        self.size = sum(sizes) + _OVERHEAD * self.count + _SEGMENT
         self.is_indexed = False
-
-    def index(self) -> None:
-        """Make it possible to find messages. Places are counted from its first message."""
-        self.is_indexed = True
         self._starts = array("I")  # the place of each batch's first message
         self._before = array("i")  # the place of the message before it that has the same Call-ID, or -1
         self._last: dict[bytes, int] = {}  # the place of the last message of each Call-ID
         self._links: dict[bytes, list[bytes]] = {}  # Call-IDs of the legs that name another as X-CID
-        place = 0
-        for _, _, messages in self._batches:
+
+    def index(self, most: int) -> int:
+        """Go on making messages findable, ``most`` of them and what is left of a batch; return how many.
+        Places are counted from the segment's first message.
+        """
+        first = place = len(self._before)
+        for _, _, messages in self._batches[len(self._starts) :]:
+            if place - first >= most:
+                return place - first
             self._starts.append(place)
             for data, _ in messages:
                 call_id = call_id_of(data)
@@ -61,6 +66,8 @@ class Segment:
                 place += 1
                 if data[:7] == b"INVITE " and (caller := x_cid_of(data)):
                     self._links.setdefault(caller, []).append(call_id)
+        self.is_indexed = True
+        return place - first
 
     def places(self, call_id: bytes) -> list[int]:
         """Return the places of the messages with this Call-ID, in order."""
@@ -122,24 +129,26 @@ class Ring:
         while waiting:
             call_id = waiting.pop()
             left = MOST
-            for segment in segments:
-                places = segment.places(call_id)[:left]
-                left -= len(places)
-                found |= {segment.first + place: segment.message(place) for place in places}
-                for leg in segment.links(call_id):
-                    if leg not in wanted and len(wanted) < _LEGS:
-                        wanted[leg] = None
-                        waiting.append(leg)
-            await trio.lowlevel.checkpoint()
+            for begin in range(0, len(segments), _LOOKS):
+                for segment in segments[begin : begin + _LOOKS]:
+                    places = segment.places(call_id)[:left]
+                    left -= len(places)
+                    found |= {segment.first + place: segment.message(place) for place in places}
+                    for leg in segment.links(call_id):
+                        if leg not in wanted and len(wanted) < _LEGS:
+                            wanted[leg] = None
+                            waiting.append(leg)
+                await trio.lowlevel.checkpoint()
         return [found[place] for place in sorted(found)]
 
     async def _index(self, segments: Iterable[Segment]) -> None:
         """Index those that are not indexed yet; let others run in between."""
-        pause = self.indexed + _SLICE
+        left = _SLICE
         for segment in segments:
-            if not segment.is_indexed:
-                segment.index()
-                self.indexed += segment.count
-            if self.indexed >= pause:
-                pause = self.indexed + _SLICE
-                await trio.lowlevel.checkpoint()
+            while not segment.is_indexed:
+                count = segment.index(left)
+                self.indexed += count
+                left -= count
+                if left <= 0:
+                    left = _SLICE
+                    await trio.lowlevel.checkpoint()

@@ -1,7 +1,8 @@
 """Where the transports leave what they received and sent, for whoever listens.
 
-On a message's way there is one append a batch; the bytes are not copied. Ten times a second all that has come
-since is handed to the listeners. While nobody listens the transports have no tap at all.
+On a message's way there is one append a batch; the bytes are not copied. Ten times a second, and less often
+while nothing comes, all that has come since is handed to the listeners. While nobody listens the transports
+have no tap at all.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import trio
 from gateway.sip.flow import Flow
 from gateway.wire import Address, WireMessage
 
-_PAUSE = 0.1  # seconds
+_PAUSE = 0.1  # seconds between two times that what has come is handed out,
+_IDLE = 0.5  # and after one at which nothing had
 
 Messages = Sequence[tuple[bytes, Flow]]
 Batch = tuple[float, bool, Messages]
@@ -68,18 +70,20 @@ class Tap:
         if not self._listeners:
             self._attach(None)
 
-    def settle(self) -> None:
-        """Hand out what there is."""
+    def settle(self) -> bool:
+        """Hand out what there is; tell whether there was something."""
         fresh, self._fresh = self._fresh, []
         if fresh:
             for listener in self._listeners:
                 listener.take(fresh)
+        return bool(fresh)
 
     async def run(self) -> None:
         """Hand out what comes, until cancelled."""
+        pause = _IDLE
         while True:
-            await trio.sleep(_PAUSE)
-            self.settle()
+            await trio.sleep(pause)
+            pause = _PAUSE if self.settle() else _IDLE
 
 
 def copy_of(at: float, sent: bool, data: bytes, flow: Flow) -> WireMessage:

@@ -1,7 +1,8 @@
 """UDP: one pump a socket.
 
-The pump waits until its socket is readable, then drains it in batches without awaiting in between. After each
-full batch it yields, so that a flood on one socket leaves timers, the ledger and other sockets their turn.
+The pump waits until its socket is readable, then drains it in batches without awaiting in between. After as
+many messages as fill a batch it yields, so that a flood on one socket leaves timers, the ledger and other
+sockets their turn.
 
 A wake-up through trio costs as much as handling a message, so under load the pump makes each of them fetch
 many, as network cards do with their interrupts: while messages keep coming it naps for a moment and looks
@@ -102,6 +103,7 @@ class UdpTransport:
             await trio.lowlevel.wait_readable(sock)
             now = clock()
             naps = NAPS if now - last < BUSY else 0
+            handled = 0
             last = now
             batch = self._read(sock, local, flows)
             if not batch:
@@ -115,14 +117,16 @@ class UdpTransport:
                 if self.measures:
                     self.measures = False
                     self.latency.observe(clock() - now)
-                if len(batch) == BATCH:
+                handled += len(batch)
+                if handled >= BATCH:
+                    handled = 0
                     await trio.lowlevel.checkpoint()
-                elif naps:
+                if len(batch) < BATCH:
+                    if not naps:
+                        break
                     naps -= 1
                     # Blocking on purpose: a sleep through trio would cost more than it saves.
                     time.sleep(NAP)
-                else:
-                    break
                 last = now = clock()
                 batch = self._read(sock, local, flows)
 

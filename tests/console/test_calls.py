@@ -7,14 +7,21 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import trio
 
 from gateway.app import Gateway
+from gateway.b2bua.record import CallRecord
 from gateway.captures.write import HEADER
 from gateway.config import parse as parse_config
+from gateway.console.calls import look
 from tests.tap.words import CALL, call, rejected
+
+if TYPE_CHECKING:
+    from gateway.b2bua.call import Call
 
 CONFIG = """
 [gateway]
@@ -83,6 +90,41 @@ def played(play: Callable[[Page], Awaitable[None]], config: str = CONFIG) -> Non
             await play(page)
 
     trio.run(main)
+
+
+@dataclass(slots=True, eq=False)
+class Up:
+    """As much of a call as is looked at."""
+
+    record: CallRecord
+
+
+def test_others_have_their_turn_while_a_call_is_looked_for_among_very_many() -> None:
+    config = CONFIG.replace('[console]\nlisten = "127.0.0.1:0"', '[console]\nlisten = ""')
+    config += "[telemetry]\nkeep_messages = 0\n"
+    gateway = Gateway(parse_config(config), None)
+    gateway.ports.close()
+    records = [rejected(id_=f"call-{n}") for n in range(10_000)]
+    gateway.b2bua.calls |= {cast("Call", Up(record)) for record in records}
+    turns = 0
+
+    async def watch() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+            gateway.b2bua.calls.pop()  # calls end meanwhile
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            assert await look(gateway.wiretap, gateway.b2bua, "call-10000") == (None, [])
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    assert turns >= 5
+    found, _ = trio.run(look, gateway.wiretap, gateway.b2bua, next(iter(gateway.b2bua.calls)).record.id)
+    assert found is not None
 
 
 @pytest.mark.parametrize("id_", ["id1", "id", "a%40pbx", "b%40gw"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import trio
 from trio.testing import MockClock
@@ -70,6 +71,37 @@ def test_the_search_keeps_to_the_calls_time() -> None:
 
 def test_an_empty_call_id_means_no_message() -> None:
     assert found(kept(CALL), b"") == []
+
+
+def test_others_have_their_turn_while_a_busy_moment_is_searched() -> None:
+    """However many messages came in a tenth of a second, few are read in one go."""
+    batches = [received(1.0, *(sip(INVITE, f"{n}-{m}") for m in range(64))) for n in range(100)]
+    ring = Ring(ROOM * 10)
+    ring.take(batches)
+    seen = [0]
+
+    async def watch() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+            seen.append(ring.indexed)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            one, other = [], []
+
+            async def search(into: list[WireMessage], call_id: bytes) -> None:
+                into += await ring.find([call_id])
+
+            async with trio.open_nursery() as searches:  # two at a time get into each other's work
+                searches.start_soon(search, one, b"0-0")
+                searches.start_soon(search, other, b"99-63")
+            assert (starts(one), starts(other)) == ([INVITE.encode()], [INVITE.encode()])
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    assert ring.indexed == 64 * 100
+    assert max(later - earlier for earlier, later in pairwise(seen)) <= 4 * (250 + 64)  # two turns of both
 
 
 class Transports:

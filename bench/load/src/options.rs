@@ -18,6 +18,7 @@ pub const RUN: [&str; 12] = [
     "--patience",
     "--seed",
 ];
+pub const PING: [&str; 4] = ["--port", "--middle", "--every", "--seconds"];
 pub const RELAY: [&str; 3] = ["--port", "--caller", "--callee"];
 
 pub struct Options(BTreeMap<String, String>);

@@ -101,3 +101,30 @@ fn a_wrong_option_is_said() {
     assert_eq!(done.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&done.stderr).contains("sideways"));
 }
+
+#[test]
+fn each_ping_that_is_answered_is_timed() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let middle = server.local_addr().unwrap().port().to_string();
+    let answering = std::thread::spawn(move || {
+        let mut room = [0; 2048];
+        for number in 0..20 {
+            let (length, peer) = server.recv_from(&mut room).unwrap();
+            let said = String::from_utf8_lossy(&room[..length]).into_owned();
+            let (line, rest) = said.split_once("\r\n").unwrap();
+            assert!(line.starts_with("OPTIONS "));
+            if number > 0 {
+                let answer = format!("SIP/2.0 403 Forbidden\r\n{rest}");
+                server.send_to(answer.as_bytes(), peer).unwrap();
+            }
+        }
+    });
+    let done = Command::new(PROGRAM)
+        .args(["ping", "--port", &free_port(), "--middle", &middle])
+        .args(["--every", "5", "--seconds", "0.1"])
+        .output()
+        .unwrap();
+    answering.join().unwrap();
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert_eq!((figure(&said, "sent"), figure(&said, "answered")), (20, 19));
+}
