@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,6 +38,8 @@ class Seat:
     """The numbers of limited trunks on the board."""
     control: socket.socket
     """To the supervisor. When it ends, the supervisor is no more."""
+    clock: Callable[[], float]
+    """One for all workers, since they tell each other times."""
 
     @property
     def workers(self) -> int:

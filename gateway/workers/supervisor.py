@@ -116,6 +116,7 @@ class Supervisor:
         self._console = None if console is None else open_console(config, console)
         self._inboxes = [Inbox.open() for _ in range(count)]
         self._board = Board(count)
+        self._clock = app.make_clock()
         self._places = [
             Place(index, [each.socks[index] for each in self._listening if each.transport == "udp"])
             for index in range(count)
@@ -189,6 +190,7 @@ class Supervisor:
                 self._board,
                 self._slots,
                 control,
+                self._clock,
             )
             app.serve(Worker(seat, self._path, self._version))
         except SettingsErrors as errors:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import trio
@@ -17,7 +18,6 @@ from gateway.app import Gateway, Tokens, log_bug
 from gateway.config import SettingsErrors
 from gateway.console.calls import look
 from gateway.console.server import Console
-from gateway.rules.unwanted import Feedback
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flow
 from gateway.sip.transaction import Timing
@@ -30,6 +30,7 @@ from gateway.transport.udp import BUSY, NAP, NAPS
 
 from .colleagues import Colleagues, Reporter, answer
 from .control import hear, say
+from .earlier import EarlierCalls
 from .endpoint import WorkerEndpoint
 from .merging import Merger
 from .mesh import Mesh
@@ -50,7 +51,6 @@ from .notes import (
     Stop,
     StreamsLost,
     Switch,
-    Unwanted,
 )
 from .ownership import FIRST, OwnTokens
 from .post import Post
@@ -90,13 +90,20 @@ class Worker(Gateway):
         self._is_reporting = False
         super().__init__(config_of(version.config, seat.index, seat.workers), path, version.setup)
         self._post = Post(self._mesh, self._shared, self.b2bua)
+        self._earlier = EarlierCalls(self._mesh, self.historian, self.canaries)
+        self._earlier.is_counting = bool(version.setup.rules.watches)
+        self.canaries.share(version.setup.rules, self._earlier.trial, self._earlier.tell_stops)
+        self.b2bua.trials = self.canaries.trials
+        self.b2bua.feedback = self._earlier
+        self.b2bua.add_sink(self._earlier)
         self._reporter = Reporter(self._mesh, self._shared.book)
         if self.leads:
             self.b2bua.health.log = self._tell_of_target
-        else:
-            self.b2bua.feedback = self
 
     # -- how it is made ---------------------------------------------------------------------------------
+
+    def _make_clock(self) -> Callable[[], float]:
+        return self._seat.clock
 
     def _open_ports(self) -> Ports:
         carry = None if self.leads else self._carry
@@ -150,6 +157,7 @@ class Worker(Gateway):
             if self._next is not None and self._next[0] == note.serial and note.to_work:
                 self._switch(self._next[1])
             self._next = None
+            self._earlier.is_counting = bool(self._version.setup.rules.watches)
             self._settled.set()
         elif isinstance(note, StreamsLost):
             self._shared.streams_lost(self._clock())
@@ -172,6 +180,8 @@ class Worker(Gateway):
             errors = [str(error) for error in found.errors]
         else:
             digest = version.digest
+            # Some may switch before others, and must hear of all that ends from then on.
+            self._earlier.is_counting |= bool(version.setup.rules.watches)
             self._next = order.serial, version
             self._seat.slots.update(order.slots)
         say(self._seat.control, Prepared(order.serial, digest, errors))
@@ -180,7 +190,6 @@ class Worker(Gateway):
         """Put a version to work, between two messages."""
         whole = version.config is not self._version.config
         self._version = version
-        share_limits(version.setup, self._seat.board, self._seat.slots, self._seat.index)
         if whole:
             self.config = config_of(version.config, self._seat.index, self._seat.workers)
             self.name_servers.hosts = read_hosts()
@@ -238,7 +247,7 @@ class Worker(Gateway):
         return bool(notes)
 
     def _heed(self, note: Note, now: float) -> None:
-        if self._post.heed(note, now):
+        if self._post.heed(note, now) or self._earlier.heed(note):
             return
         if isinstance(note, Carry):
             self._send_for_another(note)
@@ -256,8 +265,6 @@ class Worker(Gateway):
             self._colleagues.found(note)
         elif isinstance(note, Seen):
             self._colleagues.seen(note)
-        elif isinstance(note, Unwanted):
-            self.historian.feedback(note.feedback)
 
     async def _look(self, note: Look) -> None:
         answer(self._mesh, note, await look(self.wiretap, self.b2bua, note.id, note.record))
@@ -268,10 +275,6 @@ class Worker(Gateway):
             self._is_reporting = note.captures
             tap = self.wiretap.tap
             (tap.add if note.captures else tap.remove)(self._reporter)
-
-    def feedback(self, feedback: Feedback) -> None:
-        """Have the first worker keep one callee's word."""
-        self._mesh.tell(FIRST, Unwanted(feedback))
 
     def _carry(self, data: bytes, flow: Flow) -> None:
         """Have the first worker send a message over a connection."""
@@ -295,9 +298,11 @@ class Worker(Gateway):
         seat.board.note(seat.index, len(self.b2bua.calls), self.telemetry.is_late)
         for load in self._loads:
             load.refill(now)
+        self._earlier.settle()
         self._mesh.settle()
         self._ticks += 1
         if self._ticks % _TELLING == 0:
+            self._earlier.tell_stops()
             if self.leads:
                 self._tell_leading()
             else:
