@@ -265,6 +265,10 @@ class Gateway:
             return "draining"
         return "overloaded" if self.telemetry.is_late else ""
 
+    def _health(self) -> str:
+        """Say that this lives; and of several workers, which do not."""
+        return "alive"
+
     # -- what is different in one of several workers --------------------------------------------------------
 
     def _make_clock(self) -> Callable[[], float]:
@@ -306,7 +310,9 @@ class Gateway:
         calls = CallPages(self.wiretap, self.b2bua, config.gateway.name, url, ours, self.others)
         lists = unwanted_routes(url, config.unwanted) if url else []
         more = [*calls.routes(), *lists]
-        console.app = make_app(self.telemetry.render, CONTENT_TYPE, self._unready, console, more)
+        console.app = make_app(
+            self.telemetry.render, CONTENT_TYPE, self._unready, console, more, health=self._health
+        )
 
     def _put_to_work(self, setup: Setup) -> None:
         self.b2bua.reload(setup)

@@ -28,6 +28,7 @@ from gateway.transport.nameserver import read_hosts
 from gateway.transport.ports import Ports
 from gateway.transport.udp import BUSY, NAP, NAPS
 
+from .board import SERVES
 from .colleagues import Colleagues, Reporter, answer
 from .control import hear, say
 from .earlier import EarlierCalls
@@ -59,6 +60,7 @@ from .versions import Version, read_version, share_limits
 
 log = logging.getLogger("gateway")
 
+_BEAT = 0.25  # seconds between two times that a worker says that it answers
 _TELLING = 20  # ticks between two times that the first worker is told of metrics, and tells of targets
 
 
@@ -208,6 +210,16 @@ class Worker(Gateway):
         say(self._seat.control, Changed())
         await self._settled.wait()
 
+    async def run(self) -> None:
+        """Serve, and say all the while that this process answers."""
+        trio.lowlevel.spawn_system_task(self._beat)
+        await super().run()
+
+    async def _beat(self) -> None:
+        while True:
+            self._seat.board.beat(self._seat.index)
+            await trio.sleep(_BEAT)
+
     async def _drain(self) -> None:
         """Let calls end; then serve those of the others, until the supervisor says that there are none."""
         await super()._drain()
@@ -320,6 +332,11 @@ class Worker(Gateway):
     def _unready(self) -> str:
         return super()._unready() or ("overloaded" if self._seat.board.is_late else "")
 
+    def _health(self) -> str:
+        board = self._seat.board
+        missing = [str(each) for each in range(board.workers) if board.state(each) != SERVES]
+        return f"alive; without worker {', '.join(missing)}" if missing else super()._health()
+
     def _own_metrics(self) -> list[Metric]:
         """Read what this worker alone counts."""
         index, mesh = str(self._seat.index), self._mesh
@@ -340,5 +357,6 @@ class Worker(Gateway):
         return [
             *self._merger.merge(self._own_metrics()),
             counter("sip_gateway_worker_restarts_total", "Workers that died", (), {(): board.restarts}),
+            counter("sip_gateway_worker_hangs_total", "Of these, those that hung", (), {(): board.hangs}),
             counter("sip_gateway_calls_lost_total", "Calls that were up in them", (), {(): board.lost_calls}),
         ]
