@@ -33,6 +33,7 @@ from gateway.transport.tls import Certificates
 
 from .board import AWAY, HANGS, LIMITED, SERVES, SILENT, Board
 from .control import control_pair, hear, say
+from .estate import Estate
 from .listening import bind
 from .mesh import Inbox, Outboxes
 from .notes import (
@@ -77,6 +78,8 @@ class Place:
     """What it said when it was ready; "" until then."""
     started_at: float = 0.0
     pause: float = 0.0
+    estate: Estate = field(default_factory=Estate)
+    died_at: float = 0.0
     start_at: float = 0.0
     """When the next is to be started, while nobody has the place."""
     has_drained: bool = False
@@ -190,6 +193,8 @@ class Supervisor:
                 self._board,
                 self._slots,
                 control,
+                place.estate,
+                place.died_at,
                 self._clock,
             )
             app.serve(Worker(seat, self._path, self._version))
@@ -231,6 +236,7 @@ class Supervisor:
             return
         lost = self._board.bury(place.index)
         self._board.say(place.index, AWAY)
+        place.died_at = self._clock()
         now = time.monotonic()
         if now - place.started_at > _SETTLED:
             place.pause = 0.0

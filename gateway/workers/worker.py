@@ -15,6 +15,7 @@ from pathlib import Path
 import trio
 
 from gateway.app import Gateway, Tokens, log_bug
+from gateway.b2bua.record import CallRecord
 from gateway.config import SettingsErrors
 from gateway.console.calls import look
 from gateway.console.server import Console
@@ -98,9 +99,29 @@ class Worker(Gateway):
         self.b2bua.trials = self.canaries.trials
         self.b2bua.feedback = self._earlier
         self.b2bua.add_sink(self._earlier)
+        self._settle_estate()
         self._reporter = Reporter(self._mesh, self._shared.book)
         if self.leads:
             self.b2bua.health.log = self._tell_of_target
+
+    def _settle_estate(self) -> None:
+        """Record the calls that were lost with the worker before this one, and keep those of this one."""
+        seat, on_answer = self._seat, self.b2bua.on_answer
+        lost = list(seat.estate.inherit(seat.died_at))
+        for record in lost:
+            self._earlier.record(record)
+            if self.ledger is not None:
+                self.ledger.record(record)
+        if lost:
+            log.warning("worker %d: %d calls that were up are recorded as lost", seat.index, len(lost))
+
+        def answered(record: CallRecord) -> None:
+            seat.estate.answered(record)
+            if on_answer is not None:
+                on_answer(record)
+
+        self.b2bua.on_answer = answered
+        self.b2bua.add_sink(seat.estate)
 
     # -- how it is made ---------------------------------------------------------------------------------
 
@@ -349,6 +370,12 @@ class Worker(Gateway):
                 "Messages that a worker received for another, by what became of them",
                 ("outcome",),
                 {"taken": mesh.handed, "dropped": mesh.dropped},
+            ),
+            counter(
+                "sip_gateway_calls_left_out_total",
+                "Calls that would leave no record if their worker died",
+                (),
+                {(): self._seat.estate.left_out},
             ),
         ]
 

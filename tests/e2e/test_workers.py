@@ -87,7 +87,7 @@ def test_a_worker_that_is_killed_is_replaced_and_the_calls_of_the_others_go_on(l
     lab.caller("-sn uac", name="next", calls=40, rate=40).succeeds()
     assert gateway.stop() == 0
     ended = [end for _, end in records(lab)]
-    assert ended == ["bye"] * (calls - int(lost[1]) + 40)
+    assert sorted(ended) == ["bye"] * (calls - int(lost[1]) + 40) + ["worker died"] * int(lost[1])
     del carrier
 
 
@@ -206,7 +206,8 @@ def test_the_first_worker_may_die_too_and_the_calls_of_the_others_go_on(lab: Lab
     lab.caller("-sn uac", name="next", calls=5, over="t1", port=lab.free_port()).succeeds()
     assert metrics(gateway)["sip_gateway_worker_restarts_total"] == 1
     assert gateway.stop() == 0
-    assert [end for _, end in records(lab)] == ["bye"] * (60 - int(lost[1]) + 5)
+    ended = [end for _, end in records(lab)]
+    assert sorted(ended) == ["bye"] * (60 - int(lost[1]) + 5) + ["worker died"] * int(lost[1])
     del carrier
 
 
