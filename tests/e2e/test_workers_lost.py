@@ -12,6 +12,7 @@ from contextlib import closing
 
 import pytest
 
+from gateway.workers.ownership import owner_of_call
 from tests.e2e.peers import Gateway, Lab
 from tests.e2e.several import metrics, owned_by, records, start, until, workers_of
 
@@ -29,7 +30,7 @@ def health(gateway: Gateway) -> str:
 def test_a_worker_that_hangs_is_replaced_and_no_other_call_fails(lab: Lab) -> None:
     """It is stopped in the midst of calls, and those are lost. Calls that come meanwhile go their way: what
     the system gives to the one that hangs the others get, and what it would own waits for the next one.
-    (SIPp, having had to repeat a 2xx to a repeated INVITE, may be deaf to the BYE; that is not the gateway's doing.)
+    (SIPp, having had to repeat a 2xx to a repeated INVITE, may be deaf to the BYE.)
     """
     gateway = start(lab, 2)
     carrier = lab.carrier("-sn uas", calls=10_000, limit=60)
@@ -59,6 +60,39 @@ def test_a_worker_that_hangs_is_replaced_and_no_other_call_fails(lab: Lab) -> No
     ended = [end for _, end in records(lab)]
     assert ended.count("worker died") == int(lost[1])
     assert len(ended) == 100
+
+
+def test_under_load_a_death_costs_no_call_of_another_worker(lab: Lab) -> None:
+    """Short calls, a hundred a second, from one port to one port; one of two workers is killed, twice. What
+    the other owns succeeds from INVITE to BYE, and without a record of any other end.
+    """
+    gateway = start(lab, 2)
+    carrier = lab.carrier("-sn uas", calls=10_000, limit=60)
+    bounded = ("-d", "500", "-recv_timeout", "8000")
+    caller = lab.caller("-sn uac", calls=1_000, rate=100, limit=60, extra=bounded)
+    for turn, calls in enumerate((300, 600)):
+        until(gateway, lambda found, calls=calls: found["sip_gateway_calls_total"] > calls)  # type: ignore[misc]
+        heard = gateway.errors.stat().st_size
+        os.kill(workers_of(gateway)[1], signal.SIGKILL)
+        gateway.says("worker 1 serves again", heard)
+        assert metrics(gateway)["sip_gateway_worker_restarts_total"] == turn + 1
+    caller.exit_code(65)
+    begun = {message.one("Call-ID") for message in caller.sent() if message.start.startswith("INVITE")}
+    over = [message for message in caller.received() if message.start == "SIP/2.0 200 OK"]
+    ended = {message.one("Call-ID") for message in over if message.method == "BYE"}
+    assert len(begun) == 1_000
+    mine = {call_id for call_id in begun if owner_of_call(call_id.encode(), 2) == 0}
+    assert 300 < len(mine) < 700
+    assert mine <= ended
+    lost = begun - ended
+    assert 0 < len(lost) < 200, "those of the dead one that were under way"
+    assert gateway.stop() == 0
+    with closing(sqlite3.connect(lab.folder / "ledger.db")) as database:
+        ends = dict(database.execute("SELECT caller_call_id, end_reason FROM calls").fetchall())
+    assert {ends[call_id] for call_id in mine} == {"bye"}
+    assert {ends.get(call_id, "") for call_id in lost} >= {"worker died"}
+    assert {end for call_id, end in ends.items() if call_id not in lost} <= {"bye", "worker died"}
+    del carrier
 
 
 def test_a_call_that_was_lost_is_in_the_ledger_and_its_bye_gets_481(lab: Lab) -> None:
