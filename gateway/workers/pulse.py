@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from .board import HANGS, SERVES, SILENT, Board
 
-LOOK = 1.0
-"""Seconds between two looks, at least."""
+LOOK = 0.9
+"""Seconds between two looks, at least; the supervisor wakes once a second by itself."""
 _SILENT = 2  # looks without a beat, after which somebody stands in
 _HANGS = 5  # looks, after which it is taken to hang
 _STARTING = 60  # looks that a worker may take to its first beat

@@ -112,7 +112,7 @@ class Worker(Gateway):
             self._earlier.record(record)
             if self.ledger is not None:
                 self.ledger.record(record)
-        if lost:
+        if lost and self.ledger is not None:
             log.warning("worker %d: %d calls that were up are recorded as lost", seat.index, len(lost))
 
         def answered(record: CallRecord) -> None:
