@@ -85,7 +85,7 @@ class Gateway:
     def __init__(self, config: Config, path: Path | None, setup: Setup | None = None) -> None:
         self.config = config
         self._path = path
-        clock = self._clock = make_clock()
+        clock = self._clock = self._make_clock()
         self._read: Stamps = stamps([config.gateway.rules])
         self._stopping = trio.Event()
         self._hurry = False  # asked to stop twice
@@ -137,11 +137,17 @@ class Gateway:
             self.b2bua.on_silent_leg = self.wiretap.homer.pair
         kept = config.unwanted
         self.historian = Historian(
-            once_url, kept.keep, kept.lists, clock=clock, log=log.warning, hide=hider(key) if key else None
+            ledger.url,
+            kept.keep,
+            kept.lists,
+            clock=clock,
+            log=log.warning,
+            hide=hider(key) if key else None,
+            writes=self.leads,
         )
         self.b2bua.feedback = self.historian
         self.b2bua.history = self.historian.configure(setup.rules.watches)
-        self.canaries = CanaryKeeper(once_url, clock=clock, log=log.warning)
+        self.canaries = CanaryKeeper(ledger.url, clock=clock, log=log.warning, leads=self.leads)
         self.b2bua.trials = self.canaries.configure(setup.rules)
         self.drift = DriftWatch(once_url, clock=clock, log=log.warning)
         self._sources = Sources(
@@ -259,7 +265,14 @@ class Gateway:
             return "draining"
         return "overloaded" if self.telemetry.is_late else ""
 
+    def _health(self) -> str:
+        """Say that this lives; and of several workers, which do not."""
+        return "alive"
+
     # -- what is different in one of several workers --------------------------------------------------------
+
+    def _make_clock(self) -> Callable[[], float]:
+        return make_clock()
 
     def _open_ports(self) -> Ports:
         return Ports(self.config, self._clock)
@@ -297,7 +310,9 @@ class Gateway:
         calls = CallPages(self.wiretap, self.b2bua, config.gateway.name, url, ours, self.others)
         lists = unwanted_routes(url, config.unwanted) if url else []
         more = [*calls.routes(), *lists]
-        console.app = make_app(self.telemetry.render, CONTENT_TYPE, self._unready, console, more)
+        console.app = make_app(
+            self.telemetry.render, CONTENT_TYPE, self._unready, console, more, health=self._health
+        )
 
     def _put_to_work(self, setup: Setup) -> None:
         self.b2bua.reload(setup)

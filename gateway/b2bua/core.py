@@ -137,6 +137,10 @@ class B2bua:
         self._trunk_notes.clear()
         self.endpoint.flows.forget_trunks()
 
+    def add_sink(self, sink: RecordSink) -> None:
+        """Have one more get the record of each call as it ends."""
+        self._sinks += (sink,)
+
     def begin(self, now: float) -> None:
         """Start what the trunks ask for by themselves; again after each reload."""
         self.pinger.begin(now)

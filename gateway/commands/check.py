@@ -69,8 +69,8 @@ def check(
             ruleset = load_rules(rules, None)
     except SettingsErrors as found:
         errors += found.errors
-    if settings is not None and ruleset is not None and workers_of(settings) > 1:
-        errors += unsupported(settings, ruleset)
+    if settings is not None and workers_of(settings) > 1:
+        errors += unsupported(settings)
     findings = [] if ruleset is None else lint(ruleset, _known_trunks(rules, settings))
     if ruleset is not None and settings is not None:
         try:

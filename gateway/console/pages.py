@@ -20,13 +20,15 @@ def make_app(
     unready: Callable[[], str],
     console: Console,
     more: Iterable[Route] = (),
+    *,
+    health: Callable[[], str] = lambda: "alive",
 ) -> Starlette:
     """Make the application. ``unready`` tells why no calls should come, "" when they may; ``more`` are routes
-    of other pages.
+    of other pages; ``health`` is what is said to who asks whether this lives.
     """
 
     async def healthz(_request: Request) -> Response:
-        return PlainTextResponse("alive\n")
+        return PlainTextResponse(f"{health()}\n")
 
     async def readyz(_request: Request) -> Response:
         why = unready()

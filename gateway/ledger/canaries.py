@@ -5,6 +5,9 @@ restarts, and anybody sees when it was stopped, why, and who let it go on.
 written within a second or so. Events that others write, `gateway rules enable` first of all, are read every
 few seconds. They say from when on they hold, a little ahead, so that a replay puts each decision on the same
 side of them.
+
+Of several workers the first alone judges, writes and logs. A stop is said to all at once, a little ahead,
+too; each remembers it until it has read it from the database, so that whoever is started anew hears of it.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import trio
 
 from gateway.rules import RuleSet
 from gateway.rules.canary import Pause
-from gateway.rules.trials import Stop, Trials
+from gateway.rules.trials import News, Stop, Trials
 
 from . import database
 from .schema import canary_events
@@ -26,6 +29,8 @@ from .schema import canary_events
 STOPPED, ENABLED = "stopped", "enabled"
 NOTICE = 10.0
 """Seconds from when a canary is enabled until it decides again; by then every gateway has read of it."""
+STOP_NOTICE = 0.5
+"""Seconds from when a canary is stopped until it decides no more, where there are several workers."""
 MOST = 1000
 """Events that are read, the newest."""
 _PAUSE = 1.0  # seconds between two looks at what is to be written
@@ -77,19 +82,30 @@ def apply_pauses(rules: RuleSet, events: list[CanaryEvent]) -> None:
             rule.canary.pauses = found.get(rule.canary.id, ())
 
 
+def _be_silent(_line: str) -> None:
+    """Leave the log to the first worker."""
+
+
 class CanaryKeeper:
     """Keeps canaries stopped. `url` is the ledger's; with "" a stop is only remembered. `log` is told,
-    loudly, of what stops and goes on, and once of a database that fails.
+    loudly, of what stops and goes on, and once of a database that fails. `leads` is False of all but one of
+    several workers.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], float], log: Callable[[str], None]) -> None:
+    def __init__(
+        self, url: str, *, clock: Callable[[], float], log: Callable[[str], None], leads: bool = True
+    ) -> None:
         self.trials: Trials | None = None
         self._url = url
         self._clock = clock
-        self._log = log
+        self._log = log if leads else _be_silent
+        self._leads = leads
+        self._on_news: Callable[[News], None] | None = None
+        self._on_stop: Callable[[], None] = lambda: None
+        self._notice = 0.0
         self._rules: RuleSet | None = None
         self._events: list[CanaryEvent] = []  # all that is known, the last first
-        self._waiting: list[CanaryEvent] = []  # those to be written, the first first
+        self._waiting: list[CanaryEvent] = []  # those that are not in the database, the first first
         self._looked_at = 0.0
         self._engine: sa.Engine | None = None
         self._is_failing = False
@@ -101,10 +117,34 @@ class CanaryKeeper:
         older = self.trials
         self.trials = None
         if any(rule.canary is not None and rule.mode != "off" for rule in rules.rules):
-            self.trials = Trials(rules.rules, self._stopped)
+            self.trials = Trials(
+                rules.rules, self._stopped, self._on_news, judges=self._leads, notice=self._notice
+            )
             if older is not None:
                 self.trials.carry_on(older)
         return self.trials
+
+    def share(self, rules: RuleSet, on_news: Callable[[News], None], on_stop: Callable[[], None]) -> None:
+        """Have `on_news` hear of what the other workers must know, and `on_stop` of each stop."""
+        self._on_news, self._on_stop = on_news, on_stop
+        self._notice = STOP_NOTICE
+        self.configure(rules)
+
+    @property
+    def unkept(self) -> list[CanaryEvent]:
+        """The stops of canaries in force that are in no database yet."""
+        if self._rules is None or not self._waiting:
+            return []
+        ids = {rule.canary.id for rule in self._rules.rules if rule.canary is not None}
+        return [event for event in self._waiting if event.canary in ids]
+
+    def hear(self, events: list[CanaryEvent]) -> None:
+        """Take stops that another worker knows of and that may be in no database yet."""
+        new = [event for event in events if event not in self._events]
+        if new and self._rules is not None:
+            self._wait_for(new)
+            self._events = [*reversed(new), *self._events][:MOST]
+            apply_pauses(self._rules, self._events)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write and read until cancelled; started when it is known, if it can be, which are stopped."""
@@ -113,7 +153,8 @@ class CanaryKeeper:
         task_status.started()
         while self._url:
             await trio.sleep(_PAUSE)
-            if self._waiting or (self.trials is not None and self._clock() >= self._looked_at + _LOOK):
+            is_due = self.trials is not None and self._clock() >= self._looked_at + _LOOK
+            if is_due or (self._waiting and self._leads):
                 await self.work()
         await trio.sleep_forever()
 
@@ -122,7 +163,7 @@ class CanaryKeeper:
         if not self._url:
             return
         self._looked_at = self._clock()
-        batch = tuple(self._waiting)
+        batch = tuple(self._waiting) if self._leads else ()
         try:
             events = await trio.to_thread.run_sync(self._exchange, batch, abandon_on_cancel=not batch)
         except Exception as error:  # whatever a driver raises must not stop calls
@@ -136,12 +177,14 @@ class CanaryKeeper:
             return
         self._is_failing = False
         del self._waiting[: len(batch)]
+        if not self._leads:
+            self._waiting = [event for event in self._waiting if event not in events]
         self._adopt([*reversed(self._waiting), *events])
 
     async def close(self) -> None:
         """Write what waits, in at most 2 seconds. Call it once `run` has ended."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE):
-            if self._waiting:
+            if self._waiting and self._leads:
                 await self.work()
         self._disconnect()
 
@@ -159,9 +202,12 @@ class CanaryKeeper:
         )
         event = CanaryEvent(at, STOPPED, stop.rule, stop.canary.id, self._rules.version_hash, "gateway", why)
         self._events = [event, *self._events][:MOST]
-        if self._url:
-            self._waiting.append(event)
-            del self._waiting[:-MOST]
+        self._wait_for([event])
+        self._on_stop()
+
+    def _wait_for(self, events: list[CanaryEvent]) -> None:
+        self._waiting += events
+        del self._waiting[:-MOST]
 
     def _adopt(self, events: list[CanaryEvent]) -> None:
         """Go by these events from now on."""

@@ -3,6 +3,8 @@
 `Historian` owns the `History` of the loaded rules. It counts from the moment on when the rules are loaded,
 and at leisure, in a thread, reads what was before out of the ledger. Until that is done rules that need the
 whole window do not match. Feedback about unwanted calls is counted at once and written every few seconds.
+
+Of several workers each has a `Historian`, which is told what the others see; the first one alone writes.
 """
 
 from __future__ import annotations
@@ -83,7 +85,8 @@ class Historian:
 
     `url` is the ledger's; "" keeps both in memory only. `keep` is how long feedback is kept, in seconds;
     `lists` tells whether it is kept for each callee. `hide` is how the ledger hides numbers, None where it
-    keeps them. `log` gets one line when the database fails and when it is back.
+    keeps them. `log` gets one line when the database fails and when it is back. `writes` is False where
+    another process keeps feedback; `on_change` is called where somebody else has changed what is kept of it.
     """
 
     dropped: int  # entries that came when too many waited
@@ -97,9 +100,12 @@ class Historian:
         clock: Callable[[], float],
         log: Callable[[str], None],
         hide: Hide | None = None,
+        writes: bool = True,
     ) -> None:
         self.history: History | None = None
         self.dropped = 0
+        self.on_change: Callable[[], None] = lambda: None
+        self._writes = writes
         self._url = url
         self._keep = keep
         self._lists = lists
@@ -121,7 +127,7 @@ class Historian:
         known = {} if older is None else dict(older.series)
         for watch in self._unread:
             known.pop(watch, None)
-        self.history = History(watches, now, known, self._hide) if watches else None
+        self.history = History(watches, now, known, self._hide, late=True) if watches else None
         self._unread = frozenset() if self.history is None else frozenset(self.history.series.keys() - known)
         self._begun = now
         return self.history
@@ -131,13 +137,27 @@ class Historian:
         callee = feedback.callee if self._lists else ""
         if self.history is not None:
             self.history.unwanted(feedback.callers, callee, feedback.attested, feedback.at)
-        if not self._url:
+        if not self._url or not self._writes:
             return
         for entry in entries(feedback, callee):
             if len(self._waiting) < _MOST_WAITING:
                 self._waiting.append(entry)
             else:
                 self.dropped += 1
+
+    def read_feedback_anew(self) -> None:
+        """Forget what callees said, and read it again: what is kept of it has been changed."""
+        if self.history is not None:
+            self._read_anew(self.history.on_feedback)
+
+    def missed(self) -> None:
+        """Take note that calls have ended of which nothing will be heard: read them, where they are kept."""
+        if self.history is None:
+            return
+        if self._url:
+            self._read_anew(frozenset(self.history.series))
+        else:
+            self.history.miss(self._clock())
 
     async def run(self) -> None:
         """Read and write until cancelled."""
@@ -149,7 +169,8 @@ class Historian:
     async def work(self) -> None:
         """Write what waits, and read what has to be read. A database that fails is asked again later."""
         try:
-            await self._write()
+            if self._writes:
+                await self._write()
             await self._read()
         except Exception as error:  # whatever a driver raises costs counts, never calls
             self._disconnect()
@@ -172,14 +193,23 @@ class Historian:
         batch = tuple(self._waiting)
         changed = await trio.to_thread.run_sync(self._store, batch, abandon_on_cancel=not batch)
         del self._waiting[: len(batch)]
-        if changed and self.history is not None:
-            self._begun = self._clock()
-            self._unread |= self.history.on_feedback
-            self.history.begin_anew(self._unread, self._begun)
+        if changed:
+            self.read_feedback_anew()
+            self.on_change()
+
+    def _read_anew(self, watches: frozenset[Watch]) -> None:
+        assert self.history is not None, "it has these watches"
+        self._begun = self._clock()
+        self._unread |= watches
+        self.history.begin_anew(self._unread, self._begun)
 
     async def _read(self) -> None:
         unread, history, begun = self._unread, self.history, self._begun
-        if not unread or history is None or self._clock() < begun + _SETTLES:
+        if not unread or history is None:
+            return
+        # What callees have said is in the database only when the writer's next turn is over.
+        waits = _SETTLES if self._writes or not unread & history.on_feedback else _SETTLES + _PAUSE
+        if self._clock() < begun + waits:
             return
         past = await trio.to_thread.run_sync(self._read_past, unread, begun, abandon_on_cancel=True)
         if self.history is history and self._unread == unread and self._begun == begun:

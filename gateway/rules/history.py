@@ -101,14 +101,18 @@ _REJECTIONS: dict[int, _Outcome] = {
 
 class Series:
     """The counts of one watch. `complete_since` is the time from which on no call is missing, `limit` how
-    many keys there may be. Times rise, but for small steps back.
+    many keys there may be. Calls from before `since` are counted elsewhere, and not here: news of them may
+    come late. Times rise, but for small steps back.
     """
 
-    __slots__ = ("_entries", "_limit", "_newest", "_width", "complete_since", "window")
+    __slots__ = ("_entries", "_limit", "_newest", "_width", "complete_since", "since", "window")
 
-    def __init__(self, window: float, complete_since: float, limit: int = _MOST_KEYS) -> None:
+    def __init__(
+        self, window: float, complete_since: float, limit: int = _MOST_KEYS, since: float = 0.0
+    ) -> None:
         self.window = window
         self.complete_since = complete_since
+        self.since = since
         self._width = window / BUCKETS
         self._limit = limit
         self._newest = 0
@@ -120,6 +124,8 @@ class Series:
 
     def add(self, key: str, at: float, count: int = 1) -> None:
         """Count calls of `key` that ended at `at`."""
+        if at < self.since:
+            return
         bucket = int(at / self._width)
         if bucket == self._newest:
             bucket = self._newest  # one number in memory for all keys
@@ -158,10 +164,11 @@ class Series:
         return self.complete_since <= now - self.window + self._width
 
     def absorb(self, later: Series) -> None:
-        """Take over what was counted since this series was."""
+        """Take over what was counted since this series was, and go on from there."""
         for key, entry in later._entries.items():
             for at in range(1, len(entry), 2):
                 self.add(key, entry[at] * self._width, entry[at + 1])
+        self.since = later.since
 
     def _forget_oldest(self) -> None:
         _, entry = self._entries.popitem(last=False)
@@ -179,7 +186,9 @@ def _expire(entry: list[int], oldest: int) -> None:
 
 
 class History:
-    """The series that rules ask for. `now` is the time from which on it will be told of every call."""
+    """The series that rules ask for. `now` is the time from which on it will be told of every call. Where
+    `late` is set it is told by others, too, also of calls from before, which it leaves out.
+    """
 
     def __init__(
         self,
@@ -187,6 +196,8 @@ class History:
         now: float,
         known: Mapping[Watch, Series] | None = None,
         hide: Hide | None = None,
+        *,
+        late: bool = False,
     ) -> None:
         """`known` are series of the rules before, which go on where they are still asked for. `hide` makes of
         a number what the ledger keeps of it, where that is not the number; feedback is kept as it is.
@@ -198,7 +209,9 @@ class History:
         for watch in watches:
             for counted in _counted(watch):
                 series = None if known is None else known.get(counted)
-                self.series[counted] = Series(counted.window, now) if series is None else series
+                if series is None:
+                    series = Series(counted.window, now, since=now if late else 0.0)
+                self.series[counted] = series
         self._index()
 
     @property
@@ -209,8 +222,13 @@ class History:
     def begin_anew(self, watches: Iterable[Watch], now: float) -> None:
         """Forget these counts."""
         for watch in watches:
-            self.series[watch] = Series(watch.window, now)
+            self.series[watch] = Series(watch.window, now, since=now)
         self._index()
+
+    def miss(self, now: float) -> None:
+        """Take note that something from before `now` was missed: no window that reaches back is complete."""
+        for series in self.series.values():
+            series.complete_since = max(series.complete_since, now)
 
     def adopt(self, past: History) -> None:
         """Put what was read of the past before what has been counted since."""

@@ -7,6 +7,9 @@ of the canary pass what `stop_when` allows, by more than chance explains, the ca
 
 Nothing here hangs on an answer being rewritten: both groups are calls that the rule matches, so that they
 differ in nothing but the rule.
+
+Where several processes serve as one gateway, each tells the others its `News`, so that all know all pairs and
+counts, and one of them judges.
 """
 
 from __future__ import annotations
@@ -40,21 +43,49 @@ class Stop(NamedTuple):
     pause: Pause
 
 
+Groups = tuple[tuple[str, str], ...]
+"""Of which canaries a call was in which group."""
+
+
 class _Told(NamedTuple):
     at: float
-    groups: tuple[tuple[str, str], ...]  # of which canaries the call was in which group
+    groups: Groups
+
+
+class News(NamedTuple):
+    """A caller was told a final response that canaries had to do with, or calls again after one."""
+
+    caller: str
+    called: str
+    at: float
+    groups: Groups
+    is_retry: bool
 
 
 class Trials:
-    """Counts the calls and retries of the canaries among some rules. `on_stop` hears of each that stops."""
+    """Counts the calls and retries of the canaries among some rules. `on_stop` hears of each that stops;
+    `on_news` of each that others have to know of. With `judges` unset it stops none. A stop holds from
+    `notice` seconds on, in which others hear of it.
+    """
 
-    def __init__(self, rules: Iterable[Rule], on_stop: Callable[[Stop], None]) -> None:
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        on_stop: Callable[[Stop], None],
+        on_news: Callable[[News], None] | None = None,
+        *,
+        judges: bool = True,
+        notice: float = 0.0,
+    ) -> None:
         self.calls: Counter[tuple[str, str]] = Counter()
         """(rule, group) -> calls that were told a final response."""
         self.retries: Counter[tuple[str, str]] = Counter()
         """(rule, group) -> of these, those that were tried again."""
         self.canaries = {rule.name: rule.canary for rule in rules if rule.canary is not None}
         self._on_stop = on_stop
+        self._on_news = on_news
+        self._judges = judges
+        self._notice = notice
         self._series = {name: _series_of(canary) for name, canary in self.canaries.items()}
         self._last: OrderedDict[tuple[str, str], _Told] = OrderedDict()
 
@@ -86,6 +117,32 @@ class Trials:
             return
         for group in groups:
             self.calls[group] += 1
+        self._note_told(caller, called, now, groups)
+        if self._on_news is not None:
+            self._on_news(News(caller, called, now, groups, is_retry=False))
+
+    def begun(self, caller: str, called: str, now: float) -> None:
+        """Take a call that begins: is it a retry?"""
+        told = self._last.pop((caller, called), None)
+        if told is None or now - told.at > RETRY:
+            return
+        for name, group in told.groups:
+            if name in self.canaries:  # else it went with a reload
+                self.retries[name, group] += 1
+        self._note_retry(told.groups, now)
+        if self._on_news is not None:
+            self._on_news(News(caller, called, now, told.groups, is_retry=True))
+
+    def hear(self, news: News) -> None:
+        """Take what another process says; `calls` and `retries` stay what was seen here."""
+        if news.is_retry:
+            self._last.pop((news.caller, news.called), None)
+            self._note_retry(news.groups, news.at)
+        else:
+            self._note_told(news.caller, news.called, news.at, news.groups)
+
+    def _note_told(self, caller: str, called: str, now: float, groups: Groups) -> None:
+        for group in groups:
             self._add(group, "calls", now)
         self._last[caller, called] = _Told(now, groups)
         self._last.move_to_end((caller, called))
@@ -94,18 +151,11 @@ class Trials:
             self._last.popitem(last=False)
             oldest = next(iter(self._last.values()))
 
-    def begun(self, caller: str, called: str, now: float) -> None:
-        """Take a call that begins: is it a retry?"""
-        told = self._last.pop((caller, called), None)
-        if told is None or now - told.at > RETRY:
-            return
-        for name, group in told.groups:
-            canary = self.canaries.get(name)
-            if canary is None:  # it went with a reload
-                continue
-            self.retries[name, group] += 1
+    def _note_retry(self, groups: Groups, now: float) -> None:
+        for name, group in groups:
             self._add((name, group), "retries", now)
-            if group == CANARY:
+            canary = self.canaries.get(name)
+            if group == CANARY and canary is not None and self._judges:
                 self._judge(name, canary, now)
 
     def _add(self, group: tuple[str, str], what: str, now: float) -> None:
@@ -132,7 +182,7 @@ class Trials:
             f"{retries} of {calls} callers tried again within {RETRY:.0f} s ({retries / calls:.1%}), of the"
             f" rest {usual} of {others} ({usual / others:.1%}); stop_when = {stop_when.written!r}"
         )
-        pause = Pause(now, why=why)
+        pause = Pause(now + self._notice, why=why)
         canary.pauses = (*canary.pauses, pause)
         self._on_stop(Stop(name, canary, pause))
 

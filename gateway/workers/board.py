@@ -13,10 +13,14 @@ from gateway.routing.limits import Load
 
 LIMITED = 1_024
 """Trunks with limits, over all that a run has ever been configured with."""
-_OWN = 2  # numbers of the supervisor: restarts, lost calls
+SERVES, SILENT, HANGS, AWAY = range(4)
+"""States of a worker, as the supervisor sees it: SILENT has not answered for a moment, AWAY is no more."""
+_OWN = 3  # numbers of the supervisor: restarts, lost calls, hangs
 _CALLS = 0  # row of calls that are up, by worker
 _LATE = 1  # row of workers that have too much to do: 1, else 0
-_ROWS = 2  # rows before those of the limits; each limit has two: calls, and calls begun
+_BEATS = 2  # row of numbers that rise as long as a worker answers
+_STATE = 3  # row of states, the supervisor's to write
+_ROWS = 4  # rows before those of the limits; each limit has two: calls, and calls begun
 
 
 class Board:
@@ -37,6 +41,15 @@ class Board:
         """About how many calls were up in workers as they died."""
         return self._cells[1]
 
+    @property
+    def hangs(self) -> int:
+        """How often a worker was killed since it did not answer."""
+        return self._cells[2]
+
+    def count_hang(self) -> None:
+        """Count one more; the supervisor's to do."""
+        self._cells[2] += 1
+
     def bury(self, worker: int) -> int:
         """Take a dead worker's calls off all limits, count and return them; the supervisor's to do."""
         lost = self._cells[self._at(_CALLS, worker)]
@@ -51,6 +64,22 @@ class Board:
         """Say how many calls are up in a worker, and whether it has too much to do."""
         self._cells[self._at(_CALLS, worker)] = calls
         self._cells[self._at(_LATE, worker)] = is_late
+
+    def beat(self, worker: int) -> None:
+        """Say that a worker answers."""
+        self.add(_BEATS, worker, 1)
+
+    def beats(self, worker: int) -> int:
+        """Return a number that has risen since the last time if the worker answers."""
+        return self._cells[self._at(_BEATS, worker)]
+
+    def say(self, worker: int, state: int) -> None:
+        """Say in which state a worker is; the supervisor's to do."""
+        self._cells[self._at(_STATE, worker)] = state
+
+    def state(self, worker: int) -> int:
+        """Return the state of a worker."""
+        return self._cells[self._at(_STATE, worker)]
 
     @property
     def is_late(self) -> bool:

@@ -83,11 +83,11 @@ class Outboxes:
         """Give a note to one worker."""
         self._send(to, encode(note), 1)
 
-    def tell_others(self, note: Note) -> None:
-        """Give a note to every other worker."""
+    def tell_others(self, note: Note, count: int = 1) -> None:
+        """Give a note to every other worker; it counts for so many where it finds no room."""
         data = encode(note)
         for to in self._others:
-            self._send(to, data, 1)
+            self._send(to, data, count)
 
     def settle(self) -> None:
         """Send what has gathered, and what has found no room before."""

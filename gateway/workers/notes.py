@@ -10,7 +10,9 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.b2bua.record import CallRecord
+from gateway.ledger.canaries import CanaryEvent
 from gateway.routing.locate import Address
+from gateway.rules.trials import News
 from gateway.rules.unwanted import Feedback
 from gateway.sip.flow import Peer
 from gateway.telemetry.metric import Sample
@@ -143,9 +145,42 @@ class Found(msgspec.Struct, array_like=True, tag=10):
 
 
 class Unwanted(msgspec.Struct, array_like=True, tag=11):
-    """A callee's word about a caller, for the first worker to keep."""
+    """A callee's word about a caller, for all to count and for the first worker to keep."""
 
     feedback: Feedback
+
+
+class FeedbackChanged(msgspec.Struct, array_like=True, tag=13):
+    """Somebody has changed what is kept of feedback; from the first worker."""
+
+
+class EndedCall(msgspec.Struct, array_like=True):
+    """What rules that count earlier calls want of a call: a `FinishedCall`."""
+
+    caller: str
+    called: str
+    callee_trunk: str
+    ringing_at: float
+    answered_at: float
+    ended_at: float
+    original_status: int
+    origin: str
+    attempts: int
+
+
+class Earlier(msgspec.Struct, array_like=True, tag=14):
+    """Calls that have ended, and what befell those of canaries. Each worker numbers its notes, from 1 on."""
+
+    worker: int
+    number: int
+    ended: list[EndedCall]
+    trials: list[News]
+
+
+class Stops(msgspec.Struct, array_like=True, tag=15):
+    """Canaries that are stopped, as far as the database may not say so."""
+
+    events: list[CanaryEvent]
 
 
 class Rest(msgspec.Struct, array_like=True, tag=12):
@@ -217,6 +252,7 @@ class StreamsLost(msgspec.Struct, array_like=True, tag=28):
 
 Note = (
     HandedOver | Carry | FlowLost | Undelivered | Inquiry | Leading | Seen | Look | Found | Unwanted
+    | FeedbackChanged | Earlier | Stops
     | Rest | MetricNote | Prepare | Prepared | Switch | Changed | Ready | Drain | Drained | Stop | StreamsLost
 )  # fmt: skip
 

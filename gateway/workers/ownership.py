@@ -34,9 +34,10 @@ def owner_of(data: bytes, workers: int) -> int | None:
     if at > 0:
         start = at + len(_NAME)
         end = data.find(b"\r\n", start)
-        # A body may quote a message, and a line may be folded.
-        in_head = data.find(_BLANK_LINE, 0, at) < 0 and data.find(b"\n\n", 0, at) < 0
-        if in_head and end > start and data[end + 2 : end + 3] not in b" \t":
+        # A body may quote a message, and a line may be folded, or end in a bare LF.
+        in_head = data.find(_BLANK_LINE, 0, at + 1) < 0 and data.find(b"\n\n", 0, at + 1) < 0
+        in_line = end > start and data.find(b"\n", start, end) < 0
+        if in_head and in_line and data[end + 2 : end + 3] not in b" \t":
             return crc32(data[start:end].partition(b"@")[0].strip()) % workers
     return _owner_of_odd(data, workers)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from gateway.config import Config
 from gateway.transport.ports import Given
 
 from .board import Board
+from .estate import Estate
 from .mesh import Inbox
 from .ownership import FIRST
 
@@ -37,6 +39,12 @@ class Seat:
     """The numbers of limited trunks on the board."""
     control: socket.socket
     """To the supervisor. When it ends, the supervisor is no more."""
+    estate: Estate
+    """The calls that were up in whoever had this place before."""
+    died_at: float
+    """When that one died; 0.0 for the first to have it."""
+    clock: Callable[[], float]
+    """One for all workers, since they tell each other times."""
 
     @property
     def workers(self) -> int:

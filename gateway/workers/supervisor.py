@@ -29,20 +29,17 @@ from gateway.config import Config, SettingsErrors, numbers_key
 from gateway.console.server import open_socket as open_console
 from gateway.console.server import token_of
 from gateway.ledger.database import LedgerError, open_for_writing, parse_url
-from gateway.sip.message import MAX_DATAGRAM
-from gateway.transport.ports import cannot_bind
-from gateway.transport.streams import open_socket as open_listener
 from gateway.transport.tls import Certificates
-from gateway.transport.udp import open_socket
 
-from .board import LIMITED, Board
+from .board import AWAY, HANGS, LIMITED, SERVES, SILENT, Board
 from .control import control_pair, hear, say
+from .estate import Estate
+from .listening import bind
 from .mesh import Inbox, Outboxes
 from .notes import (
     Changed,
     Drain,
     Drained,
-    FlowName,
     Note,
     Prepare,
     Prepared,
@@ -51,8 +48,10 @@ from .notes import (
     StreamsLost,
     Switch,
 )
-from .ownership import FIRST, owner_of
-from .seat import Listening, Seat, workers_of
+from .ownership import FIRST
+from .pulse import Pulse
+from .seat import Seat, workers_of
+from .standin import StandIn
 from .versions import Version, number_limits, read_version
 from .worker import Worker
 
@@ -64,7 +63,6 @@ _LONGEST_PAUSE = 30.0
 _PREPARING = 60.0  # seconds that all workers may take to read a version
 _CHANGING = 5  # versions that are tried when files change while they are read
 _ENDING = 30.0  # seconds that a worker may take to end, then it is killed
-_AT_A_TIME = 64  # datagrams
 
 
 @dataclass(slots=True)
@@ -80,6 +78,8 @@ class Place:
     """What it said when it was ready; "" until then."""
     started_at: float = 0.0
     pause: float = 0.0
+    estate: Estate = field(default_factory=Estate)
+    died_at: float = 0.0
     start_at: float = 0.0
     """When the next is to be started, while nobody has the place."""
     has_drained: bool = False
@@ -112,16 +112,19 @@ class Supervisor:
             token_of(config, console, os.environ)
         self._slots: dict[str, int] = {}
         self._number_limits(config, self._version.setup)
-        self._listening = _bind(config, count)
+        self._listening = bind(config, count)
         self._console = None if console is None else open_console(config, console)
         self._inboxes = [Inbox.open() for _ in range(count)]
         self._board = Board(count)
+        self._clock = app.make_clock()
         self._places = [
             Place(index, [each.socks[index] for each in self._listening if each.transport == "udp"])
             for index in range(count)
         ]
         self._outboxes = Outboxes(None, self._inboxes)
         self._selector = selectors.DefaultSelector()
+        self._stand_in = StandIn(self._selector, self._listening, self._outboxes)
+        self._pulse = Pulse(self._board)
         self._signals: list[int] = []
         self._serial = 0
         self._reload: Reload | None = None
@@ -151,7 +154,7 @@ class Supervisor:
 
     def _start(self, place: Place) -> None:
         """Have somebody take a place."""
-        self._stand_down(place)
+        self._stand_in.end(place.sockets)
         ours, theirs = control_pair()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -163,6 +166,7 @@ class Supervisor:
         place.pid, place.control, place.line = pid, ours, ""
         place.started_at = time.monotonic()
         place.has_drained = False
+        self._pulse.begin(place.index)
         self._selector.register(ours, selectors.EVENT_READ, (self._hear, place))
         if self._reload is not None:
             self._order(place, self._reload)  # it has what is still in force, as all others
@@ -189,6 +193,9 @@ class Supervisor:
                 self._board,
                 self._slots,
                 control,
+                place.estate,
+                place.died_at,
+                self._clock,
             )
             app.serve(Worker(seat, self._path, self._version))
         except SettingsErrors as errors:
@@ -228,6 +235,8 @@ class Supervisor:
             self._stop()
             return
         lost = self._board.bury(place.index)
+        self._board.say(place.index, AWAY)
+        place.died_at = self._clock()
         now = time.monotonic()
         if now - place.started_at > _SETTLED:
             place.pause = 0.0
@@ -243,34 +252,26 @@ class Supervisor:
         if self._drain_until:
             place.has_drained = True  # its calls are gone, and there will be no new ones
             self._end_drain()
-        self._stand_in(place)
+        self._stand_in.begin(place.sockets)
         if place.index == FIRST:
             self._tell_all(StreamsLost())
 
-    # -- in the place of a worker that is away --------------------------------------------------------------
-
-    def _stand_in(self, place: Place) -> None:
-        for sock in place.sockets:
-            self._selector.register(sock, selectors.EVENT_READ, (self._pass_on, (place, sock)))
-
-    def _stand_down(self, place: Place) -> None:
-        for sock in place.sockets:
-            with contextlib.suppress(KeyError):
-                self._selector.unregister(sock)
-
-    def _pass_on(self, where: tuple[Place, socket.socket]) -> None:
-        """Give datagrams to their owners."""
-        _, sock = where
-        number = next(at for at, each in enumerate(self._listening) if sock in each.socks)
-        for _ in range(_AT_A_TIME):
-            try:
-                data, peer = sock.recvfrom(MAX_DATAGRAM)
-            except OSError:
-                break  # there is none; or an error that an earlier datagram met
-            owner = owner_of(data, self._workers)
-            if owner is not None:
-                self._outboxes.hand(owner, data, FlowName(number, peer))
-        self._outboxes.settle()
+    def _heed_silent(self, now: float) -> None:
+        """Stand in for workers that do not answer, and kill those that have not for long."""
+        if self._stop_until or not self._pulse.look(now):
+            return
+        for place in self._places:
+            if not place.pid:
+                continue
+            state = self._pulse.state(place.index)
+            if state == HANGS:
+                log.error("worker %d does not answer; it is killed", place.index)
+                self._board.count_hang()
+                os.kill(place.pid, signal.SIGKILL)
+                self._pulse.begin(place.index)
+            elif state != self._board.state(place.index) and place.line:
+                self._board.say(place.index, state)
+                (self._stand_in.begin if state == SILENT else self._stand_in.end)(place.sockets)
 
     # -- what workers say -------------------------------------------------------------------------------
 
@@ -288,6 +289,7 @@ class Supervisor:
     def _heed(self, place: Place, note: Note) -> None:
         if isinstance(note, Ready):
             place.line = note.line
+            self._board.say(place.index, SERVES)
             if self._is_ready:
                 log.info("worker %d serves again", place.index)
             elif all(each.line for each in self._places):
@@ -419,6 +421,7 @@ class Supervisor:
     def _do_what_is_due(self) -> None:
         now = time.monotonic()
         self._outboxes.settle()
+        self._heed_silent(now)
         reload = self._reload
         if reload is not None:
             if not reload.waits_for:
@@ -457,30 +460,6 @@ class Supervisor:
 def _empty(wake: socket.socket) -> None:
     with contextlib.suppress(BlockingIOError):
         wake.recv(4096)
-
-
-def _bind(config: Config, workers: int) -> list[Listening]:
-    """Bind all that is to be listened at. Raises SettingsErrors."""
-    found: list[Listening] = []
-    for index, address in enumerate(config.gateway.listen):
-        host, port = address.host, address.port
-        try:
-            if address.transport != "udp":
-                found.append(Listening(address.transport, (open_listener(host, port),)))
-                continue
-            # Sockets that share an address would let a second gateway have it, too.
-            alone = open_socket(host, port)
-            port = alone.getsockname()[1]
-            alone.close()
-            found.append(
-                Listening("udp", tuple(open_socket(host, port, shared=True) for _ in range(workers)))
-            )
-        except OSError as error:
-            for each in found:
-                for sock in each.socks:
-                    sock.close()
-            raise cannot_bind(config, index, error) from None
-    return found
 
 
 def _prepare_ledger(config: Config) -> None:

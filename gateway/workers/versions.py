@@ -46,7 +46,7 @@ def read_version(path: Path | None, before: Version | None, *, whole: bool) -> V
         lists = setup.rules.files
         if stamps(lists) == stamp:
             break
-    errors = unsupported(config, setup.rules)
+    errors = unsupported(config)
     if errors:
         raise SettingsErrors(errors)
     text = f"{config.source.text}\0{setup.rules.source.text}\0{stamp}"

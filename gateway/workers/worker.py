@@ -9,15 +9,16 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import trio
 
 from gateway.app import Gateway, Tokens, log_bug
+from gateway.b2bua.record import CallRecord
 from gateway.config import SettingsErrors
 from gateway.console.calls import look
 from gateway.console.server import Console
-from gateway.rules.unwanted import Feedback
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flow
 from gateway.sip.transaction import Timing
@@ -28,8 +29,10 @@ from gateway.transport.nameserver import read_hosts
 from gateway.transport.ports import Ports
 from gateway.transport.udp import BUSY, NAP, NAPS
 
+from .board import SERVES
 from .colleagues import Colleagues, Reporter, answer
 from .control import hear, say
+from .earlier import EarlierCalls
 from .endpoint import WorkerEndpoint
 from .merging import Merger
 from .mesh import Mesh
@@ -50,7 +53,6 @@ from .notes import (
     Stop,
     StreamsLost,
     Switch,
-    Unwanted,
 )
 from .ownership import FIRST, OwnTokens
 from .post import Post
@@ -59,6 +61,7 @@ from .versions import Version, read_version, share_limits
 
 log = logging.getLogger("gateway")
 
+_BEAT = 0.25  # seconds between two times that a worker says that it answers
 _TELLING = 20  # ticks between two times that the first worker is told of metrics, and tells of targets
 
 
@@ -90,13 +93,40 @@ class Worker(Gateway):
         self._is_reporting = False
         super().__init__(config_of(version.config, seat.index, seat.workers), path, version.setup)
         self._post = Post(self._mesh, self._shared, self.b2bua)
+        self._earlier = EarlierCalls(self._mesh, self.historian, self.canaries)
+        self._earlier.is_counting = bool(version.setup.rules.watches)
+        self.canaries.share(version.setup.rules, self._earlier.trial, self._earlier.tell_stops)
+        self.b2bua.trials = self.canaries.trials
+        self.b2bua.feedback = self._earlier
+        self.b2bua.add_sink(self._earlier)
+        self._settle_estate()
         self._reporter = Reporter(self._mesh, self._shared.book)
         if self.leads:
             self.b2bua.health.log = self._tell_of_target
-        else:
-            self.b2bua.feedback = self
+
+    def _settle_estate(self) -> None:
+        """Record the calls that were lost with the worker before this one, and keep those of this one."""
+        seat, on_answer = self._seat, self.b2bua.on_answer
+        lost = list(seat.estate.inherit(seat.died_at))
+        for record in lost:
+            self._earlier.record(record)
+            if self.ledger is not None:
+                self.ledger.record(record)
+        if lost and self.ledger is not None:
+            log.warning("worker %d: %d calls that were up are recorded as lost", seat.index, len(lost))
+
+        def answered(record: CallRecord) -> None:
+            seat.estate.answered(record)
+            if on_answer is not None:
+                on_answer(record)
+
+        self.b2bua.on_answer = answered
+        self.b2bua.add_sink(seat.estate)
 
     # -- how it is made ---------------------------------------------------------------------------------
+
+    def _make_clock(self) -> Callable[[], float]:
+        return self._seat.clock
 
     def _open_ports(self) -> Ports:
         carry = None if self.leads else self._carry
@@ -150,6 +180,7 @@ class Worker(Gateway):
             if self._next is not None and self._next[0] == note.serial and note.to_work:
                 self._switch(self._next[1])
             self._next = None
+            self._earlier.is_counting = bool(self._version.setup.rules.watches)
             self._settled.set()
         elif isinstance(note, StreamsLost):
             self._shared.streams_lost(self._clock())
@@ -172,6 +203,8 @@ class Worker(Gateway):
             errors = [str(error) for error in found.errors]
         else:
             digest = version.digest
+            # Some may switch before others, and must hear of all that ends from then on.
+            self._earlier.is_counting |= bool(version.setup.rules.watches)
             self._next = order.serial, version
             self._seat.slots.update(order.slots)
         say(self._seat.control, Prepared(order.serial, digest, errors))
@@ -180,7 +213,6 @@ class Worker(Gateway):
         """Put a version to work, between two messages."""
         whole = version.config is not self._version.config
         self._version = version
-        share_limits(version.setup, self._seat.board, self._seat.slots, self._seat.index)
         if whole:
             self.config = config_of(version.config, self._seat.index, self._seat.workers)
             self.name_servers.hosts = read_hosts()
@@ -198,6 +230,16 @@ class Worker(Gateway):
         self._settled = trio.Event()
         say(self._seat.control, Changed())
         await self._settled.wait()
+
+    async def run(self) -> None:
+        """Serve, and say all the while that this process answers."""
+        trio.lowlevel.spawn_system_task(self._beat)
+        await super().run()
+
+    async def _beat(self) -> None:
+        while True:
+            self._seat.board.beat(self._seat.index)
+            await trio.sleep(_BEAT)
 
     async def _drain(self) -> None:
         """Let calls end; then serve those of the others, until the supervisor says that there are none."""
@@ -238,7 +280,7 @@ class Worker(Gateway):
         return bool(notes)
 
     def _heed(self, note: Note, now: float) -> None:
-        if self._post.heed(note, now):
+        if self._post.heed(note, now) or self._earlier.heed(note):
             return
         if isinstance(note, Carry):
             self._send_for_another(note)
@@ -256,8 +298,6 @@ class Worker(Gateway):
             self._colleagues.found(note)
         elif isinstance(note, Seen):
             self._colleagues.seen(note)
-        elif isinstance(note, Unwanted):
-            self.historian.feedback(note.feedback)
 
     async def _look(self, note: Look) -> None:
         answer(self._mesh, note, await look(self.wiretap, self.b2bua, note.id, note.record))
@@ -268,10 +308,6 @@ class Worker(Gateway):
             self._is_reporting = note.captures
             tap = self.wiretap.tap
             (tap.add if note.captures else tap.remove)(self._reporter)
-
-    def feedback(self, feedback: Feedback) -> None:
-        """Have the first worker keep one callee's word."""
-        self._mesh.tell(FIRST, Unwanted(feedback))
 
     def _carry(self, data: bytes, flow: Flow) -> None:
         """Have the first worker send a message over a connection."""
@@ -295,9 +331,11 @@ class Worker(Gateway):
         seat.board.note(seat.index, len(self.b2bua.calls), self.telemetry.is_late)
         for load in self._loads:
             load.refill(now)
+        self._earlier.settle()
         self._mesh.settle()
         self._ticks += 1
         if self._ticks % _TELLING == 0:
+            self._earlier.tell_stops()
             if self.leads:
                 self._tell_leading()
             else:
@@ -315,6 +353,11 @@ class Worker(Gateway):
     def _unready(self) -> str:
         return super()._unready() or ("overloaded" if self._seat.board.is_late else "")
 
+    def _health(self) -> str:
+        board = self._seat.board
+        missing = [str(each) for each in range(board.workers) if board.state(each) != SERVES]
+        return f"alive; without worker {', '.join(missing)}" if missing else super()._health()
+
     def _own_metrics(self) -> list[Metric]:
         """Read what this worker alone counts."""
         index, mesh = str(self._seat.index), self._mesh
@@ -328,6 +371,12 @@ class Worker(Gateway):
                 ("outcome",),
                 {"taken": mesh.handed, "dropped": mesh.dropped},
             ),
+            counter(
+                "sip_gateway_calls_left_out_total",
+                "Calls that would leave no record if their worker died",
+                (),
+                {(): self._seat.estate.left_out},
+            ),
         ]
 
     def _collect(self) -> list[Metric]:
@@ -335,5 +384,6 @@ class Worker(Gateway):
         return [
             *self._merger.merge(self._own_metrics()),
             counter("sip_gateway_worker_restarts_total", "Workers that died", (), {(): board.restarts}),
+            counter("sip_gateway_worker_hangs_total", "Of these, those that hung", (), {(): board.hangs}),
             counter("sip_gateway_calls_lost_total", "Calls that were up in them", (), {(): board.lost_calls}),
         ]

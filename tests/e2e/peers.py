@@ -40,6 +40,8 @@ STOP_LIMIT = 20.0
 # What a scenario file says between @ signs when a test does not: see the files.
 DEFAULTS = {
     "LINGER": "200",
+    "UP": "100",
+    "BYE": "200",
     "HEADERS": "Server: carrier",
     "CONTACT": "carrier@[local_ip]:[local_port]",
     "CALLER": "Subject: a word the gateway does not know",

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import re
-import urllib.request
-
 import pytest
 
 from tests.e2e.peers import DEAD_NUMBER_RULE, Gateway, Lab
+from tests.e2e.several import metrics, until
 from tests.telemetry.collector import Collector
 
 CALLS, RATE = 600, 150
 CONSOLE = '[console]\nlisten = "127.0.0.1:0"\n'
 
 
-def start(lab: Lab, otlp: str) -> Gateway:
+def start(lab: Lab, otlp: str, workers: int = 1) -> Gateway:
     """Start a gateway that traces every call, as many as come."""
     name = f"127.0.0.1:{lab.gateway_port}"
     return lab.gateway_from(
-        f'[gateway]\nname = "e2e"\nlisten = ["udp:{name}"]\nrules = "rules.toml"\ndrain = "2s"\n{CONSOLE}'
+        f'[gateway]\nname = "e2e"\nlisten = ["udp:{name}"]\nrules = "rules.toml"\ndrain = "2s"\n'
+        f"workers = {workers}\n{CONSOLE}"
         f'[ledger]\nurl = ""\n[telemetry]\notlp = "{otlp}"\nsample = 1\nmax_traces_per_second = 1000\n'
         f'[[trunk]]\nname = "pbx"\nkind = "pbx"\nsource = ["{lab.at(lab.pbx_port)}"]\n'
         f'[[trunk]]\nname = "carrier"\nkind = "carrier"\nsource = ["{lab.at(lab.carrier_port)}"]\n'
@@ -26,17 +25,6 @@ def start(lab: Lab, otlp: str) -> Gateway:
         '[[route]]\nfrom = ["pbx"]\nto = ["carrier"]\n',
         DEAD_NUMBER_RULE,
     )
-
-
-def metrics(gateway: Gateway) -> dict[str, float]:
-    """Scrape the gateway; the value of each series by its name with labels."""
-    found = re.search(r"console=(\S+)", gateway.ready)
-    assert found is not None
-    with urllib.request.urlopen(f"{found[1]}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    return {
-        name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")
-    }
 
 
 def play(lab: Lab) -> None:
@@ -74,3 +62,17 @@ def test_no_call_notices_that_nobody_collects(lab: Lab) -> None:
     play(lab)
     assert metrics(gateway)["sip_gateway_calls_total"] == CALLS
     assert gateway.stop() == 0
+
+
+def test_each_call_of_several_workers_is_traced_once(lab: Lab) -> None:
+    """Each worker sends what it carried; to the collector it is one gateway."""
+    with Collector() as collector:
+        gateway = start(lab, collector.url, workers=2)
+        play(lab)
+        until(gateway, lambda found: found["sip_gateway_calls_total"] == CALLS)
+        assert gateway.stop() == 0
+    roots = [span for span in collector.spans if not span.parent_span_id]
+    assert len(roots) == len({span.trace_id for span in roots}) == CALLS
+    assert len(collector.spans) == len({span.span_id for span in collector.spans}) == 2 * CALLS
+    # The first reading is sent at the start, the next a minute later: by the first worker only.
+    assert len(collector.metrics) == 1

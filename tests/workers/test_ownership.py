@@ -33,6 +33,9 @@ def test_odd_spellings_of_the_header_have_the_owner_of_the_plain_one() -> None:
         assert owner_of(INVITE.replace(b"Call-ID: one@host", odd), WORKERS) == OWNER, odd
     assert owner_of(b"\r\n\r\n" + INVITE, WORKERS) == OWNER
     assert owner_of(INVITE.replace(b"\r\n", b"\n"), WORKERS) == OWNER
+    for line_end in (b"\r\n", b"\n"):
+        mixed = INVITE.replace(b"one@host\r\n", b"one" + line_end)
+        assert owner_of(mixed, WORKERS) == OWNER, "one line may end as another does not"
 
 
 def test_a_call_id_in_the_body_or_on_a_folded_line_does_not_count() -> None:
@@ -40,6 +43,9 @@ def test_a_call_id_in_the_body_or_on_a_folded_line_does_not_count() -> None:
     body = b"NOTIFY x SIP/2.0\r\nCall-ID: other@host\r\n"
     assert owner_of(plain + body, WORKERS) == OWNER
     assert owner_of(plain.replace(b"Call-ID:", b"i:") + body, WORKERS) == OWNER
+    for blank in (b"\r\n", b"\n"):  # the body begins with it
+        head = plain.removesuffix(b"\r\n").replace(b"Call-ID:", b"i:")
+        assert owner_of(head + blank + b"Call-ID: other@host\r\n", WORKERS) == OWNER
     assert owner_of(INVITE.replace(b"CSeq", b"Subject: x\r\n Call-ID: other@host\r\nCSeq"), WORKERS) == OWNER
 
 

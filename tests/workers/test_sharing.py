@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.config import parse
 from gateway.histogram import Histogram
-from gateway.rules import compile_rules
 from gateway.telemetry.metric import Metric, counter, gauge, histogram
-from gateway.toml_source import TomlSource
 from gateway.workers.board import Board, SharedLoad
 from gateway.workers.merging import Merger
 from gateway.workers.notes import MetricNote
@@ -113,17 +113,12 @@ def test_histograms_are_summed_bucket_by_bucket() -> None:
     assert (found.counts, found.total) == ([1, 1, 1], 11.0)
 
 
-def test_rules_that_one_worker_alone_could_decide_are_refused_with_the_line() -> None:
+def test_several_workers_are_refused_with_the_line_where_there_is_no_linux(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     trunk = '[[trunk]]\nname = "pbx"\nsource = ["192.0.2.2"]\ntarget = ["sip:192.0.2.2"]\n'
-    text = f"[gateway]\nworkers = 2\n{trunk}"
-    config = parse(text)
-    rule = 'version = 1\n[[rule]]\nname = "a"\nwhen.status = 603\nthen.status = 404\n'
-    more = {
-        "share = 0.1\n": "rules with a share",
-        'when.number.declined = ">=20 in 7d"\n': "rules that count earlier calls",
-    }
-    assert unsupported(config, compile_rules(TomlSource.parse(rule, "rules.toml"), None)) == []
-    for line, problem in more.items():
-        rules = compile_rules(TomlSource.parse(rule + line, "rules.toml"), None)
-        (error,) = unsupported(config, rules)
-        assert str(error).startswith(f"gateway.toml:2: gateway.workers: {problem} are served by one worker")
+    config = parse(f"[gateway]\nworkers = 2\n{trunk}")
+    assert unsupported(config) == []
+    monkeypatch.setattr("sys.platform", "darwin")
+    (error,) = unsupported(config)
+    assert str(error).startswith("gateway.toml:2: gateway.workers: several workers need Linux")

@@ -1,0 +1,205 @@
+"""What two workers carry beside one, at the wire, on two cores that the load generator has a share of, too.
+
+    .venv/bin/python bench/scaling.py [--turns 10] [--flow rejected] [--seconds 3]
+
+Two gateways of one worker each, which share nothing, carry exactly twice what one carries. So one gateway of
+two workers is measured against two gateways of one worker, turn about, under the same calls a second in all:
+both have two processes on two cores, beside a generator that costs the same, and differ only in what workers
+do for one another. Two workers carry 2 / `dearer` times what one does, where `dearer` is the gateway's CPU
+for a call in the one case over that in the other (`ratio`).
+
+    free     cores that the generator leaves of two; the rate is chosen, by what the trial before has cost,
+             such that the gateways use 80 % of them: near their limit, where batches are large
+
+A machine is not always equally fast, so trials are short and take turns (A B B A); each pair gives a ratio,
+and their median is told with an interval that holds it with 95 %. A pair in which more than one call in a
+thousand failed is left out, and the next is given less. On a machine with other work to do, `chrt -r 5`
+before the command (for root) keeps that away.
+
+The system gives what comes from one port to one socket, so the ports of caller and callee are chosen such
+that each of two workers receives from one of them. Half of what either receives is the other's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from generator import Generator, build
+from middle import ROOT, Middle, Shape
+from procstat import ProcessGoneError, sample
+from sipp import HOST, PeerError, free_port
+from twins import interval
+
+RESULT = ROOT / "bench" / "results" / "scaling.json"
+FIRST_RATES = {"rejected": 3_000.0, "answered": 1_600.0}
+"""Calls a second of the first trial."""
+FAILED_SHARE = 0.001
+BUSY = 0.8
+"""The share of the free cores that the gateways are to use."""
+WARM_UP, PATIENCE = 2.0, 3.0
+ALONE, SHARED = "two gateways", "two workers"
+
+
+@dataclass(slots=True, frozen=True)
+class Trial:
+    """What was measured: calls a second in all, cores used by the gateways, and by the generator."""
+
+    flow: str
+    kind: str
+    rate: float
+    used: float
+    generator: float
+    failed_share: float
+
+    @property
+    def cost(self) -> float:
+        """CPU microseconds of the gateways for a call."""
+        return self.used / self.rate * 1e6
+
+
+def ports() -> tuple[int, int, int]:
+    """The gateway's port, the caller's and the callee's, such that each of two sockets hears one of these."""
+    while True:
+        middle, caller, callee = (free_port() for _ in range(3))
+        sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+        for each in sockets:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            each.bind((HOST, middle))
+            each.settimeout(0.2)
+        heard = [_lands(sockets, middle, peer) for peer in (caller, callee)]
+        for each in sockets:
+            each.close()
+        if heard == [0, 1]:
+            return middle, caller, callee
+
+
+def _lands(sockets: list[socket.socket], port: int, peer: int) -> int:
+    """Which of the sockets at a port hears a peer."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.bind((HOST, peer))
+        sender.sendto(b"x", (HOST, port))
+    for number, each in enumerate(sockets):
+        try:
+            each.recv(9)
+        except TimeoutError:
+            continue
+        return number
+    return -1
+
+
+def attempt(flow: str, kind: str, rate: float, seconds: float) -> Trial:
+    """Put so many calls a second through what is started for it."""
+    count, shape = (1, Shape(workers=2)) if kind == SHARED else (2, Shape())
+    with ExitStack() as stack:
+        gateways, loads = [], []
+        for _ in range(count):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+            middle, caller, callee = ports()
+            gateways.append(stack.enter_context(Middle("gateway", middle, caller, callee, folder, shape)))
+            load = Generator(
+                limit=WARM_UP + seconds + PATIENCE + 30,
+                middle=middle,
+                caller=caller,
+                callee=callee,
+                flow=flow,
+                rate=rate / count,
+                seconds=seconds,
+                expected=404,
+                warm_up=WARM_UP,
+                patience=PATIENCE,
+            )
+            loads.append(stack.enter_context(load))
+        for load in loads:
+            load.reach("measuring")
+        before = [sample(gateway.group) for gateway in gateways]
+        for load in loads:
+            load.reach("measured")
+        after = [sample(gateway.group) for gateway in gateways]
+        outcomes = [load.outcome() for load in loads]
+    placed = sum(each.placed for each in outcomes)
+    return Trial(
+        flow,
+        kind,
+        placed / seconds,
+        sum(late.since(early).total for early, late in zip(before, after, strict=True)) / seconds,
+        sum(each.cpu for each in outcomes) / seconds,
+        sum(each.failed for each in outcomes) / max(placed, 1),
+    )
+
+
+def next_rate(rate: float, trial: Trial) -> float:
+    """Return the calls a second for the next trial; never far from the last."""
+    if trial.failed_share >= FAILED_SHARE:
+        return 0.85 * rate
+    free = 2 - trial.generator
+    return min(max(BUSY * free / trial.cost * 1e6, 0.8 * rate), 1.25 * rate)
+
+
+def line(trial: Trial) -> str:
+    """A trial as it is printed."""
+    return (
+        f"{trial.flow:<10}{trial.kind:<14}{trial.rate:6.0f}{trial.cost:9.1f}{trial.used:7.2f}"
+        f"{trial.generator:11.3f}{trial.failed_share:8.2%}"
+    )
+
+
+def pairs(flow: str, turns: int, seconds: float, trials: list[Trial]) -> list[float]:
+    """Measure both kinds turn about, and return what two workers carry over one, by pair."""
+    rate, ratios = FIRST_RATES[flow], []
+    for turn in range(turns):
+        pair = {}
+        for kind in (ALONE, SHARED) if turn % 2 == 0 else (SHARED, ALONE):
+            try:
+                pair[kind] = attempt(flow, kind, rate, seconds)
+            except (PeerError, ProcessGoneError) as error:
+                print(error, file=sys.stderr, flush=True)
+                break
+            print(line(pair[kind]), flush=True)
+        if len(pair) < 2:
+            continue
+        trials += pair.values()
+        if all(each.failed_share < FAILED_SHARE for each in pair.values()):
+            ratios.append(2 * pair[ALONE].cost / pair[SHARED].cost)
+            print(f"{flow}: {ratios[-1]:.2f}", flush=True)
+        rate = min(next_rate(rate, each) for each in pair.values())
+    return ratios
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print each trial and the ratios, and write them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--turns", type=int, default=10, help="of either kind [10]")
+    parser.add_argument("--flow", choices=tuple(FIRST_RATES), action="append", help="only this one [both]")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of load in a trial [3]")
+    parser.add_argument("--json", type=Path, default=RESULT, help="where to write [%(default)s]")
+    options = parser.parse_args(argv)
+    why = build() if len(os.sched_getaffinity(0)) > 1 else "this needs two cores"
+    if why:
+        print(why, file=sys.stderr)
+        return 2
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    trials: list[Trial] = []
+    ratios: dict[str, list[float]] = {}
+    print("flow      kind            rate  us/call   used  generator  failed", flush=True)
+    for flow in options.flow or FIRST_RATES:
+        found = ratios[flow] = pairs(flow, options.turns, options.seconds, trials)
+        document = {"trials": [asdict(each) for each in trials], "ratios": ratios}
+        options.json.write_text(json.dumps(document, indent=2) + "\n")
+        if found:
+            low, high = interval(found)
+            told = f"{statistics.median(found):.2f}, with 95 % {low:.2f} to {high:.2f}"
+            print(f"{flow}: two workers over one, median of {len(found)} pairs: {told}", flush=True)
+    return 0 if any(ratios.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
