@@ -101,11 +101,11 @@ clean:  ## remove .venv, caches, and what the gateway and the benchmarks wrote
 NATIVE := $(wildcard gateway/native/Cargo.* gateway/native/src/*.rs)
 
 .venv/installed: .venv/bin/python pyproject.toml setup.py $(NATIVE)
-	@echo "installing the gateway into .venv"
+	@echo "installing the gateway into .venv; where it can be compiled, that takes a few minutes"
 	@$(PIP) install --editable .
 	@touch $@
 
 .venv/installed-test: .venv/bin/python pyproject.toml setup.py $(NATIVE)
-	@echo "installing the gateway and its test tools into .venv"
+	@echo "installing the gateway and its test tools into .venv; where it can be compiled, that takes a few minutes"
 	@$(PIP) install --editable '.[test]'
 	@touch .venv/installed $@
