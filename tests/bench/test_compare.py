@@ -73,7 +73,10 @@ def test_ratios_compare_equal_rates_only_and_the_means_of_all_turns() -> None:
     assert compare.ratios(rows) == {"rejected": {"kamailio": 0.5}}
 
 
-PLAN = Plan(2.0, 1.0, 1, time.monotonic(), time.monotonic() + 60, ("gateway",))
+def a_plan() -> Plan:
+    """A minute from now on."""
+    now = time.monotonic()
+    return Plan(2.0, 1.0, 1, now, now + 60, ("gateway",))
 
 
 @pytest.mark.parametrize("end", [OutOfTimeError(), KeyboardInterrupt(), PeerError("it went wrong")])
@@ -92,7 +95,7 @@ def test_what_was_measured_is_kept_however_a_section_ends(
 
     path = tmp_path / "results" / "compare.json"
     monkeypatch.setattr(compare, "SECTIONS", {"costs": costs, "rules": rules})
-    plan = dataclasses.replace(PLAN, problems=[])
+    plan = a_plan()
     well = compare.measure(plan, ["costs", "rules"], compare.Report(path, {}))
     said = json.loads(path.read_text())
     others = [] if isinstance(end, KeyboardInterrupt) else [TRIAL.row()]
@@ -116,7 +119,7 @@ def test_a_trial_that_fails_is_tried_once_more(monkeypatch: pytest.MonkeyPatch) 
         return end
 
     monkeypatch.setattr(trial, "_measure", measure)
-    plan = dataclasses.replace(PLAN, problems=[])
+    plan = a_plan()
     assert try_out(plan, "gateway", "rejected", 1000) is TRIAL
     assert plan.problems == []
     assert try_out(plan, "gateway", "rejected", 1000) is None
@@ -126,7 +129,7 @@ def test_a_trial_that_fails_is_tried_once_more(monkeypatch: pytest.MonkeyPatch) 
 def test_a_trial_that_would_end_too_late_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "_measure", lambda *_: pytest.fail("it was begun"))
     with pytest.raises(OutOfTimeError):
-        try_out(PLAN, "gateway", "rejected", 1000, live=100_000)
+        try_out(a_plan(), "gateway", "rejected", 1000, live=100_000)
 
 
 @pytest.mark.parametrize("failing", [False, True])
