@@ -25,16 +25,18 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-
 _PACKAGE = Path(__file__).parent
 _SUFFIX = EXTENSION_SUFFIXES[0]  # of this Python's own extension modules
 _LIBRARY = _PACKAGE / f"compiled__mypyc{_SUFFIX}"
 _IS_PURE = os.environ.get("GATEWAY_PURE", "") not in ("", "0")
 
 
+_ASKED_FOR = "GATEWAY_PURE is set"
+
+
 def _why_interpreted() -> str:
     if _IS_PURE:
-        return "GATEWAY_PURE is set"
+        return _ASKED_FOR
     if not _LIBRARY.exists():
         return "it was not compiled; that needs a C compiler when the gateway is installed"
     if (_PACKAGE.parent / "setup.py").exists():
@@ -55,7 +57,7 @@ def prefer_sources() -> None:
 
     All or none of them: compiled modules know each other's insides.
     """
-    if not WHY_INTERPRETED:
+    if not WHY_INTERPRETED or not _LIBRARY.exists():
         return
     find = FileFinder.path_hook(
         (SourceFileLoader, SOURCE_SUFFIXES), (ExtensionFileLoader, EXTENSION_SUFFIXES)
@@ -73,7 +75,7 @@ def prefer_sources() -> None:
 
 def _why_pure() -> str:
     if _IS_PURE:
-        return "GATEWAY_PURE is set"
+        return _ASKED_FOR
     try:
         from . import _native  # noqa: F401
     except ImportError:

@@ -11,7 +11,8 @@ A slot begins with the length of what is in it, which is written last: so what i
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from operator import attrgetter
 
 import msgspec
 
@@ -25,7 +26,7 @@ _HEAD = 8  # bytes: how many slots have ever been in use
 
 
 class _Kept(msgspec.Struct, array_like=True, gc=False):
-    """What is kept of a call that is up."""
+    """What is kept of a call that is up: these fields of its record, as an array in this order."""
 
     id: str
     caller_call_id: str
@@ -46,6 +47,7 @@ class _Kept(msgspec.Struct, array_like=True, gc=False):
 
 
 _FIELDS = _Kept.__struct_fields__
+_values: Callable[[CallRecord], tuple[object, ...]] = attrgetter(*_FIELDS)
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Kept).decode
 
@@ -67,26 +69,7 @@ class Estate:
 
     def answered(self, record: CallRecord) -> None:
         """Keep a call that is up now."""
-        data = _encode(
-            _Kept(
-                record.id,
-                record.caller_call_id,
-                record.callee_call_id,
-                record.caller_trunk,
-                record.callee_trunk,
-                record.caller,
-                record.called,
-                record.invited_at,
-                record.ringing_at,
-                record.answered_at,
-                record.original_status,
-                record.original_phrase,
-                record.emitted_status,
-                record.emitted_phrase,
-                record.origin,
-                record.attempts,
-            )
-        )
+        data = _encode(_values(record))
         size = len(data)
         if size > _SLOT - 8 or not (self._free or self._used < self._limit):
             self.left_out += 1
