@@ -18,11 +18,14 @@ from setuptools import Extension, setup
 # What a rejected and an answered call execute, by count of byte codes. A msgspec struct with options, such as
 # eq=False, is more than mypyc takes, so those modules are left out; the rest would only take longer to build.
 HOT = {
+    ".": "tokens",
     "sip": "build dialog endpoint flow headers itself message remember rows sizing timers traffic uri",
     "sip/transaction": "base client invite_client invite_server server",
-    "b2bua": "call core credentials inside leg loops naming outside policy relay search",
+    "b2bua": "call core credentials events feedback hunting inside leg loops naming outside policy relay "
+    "search",
     "routing": "health route trunk",
-    "rules": "emit facts rule ruleset",
+    "rules": "decision emit facts rule ruleset",
+    "telemetry": "call_times",
     "workers": "endpoint ownership",
 }
 # The types of most libraries are not there while we are built: `make types` is the strict check.
@@ -48,7 +51,11 @@ def compiled() -> list[Extension]:
         try:
             from mypyc.build import mypycify
 
-            files = [f"gateway/{folder}/{name}.py" for folder, names in HOT.items() for name in names.split()]
+            files = [
+                str(Path("gateway", folder, f"{name}.py"))
+                for folder, names in HOT.items()
+                for name in names.split()
+            ]
             modules: list[Extension] = mypycify(
                 [*MYPY_OPTIONS, *files], debug_level="0", group_name="gateway.compiled"
             )

@@ -40,6 +40,7 @@ from gateway.telemetry.collect import Sources, collect
 from gateway.telemetry.metric import Metric
 from gateway.telemetry.prometheus import CONTENT_TYPE
 from gateway.telemetry.service import Telemetry
+from gateway.tokens import Tokens
 from gateway.transport.nameserver import NameServers, read_hosts
 from gateway.transport.ports import Ports
 from gateway.transport.resolver import Resolver
@@ -56,20 +57,6 @@ def make_clock() -> Callable[[], float]:
     offset = time.time() - time.monotonic()
     monotonic = time.monotonic
     return lambda: monotonic() + offset
-
-
-class Tokens:
-    """Unguessable tokens for branches, tags and Call-IDs: 64 bits each, fetched from the system in bulk."""
-
-    def __init__(self) -> None:
-        self._pool: list[bytes] = []
-
-    def __call__(self) -> bytes:
-        """Return a token nobody has seen."""
-        if not self._pool:
-            digits = os.urandom(8 * 512).hex().encode()
-            self._pool = [digits[at : at + 16] for at in range(0, len(digits), 16)]
-        return self._pool.pop()
 
 
 class Gateway:
@@ -122,7 +109,7 @@ class Gateway:
         self.telemetry = Telemetry(config, clock, keeps_evidence=self.ledger is not None)
         self.telemetry.sends_readings = self.leads
         self.wiretap = Wiretap(config, clock, self._attach, log.warning)
-        parts = (self.telemetry, self.ledger, self.wiretap if self.wiretap.keeper else None)
+        parts = (self.telemetry, self.ledger, self.wiretap.keeper)
         sinks = tuple(part for part in parts if part is not None)
         mark = os.urandom(3).hex()
         self.b2bua = B2bua(self.endpoint, setup, sinks, locator=self.resolver, mark=mark)

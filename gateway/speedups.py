@@ -17,6 +17,7 @@ from importlib.machinery import (
     FileFinder,
     SourceFileLoader,
 )
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -41,7 +42,8 @@ def _why_interpreted() -> str:
         return "it was not compiled; that needs a C compiler when the gateway is installed"
     if (_PACKAGE.parent / "setup.py").exists():
         built = _LIBRARY.stat().st_mtime
-        for module in (*_PACKAGE.glob(f"*/*{_SUFFIX}"), *_PACKAGE.glob(f"*/*/*{_SUFFIX}")):
+        depths = ("", "*/", "*/*/")  # not rglob: the native core's own build has a deep tree here
+        for module in chain.from_iterable(_PACKAGE.glob(f"{depth}*{_SUFFIX}") for depth in depths):
             source = module.with_name(module.name.removesuffix(_SUFFIX) + ".py")
             if source.exists() and source.stat().st_mtime > built:
                 return f"{source.name} has changed since it was compiled; make compiled"

@@ -9,7 +9,7 @@ cancel an INVITE, or to hang up on an answer that came too late, does so by itse
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from gateway.routing.locate import Address
 from gateway.routing.route import Hop
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # A timer keeps its target alive until it fires, so a long one is set in steps: a call that has ended is not
 # kept for three minutes.
-_TIMER_STEP = 2.0
+_TIMER_STEP: Final = 2.0
 
 
 class Call:

@@ -16,7 +16,7 @@ from gateway.routing.health import Health
 from gateway.routing.locate import Locator, NoLocator
 from gateway.routing.route import Hop, Plan, Routes, over_tls
 from gateway.routing.trunk import Trunk, TrunkTable
-from gateway.rules import Facts, RuleSet, TrunkView, emit, emitted_q850, q850_of
+from gateway.rules import Facts, RuleSet, TrunkView, emit, emitted_q850
 from gateway.rules.history import History
 from gateway.rules.trials import Trials
 from gateway.rules.unwanted import FeedbackSink
@@ -184,9 +184,11 @@ class B2bua:
         if trunk.numbers is not None:
             request, uri = trunk.numbers.read(request, uri)
         self._serial += 1
+        # Rising ids (milliseconds, then a serial number), so that a database's index of them grows at its end;
+        # several gateways may share it.
+        number = int(now * 1000) << 20 | self._serial & 0xFFFFF
         record = CallRecord(
-            # Rising ids, so that a database's index of them grows at its end; several gateways may share it.
-            id=f"{int(now * 1000):011x}{self._serial & 0xFFFFF:05x}{self._mark}",
+            id=hex(number)[2:].zfill(16) + self._mark,
             caller_call_id=request.call_id.decode("utf-8", "replace"),
             callee_call_id="",
             caller_trunk=trunk.name,
@@ -232,7 +234,7 @@ class B2bua:
         original, decision = verdict.response, verdict.decision
         record.original_status = original.status
         record.original_phrase = original.phrase.decode("utf-8", "replace")
-        record.original_q850 = q850_of(original)
+        record.original_q850 = verdict.facts.reasons.q850
         record.emitted_status = decision.status
         record.emitted_phrase = decision.phrase.decode("utf-8", "replace")
         record.emitted_q850 = verdict.q850
@@ -350,7 +352,7 @@ class B2bua:
         is known where the request came to a contact that we have registered.
         """
         if plan is None:
-            if not NAMING_DIALOGS.isdisjoint(request.index):
+            if request.has_any(NAMING_DIALOGS):
                 place = self.names.place(request)
                 if place is not None:
                     return (place,), False

@@ -9,8 +9,6 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from gateway.sip.dialog import Dialog
 from gateway.sip.message import Request, Response
 from gateway.sip.transaction import ServerTransaction
@@ -52,35 +50,47 @@ class Event(IntEnum):
     LOST = 15  # either: the peer is gone
 
 
-class Progress(msgspec.Struct, eq=False):
+class Progress:
     """A provisional response on a callee's leg and its early dialog (None without a To tag)."""
 
-    leg: CalleeLeg
-    response: Response
-    dialog: Dialog | None
+    __slots__ = ("dialog", "leg", "response")
+
+    def __init__(self, leg: CalleeLeg, response: Response, dialog: Dialog | None) -> None:
+        self.leg = leg
+        self.response = response
+        self.dialog = dialog
 
 
-class Answered(msgspec.Struct, eq=False):
+class Answered:
     """A 2xx on a callee's leg, the dialog it confirms, and the CSeq number of its INVITE."""
 
-    leg: CalleeLeg
-    response: Response
-    dialog: Dialog
-    seq: int
+    __slots__ = ("dialog", "leg", "response", "seq")
+
+    def __init__(self, leg: CalleeLeg, response: Response, dialog: Dialog, seq: int) -> None:
+        self.leg = leg
+        self.response = response
+        self.dialog = dialog
+        self.seq = seq
 
 
-class Rejected(msgspec.Struct, eq=False):
+class Rejected:
     """A final rejection on a callee's leg. ``local`` tells that the gateway made it: nobody answered."""
 
-    leg: CalleeLeg
-    response: Response
-    local: bool
+    __slots__ = ("leg", "local", "response")
+
+    def __init__(self, leg: CalleeLeg, response: Response, local: bool) -> None:
+        self.leg = leg
+        self.response = response
+        self.local = local
 
 
-class Bye(msgspec.Struct, eq=False):
+class Bye:
     """A BYE that came on ``leg``."""
 
-    leg: Leg
-    dialog: Dialog
-    transaction: ServerTransaction
-    request: Request
+    __slots__ = ("dialog", "leg", "request", "transaction")
+
+    def __init__(self, leg: Leg, dialog: Dialog, transaction: ServerTransaction, request: Request) -> None:
+        self.leg = leg
+        self.dialog = dialog
+        self.transaction = transaction
+        self.request = request

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gateway.rules import Facts
 from gateway.rules.unwanted import (
     BEFORE_ANSWER,
+    UNWANTED,
     Feedback,
     FeedbackSink,
     Identity,
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 def note_final(sink: FeedbackSink, facts: Facts) -> None:
     """Tell of a final that says 607, or stands for one."""
-    if facts.local or facts.request is None or facts.now is None or not says_unwanted(facts.response):
+    if facts.response.status != UNWANTED and not facts.reasons.unwanted:
+        return
+    if facts.local or facts.request is None or facts.now is None:
         return
     target, source = facts.target, facts.source
     found = heard(facts.request, target.trusted, facts.called, BEFORE_ANSWER, source.name, facts.now)

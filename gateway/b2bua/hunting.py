@@ -5,7 +5,7 @@ Both are decided on the original response; what a rule makes of it is a separate
 
 from __future__ import annotations
 
-import msgspec
+from typing import Final
 
 from gateway.routing.route import Hop
 from gateway.routing.trunk import Trunk
@@ -16,24 +16,37 @@ from gateway.sip.rows import Rows
 
 from .leg import CalleeLeg
 
-_FOR_THE_CALLER = (401, 407, 415, 420, 484)  # RFC 3261 16.7 step 6: these ask the caller to act
+_FOR_THE_CALLER: Final = (401, 407, 415, 420, 484)  # RFC 3261 16.7 step 6: these ask the caller to act
 
 
-class Verdict(msgspec.Struct, eq=False):
+class Verdict:
     """One target's rejection and what is to become of it: the decision, the header rows to emit, and the
     Q.850 cause in them (0 for none). ``facts`` are what it was decided by, under the rules of version
     ``rules_hash``; ``call_id`` is the Call-ID of the leg it came on.
     """
 
-    response: Response
-    decision: Decision
-    rows: Rows
-    q850: int
-    trunk: Trunk
-    local: bool
-    facts: Facts
-    rules_hash: str
-    call_id: bytes = b""
+    __slots__ = ("call_id", "decision", "facts", "local", "q850", "response", "rows", "rules_hash", "trunk")
+
+    def __init__(
+        self,
+        response: Response,
+        decision: Decision,
+        rows: Rows,
+        q850: int,
+        trunk: Trunk,
+        local: bool,
+        facts: Facts,
+        rules_hash: str,
+    ) -> None:
+        self.response = response
+        self.decision = decision
+        self.rows = rows
+        self.q850 = q850
+        self.trunk = trunk
+        self.local = local
+        self.facts = facts
+        self.rules_hash = rules_hash
+        self.call_id = b""
 
 
 def stops_all(verdict: Verdict) -> bool:

@@ -7,7 +7,7 @@ tags, is as many early dialogs on the caller's side.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.routing.locate import Address
 from gateway.routing.route import Hop
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from .extensions import Own
     from .policy import Policy
 
-_HOP_PARAMS = (b"transport", b"maddr", b"ttl", b"lr", b"method")
-MAX_EARLY_DIALOGS = 16
+_HOP_PARAMS: Final = (b"transport", b"maddr", b"ttl", b"lr", b"method")
+MAX_EARLY_DIALOGS: Final = 16
 _NONE_LATE: dict[bytes, tuple[bytes, Flow]] = {}  # shared by the many legs that see no late answer
 
 
@@ -250,10 +250,14 @@ class CalleeLeg(Leg):
 
     def call_out(self, request: Request, uri: Uri, flow: Flow, lines: bytes, body: bytes, now: float) -> None:
         """Send the INVITE: the caller's, as this leg says it."""
+        call_id = self.endpoint.new_token() + b"@" + flow.local.host.encode()
+        sender, tag, receiver = outgoing_ends(request, self.endpoint.new_token())
         half = Dialog(
             None,  # no request comes to a half; each dialog forked from it gets this leg
-            self.endpoint.new_token() + b"@" + flow.local.host.encode(),
-            *outgoing_ends(request, self.endpoint.new_token()),
+            call_id,
+            sender,
+            tag,
+            receiver,
             b"",
             self.hop.uri or target_uri(uri, self.hop.target),
             flow,

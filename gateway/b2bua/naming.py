@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict, deque
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from gateway.routing.locate import Address
 from gateway.routing.route import Hop
@@ -30,8 +30,8 @@ from gateway.sip.uri import parse_uri, unescape
 from .record import CallRecord
 
 _REPLACES = (b"to-tag", b"from-tag")
-_TAGS = {b"Replaces": _REPLACES, b"Join": _REPLACES, b"Target-Dialog": (b"local-tag", b"remote-tag")}
-_NAMING = frozenset((*_TAGS, b"Refer-To", b"In-Reply-To", b"Event"))
+_TAGS: Final = {b"Replaces": _REPLACES, b"Join": _REPLACES, b"Target-Dialog": (b"local-tag", b"remote-tag")}
+_NAMING: Final = (*_TAGS, b"Refer-To", b"In-Reply-To", b"Event")
 _IN_URI = re.compile(rb"([?&]Replaces=)([^&>]*)", re.IGNORECASE)
 _UNSAFE = re.compile(
     rb"[^A-Za-z0-9\-_.!~*'()]"
@@ -71,7 +71,7 @@ class Names:
         """Return the request's rows with every dialog called as the side of ``target`` knows it; the very
         list that came when it names none.
         """
-        if _NAMING.isdisjoint(request.index):
+        if not request.has_any(_NAMING):
             return request.rows
         return [(key, self._rename(key, line, target)) for key, line in request.rows]
 
@@ -226,7 +226,7 @@ class Names:
 
 def names_others(request: Request) -> bool:
     """Tell whether a request may name a dialog or a call."""
-    return not _NAMING.isdisjoint(request.index)
+    return request.has_any(_NAMING)
 
 
 def named_by(request: Request) -> tuple[list[tuple[bytes, bytes, bytes]], list[bytes]]:

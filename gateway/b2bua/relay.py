@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Final
 
 from gateway.sip.dialog import Dialog
 from gateway.sip.endpoint import Endpoint
@@ -23,7 +24,7 @@ from gateway.sip.transaction import (
 from .credentials import ask
 from .policy import Policy
 
-_TIMER_STEP = 2.0  # seconds
+_TIMER_STEP: Final = 2.0  # seconds
 
 OnFinal = Callable[[Response | None, float], bytes | None]
 

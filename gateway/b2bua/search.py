@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.routing.health import REST
 from gateway.routing.locate import Address
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .call import Call
     from .core import B2bua
 
-MAX_BREADTH = 60  # branches at a time where the caller sets no bound (RFC 5393 5.3.3.1)
+MAX_BREADTH: Final = 60  # branches at a time where the caller sets no bound (RFC 5393 5.3.3.1)
 
 
 class Search:

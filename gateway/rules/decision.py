@@ -7,10 +7,8 @@ know it (RFC 8197 section 3). Status, phrase and cause are settled here, togethe
 
 from __future__ import annotations
 
-import msgspec
-
 from gateway.rules.causes import cause_for
-from gateway.rules.facts import Facts, q850_of
+from gateway.rules.facts import Facts
 from gateway.rules.guards import Ruling
 from gateway.rules.network_blocked import defects
 from gateway.rules.rule import COHERENT, FROM_Q850, KEEP, Actions, Rule
@@ -18,51 +16,87 @@ from gateway.sip.phrases import phrase_for
 from gateway.sip.rows import Row
 
 
-class Decision(msgspec.Struct, frozen=True, gc=False):
-    """What to answer, and who decided it. Decisions may be shared between calls.
+class Decision:
+    """What to answer, and who decided it. Decisions may be shared between calls, and do not change once they
+    have been handed out.
 
     `emit` makes the headers of it. `status` and `phrase` are always what is to be said, changed or not.
     """
 
-    status: int
-    phrase: bytes
-    rule: str = ""
-    """The enforced rule that decided, "" when none did."""
-    guard: str = ""
-    """The guard that decided before any rule, or that translated a 607 afterwards."""
-    mode: str = ""
-    """"enforce" when a rule decided, "canary" when a rule did that decides a share of calls, "shadow" when
-    only rules matched that do not decide about this one, else ""."""
-    shadow_rule: str = ""
-    """The first rule in shadow, or canary whose share this call is not in, that would have decided;
-    `shadow_status` is what it would have said."""
-    shadow_status: int = 0
-    hunt: str = ""
-    """"continue" or "stop" when hunting is decided on here; "" leaves it to the trunk's settings."""
-    label: str = ""
-    changed: bool = False
-    """Whether anything is to be rewritten; when not, the response goes on as it came."""
-    near_miss: bool = False
-    """Whether it is a 603+ gone wrong (`network_blocked.is_near_miss`)."""
-    defects: tuple[str, ...] = ()
-    """What is wrong with a 603+ or a near miss of one (`network_blocked.DEFECTS`)."""
-    q850: int = KEEP
-    """The Q.850 cause to say, DROP for none, KEEP for what came."""
-    fact: int = 0
-    """607 or 608 when the SIP Reason must say so, because the status no longer does; else 0."""
-    actions: Actions | None = None
-    """The actions of `rule`, for `emit`."""
-    reason_rows: tuple[Row, ...] | None = None
-    """The Reason rows that leave, where they have been worked out already (`emit.with_reason_rows`)."""
-    rest: tuple[str, ...] = ()
-    """The canaries that match this call, too, but decide only about others."""
-    saw: str = ""
-    """The counts of earlier calls that the rules went by, such as "number.answered was 0 in 30d"."""
+    __slots__ = (
+        "actions", "changed", "defects", "fact", "guard", "hunt", "label", "mode", "near_miss", "phrase",
+        "q850", "reason_rows", "rest", "rule", "saw", "shadow_rule", "shadow_status", "status",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        status: int,
+        phrase: bytes,
+        rule: str = "",
+        guard: str = "",
+        mode: str = "",
+        shadow_rule: str = "",
+        shadow_status: int = 0,
+        hunt: str = "",
+        label: str = "",
+        changed: bool = False,
+        near_miss: bool = False,
+        defects: tuple[str, ...] = (),
+        q850: int = KEEP,
+        fact: int = 0,
+        actions: Actions | None = None,
+    ) -> None:
+        self.status = status
+        self.phrase = phrase
+        self.rule = rule
+        """The enforced rule that decided, "" when none did."""
+        self.guard = guard
+        """The guard that decided before any rule, or that translated a 607 afterwards."""
+        self.mode = mode
+        """"enforce" when a rule decided, "canary" when a rule did that decides a share of calls, "shadow"
+        when only rules matched that do not decide about this one, else ""."""
+        self.shadow_rule = shadow_rule
+        """The first rule in shadow, or canary whose share this call is not in, that would have decided;
+        `shadow_status` is what it would have said."""
+        self.shadow_status = shadow_status
+        self.hunt = hunt
+        """"continue" or "stop" when hunting is decided on here; "" leaves it to the trunk's settings."""
+        self.label = label
+        self.changed = changed
+        """Whether anything is to be rewritten; when not, the response goes on as it came."""
+        self.near_miss = near_miss
+        """Whether it is a 603+ gone wrong (`network_blocked.is_near_miss`)."""
+        self.defects = defects
+        """What is wrong with a 603+ or a near miss of one (`network_blocked.DEFECTS`)."""
+        self.q850 = q850
+        """The Q.850 cause to say, DROP for none, KEEP for what came."""
+        self.fact = fact
+        """607 or 608 when the SIP Reason must say so, because the status no longer does; else 0."""
+        self.actions = actions
+        """The actions of `rule`, for `emit`."""
+        self.reason_rows: tuple[Row, ...] | None = None
+        """The Reason rows that leave, where they have been worked out already (`emit.prepared`)."""
+        self.rest: tuple[str, ...] = ()
+        """The canaries that match this call, too, but decide only about others."""
+        self.saw = ""
+        """The counts of earlier calls that the rules went by, such as "number.answered was 0 in 30d"."""
 
     @property
     def note(self) -> str:
         """The label, and what was seen of earlier calls, for the record of this one."""
-        return "; ".join(filter(None, (self.label, self.saw)))
+        return f"{self.label}; {self.saw}" if self.label and self.saw else self.label or self.saw
+
+    def about(self, saw: str, rest: tuple[str, ...]) -> Decision:
+        """Return this decision as one about a single call, with what was seen, and passed over, for that."""
+        copy = Decision(
+            self.status, self.phrase, self.rule, self.guard, self.mode, self.shadow_rule, self.shadow_status,
+            self.hunt, self.label, self.changed, self.near_miss, self.defects, self.q850, self.fact,
+            self.actions,
+        )  # fmt: skip
+        copy.reason_rows = self.reason_rows
+        copy.saw = saw
+        copy.rest = rest
+        return copy
 
 
 def by_guard(ruling: Ruling, facts: Facts) -> Decision:
@@ -140,4 +174,4 @@ def _shadow_status(actions: Actions, facts: Facts) -> int:
 
 def emitted_q850(decision: Decision, facts: Facts) -> int:
     """Return the cause of the Q.850 Reason that leaves with the decision, or 0 when none does."""
-    return q850_of(facts.response) if decision.q850 == KEEP else decision.q850
+    return facts.reasons.q850 if decision.q850 == KEEP else decision.q850

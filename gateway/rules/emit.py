@@ -14,8 +14,6 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from msgspec.structs import replace
-
 from gateway.rules.causes import NAMES, is_location
 from gateway.rules.decision import Decision
 from gateway.rules.facts import Facts
@@ -65,11 +63,11 @@ def emit(decision: Decision, facts: Facts) -> Rows:
     return rows
 
 
-def with_reason_rows(decision: Decision, facts: Facts) -> Decision:
-    """Return the decision with the Reason rows that leave with it, for one that is used again and again."""
-    if decision.q850 == KEEP and not decision.fact:
-        return decision
-    return replace(decision, reason_rows=_reason_rows(decision, facts))
+def prepared(decision: Decision, facts: Facts) -> Decision:
+    """Work out the Reason rows that leave with a new decision, for it will be used again and again."""
+    if decision.q850 != KEEP or decision.fact:
+        decision.reason_rows = _reason_rows(decision, facts)
+    return decision
 
 
 def _reason_rows(decision: Decision, facts: Facts) -> tuple[Row, ...]:

@@ -8,23 +8,20 @@ they mean is remembered by their bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Protocol
-
-import msgspec
+from typing import Final, Protocol
 
 from gateway.regexes import TEXT_LIMIT
 from gateway.rules.causes import status_for
 from gateway.rules.history import History
 from gateway.rules.passport import attestation
-from gateway.rules.unwanted import callers
+from gateway.rules.unwanted import callers, stand_for_unwanted
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import Reason, parse_reasons, parse_retry_after
 from gateway.sip.message import Request, Response
+from gateway.sip.remember import remembered
 
-_REMEMBERED_LENGTH = 1024  # bytes of Reason that are worth remembering; a longer one is read anew each time
 ANALYTICS = b"v=analytics1;"
 """How the text of a 603+ begins: with its version (ATIS-1000099)."""
 
@@ -62,7 +59,7 @@ class Reasons:
     """What the Reason values of one response say together (RFC 3326). Shared: not to be changed.
 
     `q850` and `sip_cause` are the causes of the first value of their protocol that has one, 0 when none has.
-    `analytics` tells that a text is that of a 603+ (ATIS-1000099).
+    `analytics` tells that a text is that of a 603+ (ATIS-1000099), `unwanted` that a value stands for a 607.
     """
 
     values: tuple[Reason, ...]
@@ -71,12 +68,13 @@ class Reasons:
     locations: tuple[bytes, ...]
     texts: tuple[str, ...]
     analytics: bool
+    unwanted: bool
 
 
-_NO_REASONS = Reasons((), 0, 0, (), (), False)
+_NO_REASONS: Final = Reasons((), 0, 0, (), (), False, False)
 
 
-def _read_reasons(lines: tuple[bytes, ...]) -> Reasons:
+def _read_reasons(lines: Sequence[bytes]) -> Reasons:
     values = tuple(parse_reasons(lines))
     return Reasons(
         values,
@@ -85,20 +83,21 @@ def _read_reasons(lines: tuple[bytes, ...]) -> Reasons:
         tuple(value.location for value in values if value.location),
         tuple(shown(value.text) for value in values if value.text),
         any(value.text.startswith(ANALYTICS) for value in values),
+        stand_for_unwanted(values),
     )
 
 
-_remembered_reasons = lru_cache(maxsize=1024)(_read_reasons)
+@remembered
+def _read_line(line: bytes) -> Reasons:
+    return _read_reasons([line])
 
 
 def reasons_of(response: Response) -> Reasons:
     """Return what the Reason values of `response` say; values that cannot be read are passed over."""
-    if b"Reason" not in response.index:
+    line = response.index.get(b"Reason")
+    if line is None:
         return _NO_REASONS
-    lines = tuple(response.values(b"Reason"))
-    if sum(map(len, lines)) > _REMEMBERED_LENGTH:
-        return _read_reasons(lines)
-    return _remembered_reasons(lines)
+    return _read_reasons(response.values(b"Reason")) if response.repeated(b"Reason") else _read_line(line)
 
 
 def q850_of(response: Response) -> int:
@@ -111,43 +110,68 @@ def shown(text: bytes) -> str:
     return text[: 4 * TEXT_LIMIT].decode("utf-8", "replace")[:TEXT_LIMIT]
 
 
-class Facts(msgspec.Struct):
+class Facts:
     """Everything that a guard or a rule can see of one final response."""
 
-    response: Response
-    request: Request | None
-    """The request as the side that will get the answer sent it."""
-    source: TrunkView
-    """The trunk that answered (`when.from`)."""
-    target: TrunkView
-    """The trunk that will receive the answer (`when.to`)."""
-    method: bytes = b"INVITE"
-    called: str = ""
-    """The number or user of the Request-URI."""
-    caller: str = ""
-    """The number or user of From."""
-    rang: bool = False
-    """Whether an 18x was seen."""
-    after: float | None = None
-    """Seconds from the INVITE to this response."""
-    ringing: float | None = None
-    """Seconds from the first 18x to this response; None when it did not ring."""
-    local: bool = False
-    """Whether the gateway made the response (408, 503 ...), not the far end."""
-    in_dialog: bool = False
-    """Whether the request was sent inside a dialog."""
-    finals: tuple[int, ...] = ()
-    """What the other branches of the call have said so far: their final statuses, before any rule."""
-    pending: int = 0
-    """How many other branches may still answer."""
-    now: float | None = None
-    """The time, in seconds since the epoch, for rules that hold at some hours only."""
-    attested: str | None = None
-    """The `attestation`, where it is known already."""
-    history: History | None = None
-    """What is known of earlier calls, where rules ask for it."""
-    _reasons: Reasons | None = None
-    _phrase: str | None = None
+    __slots__ = (
+        "_phrase", "_reasons", "after", "attested", "called", "caller", "finals", "history", "in_dialog",
+        "local", "method", "now", "pending", "rang", "request", "response", "ringing", "source", "target",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        response: Response,
+        request: Request | None,
+        source: TrunkView,
+        target: TrunkView,
+        method: bytes = b"INVITE",
+        called: str = "",
+        caller: str = "",
+        rang: bool = False,
+        after: float | None = None,
+        ringing: float | None = None,
+        local: bool = False,
+        in_dialog: bool = False,
+        finals: tuple[int, ...] = (),
+        pending: int = 0,
+        now: float | None = None,
+        attested: str | None = None,
+        history: History | None = None,
+    ) -> None:
+        self.response = response
+        self.request = request
+        """The request as the side that will get the answer sent it."""
+        self.source = source
+        """The trunk that answered (`when.from`)."""
+        self.target = target
+        """The trunk that will receive the answer (`when.to`)."""
+        self.method = method
+        self.called = called
+        """The number or user of the Request-URI."""
+        self.caller = caller
+        """The number or user of From."""
+        self.rang = rang
+        """Whether an 18x was seen."""
+        self.after = after
+        """Seconds from the INVITE to this response."""
+        self.ringing = ringing
+        """Seconds from the first 18x to this response; None when it did not ring."""
+        self.local = local
+        """Whether the gateway made the response (408, 503 ...), not the far end."""
+        self.in_dialog = in_dialog
+        """Whether the request was sent inside a dialog."""
+        self.finals = finals
+        """What the other branches of the call have said so far: their final statuses, before any rule."""
+        self.pending = pending
+        """How many other branches may still answer."""
+        self.now = now
+        """The time, in seconds since the epoch, for rules that hold at some hours only."""
+        self.attested = attested
+        """The `attestation`, where it is known already."""
+        self.history = history
+        """What is known of earlier calls, where rules ask for it."""
+        self._reasons: Reasons | None = None
+        self._phrase: str | None = None
 
     @property
     def reasons(self) -> Reasons:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.rules.canary import Canary
 from gateway.rules.conditions import Condition
@@ -12,11 +13,13 @@ from gateway.sip.rows import Row
 
 Test = Callable[[Facts], bool]
 
-COHERENT, KEEP, DROP = -2, -1, 0
+COHERENT: Final = -2
+KEEP: Final = -1
+DROP: Final = 0
 """Instead of a Q.850 cause: the one that agrees with the status, the one that came, none."""
-REMOVE = -1
+REMOVE: Final = -1
 """Instead of the seconds of Retry-After: no such header."""
-FROM_Q850 = -1
+FROM_Q850: Final = -1
 """Instead of a status: the one that the Q.850 cause stands for."""
 
 

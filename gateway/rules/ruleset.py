@@ -13,11 +13,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-
-from msgspec.structs import replace
+from typing import Final
 
 from gateway.rules.decision import Decision, by_guard, by_rule
-from gateway.rules.emit import with_reason_rows
+from gateway.rules.emit import prepared
 from gateway.rules.explain import Explanation, explain
 from gateway.rules.facts import Facts, TrunkView
 from gateway.rules.guards import GUARDED, judge
@@ -29,8 +28,8 @@ FAILURES = range(400, 700)
 """The statuses that rules can speak of."""
 
 # The words come from the network, and must not fill the memory.
-_MOST_REMEMBERED = 4096
-_LONGEST_REMEMBERED = 256
+_MOST_REMEMBERED: Final = 4096
+_LONGEST_REMEMBERED: Final = 256
 
 _Words = tuple[int, bytes, bytes | None, TrunkView, TrunkView, bytes, bool, bool, bool]
 
@@ -70,10 +69,10 @@ class _Case:
         who = (rule, shadow)
         decision = self._outcomes.get(who)
         if decision is None:
-            decision = with_reason_rows(by_rule(rule, shadow, facts, self._near_miss), facts)
+            decision = prepared(by_rule(rule, shadow, facts, self._near_miss), facts)
             self._outcomes[who] = decision
         saw = [each.saw(facts) for each in who if each is not None and each.on_history]
-        return replace(decision, saw=", ".join(saw), rest=rest) if saw or rest else decision
+        return decision.about(", ".join(saw), rest) if saw or rest else decision
 
 
 class RuleSet:
@@ -135,7 +134,7 @@ class RuleSet:
         if facts.in_dialog or status in GUARDED:
             ruling = judge(facts)
             if ruling is not None:
-                return _Case(with_reason_rows(by_guard(ruling, facts), facts), (), False)
+                return _Case(prepared(by_guard(ruling, facts), facts), (), False)
             near_miss = is_near_miss(facts)
         left = []
         needs_more = False

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from gateway.rules.passport import attestation
 from gateway.sip.errors import MalformedError
-from gateway.sip.headers import parse_addresses, parse_reasons
+from gateway.sip.headers import Reason, parse_addresses, parse_reasons
 from gateway.sip.message import Request, Response
 from gateway.sip.uri import Uri, parse_uri
 
-UNWANTED = 607
+UNWANTED: Final = 607
 BEFORE_ANSWER, MIDCALL = "before-answer", "mid-call"
 CALLER, DIVERTER = "caller", "diverter"
 """What an identity is to the call: who made it, or who passed it on."""
@@ -76,7 +76,12 @@ def says_unwanted(message: Request | Response) -> bool:
         return False
     # Few are worth reading.
     values = [value for value in message.values(b"Reason") if value.find(b"607") >= 0]
-    return any(reason.kind == b"SIP" and reason.cause == UNWANTED for reason in parse_reasons(values))
+    return stand_for_unwanted(parse_reasons(values))
+
+
+def stand_for_unwanted(reasons: Iterable[Reason]) -> bool:
+    """Tell whether one of these Reason values is SIP;cause=607."""
+    return any(reason.kind == b"SIP" and reason.cause == UNWANTED for reason in reasons)
 
 
 def heard(

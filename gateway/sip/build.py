@@ -6,7 +6,7 @@ Everything is put together by one bytes format a message; values are passed as t
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 from .errors import MalformedError
@@ -18,9 +18,9 @@ from .phrases import phrase_for
 if TYPE_CHECKING:
     from .transaction import InviteClient
 
-MAX_FORWARDS = 70
-_REQUEST = re.compile(rb"([A-Z]+) [^\s]+ SIP/2\.0\r\nVia: [^\r\n;]+;branch=([\w.\-]+);")
-_ECHOED = (b"From", b"Call-ID", b"CSeq", b"To")
+MAX_FORWARDS: Final = 70
+_REQUEST: Final = re.compile(rb"([A-Z]+) [^\s]+ SIP/2\.0\r\nVia: [^\r\n;]+;branch=([\w.\-]+);")
+_ECHOED: Final = (b"From", b"Call-ID", b"CSeq", b"To")
 
 
 def echo_of(request: Request, source: Flow) -> bytes:

@@ -6,7 +6,7 @@ answers makes an early dialog of it by :meth:`Dialog.fork`. On the side that ans
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from .errors import MalformedError
 from .flow import Flow, Flows
@@ -15,7 +15,7 @@ from .message import Request, Response
 from .remember import remembered
 from .uri import Uri, parse_uri
 
-_TRANSPORTS = {b"udp": "udp", b"tcp": "tcp", b"tls": "tls"}
+_TRANSPORTS: Final = {b"udp": "udp", b"tcp": "tcp", b"tls": "tls"}
 
 
 class DialogUser(Protocol):
@@ -43,6 +43,15 @@ def contact_uri(value: bytes) -> bytes:
 @remembered
 def _parsed(uri: bytes) -> Uri:
     return parse_uri(uri)
+
+
+@remembered
+def _way_to(uri: bytes) -> tuple[Uri, bytes, str]:
+    """Return a URI in parts, the transport that it names (b"" for none), and its host as sockets have it.
+    Raises MalformedError.
+    """
+    parsed = parse_uri(uri)
+    return parsed, (parsed.param(b"transport") or b"").lower(), parsed.host.strip(b"[]").decode()
 
 
 class Dialog:
@@ -140,9 +149,7 @@ class Dialog:
         remote = response.need(b"To")
         target = _target_of(response, self.target)
         tag = response.to_tag
-        ends = (self.call_id, self.local, self.local_tag, remote, tag)
-        dialog = Dialog(user, *ends, target, self.flow, self.observed)
-        dialog.seq = self.seq
+        dialog = self._with(user, remote, tag, target)
         dialog.credentials = self.credentials
         if b"Record-Route" in response.index:
             dialog._set_route(parse_addresses_raw(response.values(b"Record-Route"))[::-1])
@@ -156,13 +163,19 @@ class Dialog:
         remote = notify.need(b"From")
         tag = notify.from_tag
         target = _target_of(notify, self.target)
-        ends = (self.call_id, self.local, self.local_tag, remote, tag)
-        dialog = Dialog(user, *ends, target, self.flow, self.observed)
-        dialog.seq = self.seq
+        dialog = self._with(user, remote, tag, target)
         dialog.remote_seq = notify.cseq[0]
         if b"Record-Route" in notify.index:
             dialog._set_route(parse_addresses_raw(notify.values(b"Record-Route")))
         dialog.aim(flows)
+        return dialog
+
+    def _with(self, user: DialogUser | None, remote: bytes, tag: bytes, target: bytes) -> Dialog:
+        """Make a dialog of this half and a peer."""
+        dialog = Dialog(
+            user, self.call_id, self.local, self.local_tag, remote, tag, target, self.flow, self.observed
+        )
+        dialog.seq = self.seq
         return dialog
 
     def retarget(self, message: Request | Response, flows: Flows) -> None:
@@ -187,14 +200,13 @@ class Dialog:
             return
         self.others = ()
         try:
-            uri = _parsed(self.first_hop())
+            uri, named, host = _way_to(self.first_hop())
         except MalformedError:
             return
         ours = self.flow.local.transport
         if uri.scheme == b"sips":
             transport = "tls"
         elif uri.scheme == b"sip":
-            named = (uri.param(b"transport") or b"").lower()
             transport = _TRANSPORTS.get(named, ours)
             if ours == "tls" and transport == "tcp":
                 transport = "tls"  # TLS runs over TCP: older peers name what is below (RFC 3261 26.2.2)
@@ -203,7 +215,7 @@ class Dialog:
         if transport != ours and ours == "tls":
             return  # what began in secret stays so
         port = uri.port or (5061 if transport == "tls" else 5060)
-        flow = flows.named(uri.host.strip(b"[]").decode(), port, transport, self.flow)
+        flow = flows.named(host, port, transport, self.flow)
         if flow is not None:
             if flow is not self.flow and flow.local is self.flow.local and flow.local.reliable:
                 self.others = (self.flow,)
@@ -222,7 +234,7 @@ class Dialog:
     @property
     def keeps_to_udp(self) -> bool:
         """Whether the next hop asks for UDP by name, so that size does not matter (RFC 3263 4.1)."""
-        return (_parsed(self.first_hop()).param(b"transport") or b"").lower() == b"udp"
+        return _way_to(self.first_hop())[1] == b"udp"
 
     def first_hop(self) -> bytes:
         """Return the URI that the next request goes to: the first loose router's, else the Request-URI's."""

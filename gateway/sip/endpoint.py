@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from .build import refusal_bytes, request_bytes, sent_branch
 from .dialog import Dialog
@@ -23,7 +23,7 @@ from .itself import Itself
 from .message import MalformedMessageError, Request, Response, parse
 from .sizing import MAX_UDP_REQUEST, LargeRequests
 from .timers import Timers
-from .traffic import METHODS, OTHER, Tally, Traffic
+from .traffic import Tally, Traffic
 from .transaction import (
     ClientTransaction,
     ClientUser,
@@ -39,14 +39,14 @@ from .transaction import (
 from .transaction.invite_server import Input as InviteServerInput
 from .uri import Uri
 
-_SCHEMES = (b"sip", b"tel", b"sips")
-_DIALOG_FORMING = frozenset((b"INVITE", b"SUBSCRIBE", b"REFER"))
-_DIALOG_ONLY = frozenset((b"BYE", b"PRACK", b"UPDATE"))  # RFC 3261 15.1.2, RFC 3262 3, RFC 3311 5.2
+_SCHEMES: Final = (b"sip", b"tel", b"sips")
+_DIALOG_FORMING: Final = frozenset((b"INVITE", b"SUBSCRIBE", b"REFER"))
+_DIALOG_ONLY: Final = frozenset((b"BYE", b"PRACK", b"UPDATE"))  # RFC 3261 15.1.2, RFC 3262 3, RFC 3311 5.2
 # What tells that a request to our own URI is for somebody behind us (RFC 3891, RFC 3911, RFC 4538).
-NAMING_DIALOGS = frozenset((b"Replaces", b"Join", b"Target-Dialog"))
-_CANCEL_SUFFIX = b" CANCEL"
-_KEEPALIVE = b"\r\n\0 "
-_ACK_VIA = re.compile(
+NAMING_DIALOGS: Final = (b"Replaces", b"Join", b"Target-Dialog")
+_CANCEL_SUFFIX: Final = b" CANCEL"
+_KEEPALIVE: Final = b"\r\n\0 "
+_ACK_VIA: Final = re.compile(
     rb"ACK [^\s]+ SIP/2\.0\r\nVia: SIP/2\.0/UDP ([\w.\-]+|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})"
     rb";branch=(z9hG4bK[\w.\-]+)[;,\r]"
 )
@@ -206,7 +206,7 @@ class Endpoint:
         else:
             transaction = NonInviteClient(self, branch, flow, method, user)
         self.clients[branch] = transaction
-        (flow.tally or self.tally(flow)).sent[method, 0] += 1
+        (flow.tally or self.tally(flow)).sent.add(method, 0)
         transaction.start(data, now)
         return transaction
 
@@ -229,7 +229,7 @@ class Endpoint:
             body,
         )
         self.send(ack, dialog.flow)
-        self.tally(dialog.flow).sent[b"ACK", 0] += 1
+        self.tally(dialog.flow).sent.add(b"ACK", 0)
         return ack
 
     def send_cancel(self, invite: InviteClient, data: bytes, now: float) -> None:
@@ -237,7 +237,7 @@ class Endpoint:
         key = invite.key + _CANCEL_SUFFIX
         transaction = NonInviteClient(self, key, invite.flow, b"CANCEL", None)
         self.clients[key] = transaction
-        self.tally(invite.flow).sent[b"CANCEL", 0] += 1
+        self.tally(invite.flow).sent.add(b"CANCEL", 0)
         transaction.start(data, now)
 
     def tally(self, flow: Flow) -> Tally:
@@ -318,7 +318,7 @@ class Endpoint:
         if method in _DIALOG_FORMING and 100 < response.status < 300:
             response.check()
         flow = transaction.flow
-        (flow.tally or self.tally(flow)).received[method, response.status] += 1
+        (flow.tally or self.tally(flow)).received.add(method, response.status)
         transaction.receive(response, now)
 
     def _request(self, request: Request, flow: Flow, now: float) -> None:
@@ -335,7 +335,7 @@ class Endpoint:
         if transaction is not None:
             transaction.feed(transaction.REQUEST, request, now)
             return
-        (flow.tally or self.tally(flow)).received[method, 0] += 1
+        (flow.tally or self.tally(flow)).received.add(method, 0)
         uri = request.check()
         to_tag = request.to_tag
         dialog = self.dialogs.get((to_tag, request.from_tag)) if to_tag else None
@@ -374,7 +374,7 @@ class Endpoint:
             self._in_dialog(transaction, dialog, request, flow, now)
         elif to_tag or method in _DIALOG_ONLY:
             transaction.reject(481, self.new_token(), now)
-        elif self.itself.is_meant(uri, method) and NAMING_DIALOGS.isdisjoint(request.index):
+        elif self.itself.is_meant(uri, method) and not request.has_any(NAMING_DIALOGS):
             self.itself.answer(transaction, request, self.new_token(), now)
         else:
             self._outside_dialog(transaction, request, uri, flow, now)
@@ -423,8 +423,11 @@ class Endpoint:
         self, request: Request, key: bytes, source: Flow, via: Via, tagged: bool
     ) -> ServerTransaction:
         flow = self._reply_flow(via, source)
-        kind = InviteServer if request.method == b"INVITE" else NonInviteServer
-        transaction = kind(self, key, flow, request, source, tagged)
+        transaction: InviteServer | NonInviteServer
+        if request.method == b"INVITE":
+            transaction = InviteServer(self, key, flow, request, source, tagged)
+        else:
+            transaction = NonInviteServer(self, key, flow, request, source, tagged)
         self.servers[key] = transaction
         return transaction
 
@@ -450,7 +453,7 @@ class Endpoint:
             return
         if dialog.observed:
             dialog.flow = source
-        self.tally(source).received[b"ACK", 0] += 1
+        self.tally(source).received.add(b"ACK", 0)
         dialog.user.on_ack(dialog, request, now)
 
     def _in_dialog(
@@ -495,6 +498,5 @@ class Endpoint:
             target = self._reply_flow(request.via, flow)
         except MalformedError:
             target = flow
-        method = request.method if request.method in METHODS else OTHER
-        self.tally(flow).sent[method, status] += 1
+        self.tally(flow).sent.add(request.method, status)
         self.send(refusal_bytes(request, flow, status), target)

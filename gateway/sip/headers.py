@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -22,12 +23,12 @@ from .errors import MalformedError
 TOKEN = rb"[A-Za-z0-9\-.!%*_+`'~]+"
 _QUOTED = rb'"[^"\\]*+(?:\\.[^"\\]*+)*"'
 _TOKEN_RE = re.compile(TOKEN)
-_PARAM = re.compile(
+_PARAM: Final = re.compile(
     rb"\s*+;\s*+(" + TOKEN + rb")(?:\s*+=\s*+(" + _QUOTED + rb"|[^\s;,\"<>]+|<[^<>]*>|(?=;|$)))?",
     re.DOTALL,
 )
 _LIST_PIECE = re.compile(rb'[^",<]++|' + _QUOTED + rb"|<[^>]*+>", re.DOTALL)
-COMMA = ord(",")  # a search for a number is the fast one: bytes in bytes raises and catches inside
+COMMA: Final = ord(",")  # a search for a number is the fast one: bytes in bytes raises and catches inside
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 Params = dict[bytes, bytes | None]
@@ -92,16 +93,16 @@ def parse_params(text: bytes) -> Params:
 # -- Via (RFC 3261 20.42, RFC 3581) ----------------------------------------------------------------
 
 _VIA_MARKS = rb"(?:;rport(?:=[0-9]+)?|;received=[0-9A-Fa-f.:\[\]]+)*"
-_VIA_FAST = re.compile(
+_VIA_FAST: Final = re.compile(
     rb"SIP/2\.0/([A-Z]+) ([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?"
     rb"(" + _VIA_MARKS + rb";branch=([\w.\-]+)" + _VIA_MARKS + rb")"
 )
-_VIA = re.compile(
+_VIA: Final = re.compile(
     rb"\s*(SIP)\s*/\s*([0-9.]+)\s*/\s*(" + TOKEN + rb")\s+([A-Za-z0-9_.\-]+|\[[0-9A-Fa-f:.]+\])"
     rb"(?:\s*:\s*([0-9]{1,5}))?\s*(.*)",
     re.IGNORECASE | re.DOTALL,
 )
-COOKIE = b"z9hG4bK"
+COOKIE: Final = b"z9hG4bK"
 
 
 class Via(msgspec.Struct):
@@ -154,11 +155,11 @@ def parse_via(value: bytes) -> Via:
 
 # -- From, To, Contact, Route and their like (RFC 3261 20.10) ---------------------------------------
 
-_ADDR_FAST = re.compile(rb'((?:"[^"\\<>]*" ?|[\w\-. ]*))<([^<>\s"]+)>(?:;tag=([\w.\-]+))?')
-_NAME_ADDR = re.compile(
+_ADDR_FAST: Final = re.compile(rb'((?:"[^"\\<>]*" ?|[\w\-. ]*))<([^<>\s"]+)>(?:;tag=([\w.\-]+))?')
+_NAME_ADDR: Final = re.compile(
     rb"\s*+(" + _QUOTED + rb"|[A-Za-z0-9\-.!%*_+`'~\s]*+)\s*+<([^<>\s\"]+)>\s*(.*)", re.DOTALL
 )
-_ADDR_SPEC = re.compile(rb"\s*([A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\",;?]+)\s*(.*)", re.DOTALL)
+_ADDR_SPEC: Final = re.compile(rb"\s*([A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\",;?]+)\s*(.*)", re.DOTALL)
 
 
 class NameAddr(msgspec.Struct):
@@ -199,11 +200,11 @@ def parse_name_addr(value: bytes) -> NameAddr:
 
 def without_tag(value: bytes) -> bytes:
     """Return a From or To value as it came but for its tag parameter. Raises MalformedError."""
+    if value[-1:] == b">":
+        return value
     bare, tagged, tag = value.rpartition(b">;tag=")
     if tagged and tag.isalnum():
         return bare + b">"
-    if value[-1:] == b">":
-        return value
     match = _NAME_ADDR.fullmatch(value) or _ADDR_SPEC.fullmatch(value)
     if match is None:
         raise MalformedError("bad name-addr")
@@ -226,7 +227,7 @@ def parse_addresses(values: Iterable[bytes]) -> list[NameAddr]:
 
 # -- CSeq and RAck -----------------------------------------------------------------------------------
 
-_CSEQ = re.compile(rb"\s*([0-9]+)\s+(" + TOKEN + rb")\s*")
+_CSEQ: Final = re.compile(rb"\s*([0-9]+)\s+(" + TOKEN + rb")\s*")
 _RACK = re.compile(rb"\s*([0-9]{1,10})\s+([0-9]{1,10})\s+(" + TOKEN + rb")\s*")
 
 

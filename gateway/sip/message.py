@@ -14,7 +14,7 @@ asked for by :meth:`Request.check`, so that retransmissions and ACKs do not pay 
 from __future__ import annotations
 
 import re
-from typing import Union
+from typing import Final, Union
 
 from gateway import speedups
 
@@ -36,18 +36,18 @@ from .rows import Row, Rows, header_key, unfold
 from .uri import Uri, parse_uri
 
 MAX_DATAGRAM = 65_535
-MAX_HEADERS = 256
-MAX_LINE = 8_192
-_TOO_LARGE = {"start line too long": 414, "too many headers": 513, "header line too long": 513}
+MAX_HEADERS: Final = 256
+MAX_LINE: Final = 8_192
+_TOO_LARGE: Final = {"start line too long": 414, "too many headers": 513, "header line too long": 513}
 
 # Headers that may stand once only; a second one makes the message ambiguous (RFC 4475 3.3.8, 3.3.9).
-_ONCE = frozenset((b"From", b"To", b"Call-ID", b"CSeq", b"Max-Forwards"))
+_ONCE: Final = frozenset((b"From", b"To", b"Call-ID", b"CSeq", b"Max-Forwards"))
 
-METHODS = frozenset(
+METHODS: Final = frozenset(
     b"INVITE ACK BYE CANCEL OPTIONS REGISTER PRACK SUBSCRIBE NOTIFY PUBLISH INFO REFER MESSAGE UPDATE".split()
 )
-_STATUSES = {b"%d" % status: status for status in range(100, 700)}
-_BRANCH = re.compile(rb"[^,;]*;branch=([\w.\-]+)(?=;|$)")  # where we put it, so where it comes back
+_STATUSES: Final = {b"%d" % status: status for status in range(100, 700)}
+_BRANCH: Final = re.compile(rb"[^,;]*;branch=([\w.\-]+)(?=;|$)")  # where we put it, so where it comes back
 _VERSION = re.compile(rb"SIP/[0-9]+\.[0-9]+", re.IGNORECASE)
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
@@ -81,6 +81,13 @@ class _Message:
         if self._more is None or key not in self._more:
             return [value]
         return [value, *self._more[key]]
+
+    def has_any(self, keys: tuple[bytes, ...]) -> bool:
+        """Tell whether one of these headers is there."""
+        for key in keys:  # noqa: SIM110 - a generator costs as much as all of them
+            if key in self.index:
+                return True
+        return False
 
     def need(self, key: bytes) -> bytes:
         """Return the first value of a header that must be there. Raises MalformedError."""
@@ -486,5 +493,5 @@ def parse_native(data: bytes) -> Message:
 
 
 _READER = speedups.reader_type()
-_reader = None if _READER is None else _READER(KEYS, Via, NameAddr, Uri)
-parse = parse_pure if _reader is None else parse_native
+_reader: Final = None if _READER is None else _READER(KEYS, Via, NameAddr, Uri)
+parse: Final = parse_pure if _reader is None else parse_native

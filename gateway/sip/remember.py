@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from typing import TypeVar
+from typing import Final, TypeVar
 
 _T = TypeVar("_T")
 
-ENTRIES = 4096
-LONGEST = 256  # bytes: what is remembered comes from the network, and must not fill the memory
+ENTRIES: Final = 4096
+LONGEST: Final = 256  # bytes: what is remembered comes from the network, and must not fill the memory
 
 
 def remembered(read: Callable[[bytes], _T]) -> Callable[[bytes], _T]:

@@ -7,6 +7,7 @@ sequences of pairs, and what passes of them is found natively where that is at h
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from gateway import speedups
 
@@ -47,5 +48,5 @@ def text_except_pure(rows: Rows, left_out: frozenset[bytes], added: bytes) -> by
     return b"\r\n".join(kept)
 
 
-lines_except = speedups.native("lines_except", lines_except_pure)
-text_except = speedups.native("text_except", text_except_pure)
+lines_except: Final = speedups.native("lines_except", lines_except_pure)
+text_except: Final = speedups.native("text_except", text_except_pure)

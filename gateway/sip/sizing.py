@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from .dialog import Dialog
 from .flow import Flow, Flows
 from .transaction import ClientTransaction
 
-MAX_UDP_REQUEST = 1300
+MAX_UDP_REQUEST: Final = 1300
 """Bytes: what a request may have on a path whose MTU is not known."""
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
-SLOTS_PER_SECOND = 100
+SLOTS_PER_SECOND: Final = 100
 
 
 class Timed(Protocol):

@@ -9,33 +9,41 @@ or made.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from typing import Final
 
 from .flow import Flow
 
-METHODS = frozenset(
+METHODS: Final = frozenset(
     b"INVITE ACK BYE CANCEL OPTIONS REGISTER PRACK SUBSCRIBE NOTIFY PUBLISH INFO REFER MESSAGE UPDATE".split()
 )
 """The methods that are counted by name."""
-OTHER = b"other"
-_MOST_KEYS = 2_000
+OTHER: Final = b"other"
 
 Key = tuple[bytes, int]
 """Method and status; the status of a request is 0."""
 
 
-class Counts(dict[Key, int]):
-    """Counters that begin at 0. Peers may invent methods: these are counted together when there are many."""
+class Counts:
+    """Counters by method and status. Peers may invent methods: these are counted together, as OTHER."""
 
-    def __missing__(self, _key: Key) -> int:
-        if len(self) >= _MOST_KEYS:
-            self.fold()
-        return 0
+    __slots__ = ("_by_method",)
 
-    def fold(self) -> None:
-        """Count what has no well-known method under OTHER."""
-        for key in [key for key in self if key[0] not in METHODS and key[0] != OTHER]:
-            count = self.pop(key)
-            self[OTHER, key[1]] = self.get((OTHER, key[1]), 0) + count
+    def __init__(self) -> None:
+        self._by_method: dict[bytes, dict[int, int]] = {method: {} for method in (*METHODS, OTHER)}
+
+    def add(self, method: bytes, status: int) -> None:
+        """Count one."""
+        counts = self._by_method.get(method)
+        if counts is None:
+            counts = self._by_method[OTHER]
+        counts[status] = counts.get(status, 0) + 1
+
+    def items(self) -> Iterator[tuple[Key, int]]:
+        """Yield what was counted."""
+        for method, counts in self._by_method.items():
+            for status, count in counts.items():
+                yield (method, status), count
 
 
 class Tally:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from functools import lru_cache
+from typing import Final
 
 import msgspec
 
 from .errors import MalformedError
 from .remember import remembered
 
-_SIP_URI = re.compile(
+_SIP_URI: Final = re.compile(
     rb"([sS][iI][pP][sS]?):"
     rb"(?:([^@\s<>\"]+)@)?"  # userinfo may hold ; ? / , and is never unescaped before it is compared
     rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.\-]+)"
@@ -21,10 +22,10 @@ _SIP_URI = re.compile(
 )
 _SCHEME = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*):[^\s<>\"]+")
 _TEL = re.compile(rb"([0-9A-Fa-f*#+().\-]+)((?:;[^@?]*)?)")  # RFC 3966 3; an @ would become a sip URI's
-_PERCENT = ord("%")
+_PERCENT: Final = ord("%")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
-_VISUAL_SEPARATORS = re.compile(rb"[-.() ]")
-_PHONE = re.compile(rb"\+?\(?[0-9*#][0-9*#().\- ]*")
+_VISUAL_SEPARATORS: Final = re.compile(rb"[-.() ]")
+_PHONE: Final = re.compile(rb"\+?\(?[0-9*#][0-9*#().\- ]*")
 
 
 class Uri(msgspec.Struct):
@@ -46,7 +47,7 @@ class Uri(msgspec.Struct):
         """
         for part in self.params.split(b";"):
             key, _, value = part.partition(b"=")
-            if b"%" in key:
+            if _PERCENT in key:
                 key = unescape(key)
             if key.lower() == name:
                 return value
@@ -57,7 +58,10 @@ class Uri(msgspec.Struct):
         """The telephone number or user name this URI speaks of, unescaped, without password,
         user parameters or visual separators (RFC 3966 5.1.1); b"" when it names only a host.
         """
-        user = self.user.partition(b";")[0].partition(b":")[0]
+        user = self.user
+        if user.isalnum():
+            return user
+        user = user.partition(b";")[0].partition(b":")[0]
         if _PERCENT in user:
             user = unescape(user)
         if _PHONE.fullmatch(user):

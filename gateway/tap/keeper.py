@@ -106,10 +106,10 @@ def _is_kept(record: CallRecord) -> bool:
     """Tell whether a call was rewritten, or failed otherwise than by its caller's giving up."""
     if record.ended_by == "caller" and record.end_reason == "cancelled":
         return False
-    changed = (record.emitted_status, record.emitted_phrase, record.emitted_q850) != (
-        record.original_status, record.original_phrase, record.original_q850,
-    )  # fmt: skip
-    return changed or record.emitted_status >= 300 or record.end_reason != "bye"
+    if record.emitted_status >= 300 or record.end_reason != "bye":
+        return True
+    emitted = (record.emitted_status, record.emitted_phrase, record.emitted_q850)
+    return emitted != (record.original_status, record.original_phrase, record.original_q850)
 
 
 def _size(messages: list[WireMessage]) -> int:

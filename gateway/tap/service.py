@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import trio
 
-from gateway.b2bua.record import CallRecord
 from gateway.config import Config
 
 from .homer import Homer, HomerSender
@@ -19,7 +18,7 @@ _SHARE = 4  # one part of so many is for failed and rewritten calls
 
 
 class Wiretap:
-    """A RecordSink. ``attach`` puts the tap into the transports, or takes it out; ``log`` is told when the
+    """``attach`` puts the tap into the transports, or takes it out; ``log`` is told when the
     capture server fails, and when it is back.
     """
 
@@ -44,11 +43,6 @@ class Wiretap:
             homer = Homer(settings.hep, settings.hep_sample, settings.hep_id, config.gateway.name)
             self.homer = HomerSender(homer, log)
             self.tap.add(self.homer)
-
-    def record(self, record: CallRecord) -> None:
-        """Take the record of a call that has just ended. Returns at once and never raises."""
-        if self.keeper is not None:
-            self.keeper.record(record)
 
     def copies(self) -> dict[str, int]:
         """Return how many copies of messages there were for Homer, by what became of them."""

@@ -61,7 +61,6 @@ def _traffic(endpoint: Endpoint) -> Iterator[Metric]:
     for trunk, tally in endpoint.traffic.by_trunk.items():
         ways: tuple[tuple[str, Counts], ...] = (("in", tally.received), ("out", tally.sent))
         for direction, counts in ways:
-            counts.fold()
             for (method, status), count in counts.items():
                 key = (trunk, direction, method.decode())
                 if status:

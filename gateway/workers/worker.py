@@ -14,7 +14,7 @@ from pathlib import Path
 
 import trio
 
-from gateway.app import Gateway, Tokens, log_bug
+from gateway.app import Gateway, log_bug
 from gateway.b2bua.record import CallRecord
 from gateway.config import SettingsErrors
 from gateway.console.calls import look
@@ -25,6 +25,7 @@ from gateway.sip.transaction import Timing
 from gateway.tap.tap import Messages, Tap
 from gateway.telemetry.collect import collect
 from gateway.telemetry.metric import Metric, counter, gauge
+from gateway.tokens import Tokens
 from gateway.transport.nameserver import read_hosts
 from gateway.transport.ports import Ports
 from gateway.transport.udp import BUSY, NAP, NAPS

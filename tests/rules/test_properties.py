@@ -198,7 +198,11 @@ def test_what_leaves_is_sound(ruleset: RuleSet, known: Facts) -> None:
 def test_explain_agrees_with_decide(ruleset: RuleSet, known: Facts) -> None:
     decision = ruleset.decide(known)
     explanation = ruleset.explain(known)
-    assert explanation.decision == decision
+    explained = explanation.decision
+    assert (explained.rule, explained.guard, explained.mode) == (decision.rule, decision.guard, decision.mode)
+    assert (explained.status, explained.phrase) == (decision.status, decision.phrase)
+    assert explained.q850 == decision.q850
+    assert (explained.shadow_rule, explained.saw) == (decision.shadow_rule, decision.saw)
     assert explanation.emitted.status == decision.status
     matched = [step.rule for step in explanation.steps if step.outcome == "matched"]
     shadows = [step.rule for step in explanation.steps if step.outcome in ("shadow", "spared")]

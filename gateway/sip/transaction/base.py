@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from gateway.sip.errors import ImpossibleInputError
 from gateway.sip.flow import Flow
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .invite_client import InviteClient
     from .server import ServerTransaction
 
-OFF = math.inf
+OFF: Final = math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from gateway.sip.build import hop_request
 from gateway.sip.dialog import Dialog
@@ -18,7 +18,7 @@ from gateway.sip.message import Response
 from .base import OFF, ClientUser, Transaction, Wire, compile_table
 from .client import ClientTransaction
 
-_LEAST_D = 32.0  # seconds: the server's T1 may be longer than ours (RFC 3261 17.1.1.2)
+_LEAST_D: Final = 32.0  # seconds: the server's T1 may be longer than ours (RFC 3261 17.1.1.2)
 
 
 class State(IntEnum):

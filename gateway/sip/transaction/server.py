@@ -75,7 +75,7 @@ class ServerTransaction(Transaction):
         Content-Length).
         """
         flow = self.flow
-        (flow.tally or self.wire.tally(flow)).sent[self.method, status] += 1
+        (flow.tally or self.wire.tally(flow)).sent.add(self.method, status)
         to_tag = tag if self._tag_needed and status != 100 else b""
         data = response_bytes(status, phrase, self.echo, to_tag, lines, body)
         if status >= 300:
