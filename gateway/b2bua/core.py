@@ -184,8 +184,8 @@ class B2bua:
         if trunk.numbers is not None:
             request, uri = trunk.numbers.read(request, uri)
         self._serial += 1
-        # Rising ids (milliseconds, then a serial number), so that a database's index of them grows at its end;
-        # several gateways may share it.
+        # Rising ids (milliseconds, then a serial number), so that a database's index of them grows at its
+        # end; several gateways may share it.
         number = int(now * 1000) << 20 | self._serial & 0xFFFFF
         record = CallRecord(
             id=hex(number)[2:].zfill(16) + self._mark,
