@@ -4,12 +4,13 @@ from typing import Protocol, final, overload, type_check_only
 from .sip.headers import NameAddr, Via
 from .sip.uri import Uri
 
-__all__ = ["Batches", "Reader", "Rows", "lines_except", "text_except"]
+__all__ = ["Batches", "Reader", "Rows", "ack_key", "lines_except", "text_except"]
 
 _Index = dict[bytes, bytes]
 _More = dict[bytes, list[bytes]]
 _CSeq = tuple[int, bytes]
 
+def ack_key(data: bytes) -> bytes | None: ...
 def lines_except(rows: Sequence[tuple[bytes, bytes]], left_out: frozenset[bytes]) -> list[bytes]: ...
 def text_except(rows: Sequence[tuple[bytes, bytes]], left_out: frozenset[bytes], added: bytes) -> bytes: ...
 

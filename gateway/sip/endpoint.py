@@ -34,6 +34,7 @@ from .transaction import (
     ServerTransaction,
     Timing,
     Transaction,
+    ack_key,
     server_key,
 )
 from .transaction.invite_server import Input as InviteServerInput
@@ -46,10 +47,6 @@ _DIALOG_ONLY: Final = frozenset((b"BYE", b"PRACK", b"UPDATE"))  # RFC 3261 15.1.
 NAMING_DIALOGS: Final = (b"Replaces", b"Join", b"Target-Dialog")
 _CANCEL_SUFFIX: Final = b" CANCEL"
 _KEEPALIVE: Final = b"\r\n\0 "
-_ACK_VIA: Final = re.compile(
-    rb"ACK [^\s]+ SIP/2\.0\r\nVia: SIP/2\.0/UDP ([\w.\-]+|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})"
-    rb";branch=(z9hG4bK[\w.\-]+)[;,\r]"
-)
 _ALIAS = re.compile(rb";\s*alias\s*(?:;|$)", re.IGNORECASE)
 
 
@@ -292,11 +289,8 @@ class Endpoint:
         """Take an ACK that belongs to an INVITE we refused, found by its topmost Via alone: such an ACK says
         nothing more, and every rejected call has one (RFC 3261 17.2.3). False leaves it to be read in full.
         """
-        match = _ACK_VIA.match(data)
-        if match is None:
-            return False
-        host, port, branch = match.groups()
-        transaction = self.servers.get(b"%b %b:%b INVITE" % (branch, host, port))
+        key = ack_key(data)
+        transaction = None if key is None else self.servers.get(key)
         if not isinstance(transaction, InviteServer) or transaction.is_accepted:
             return False
         transaction.feed(InviteServerInput.ACK, None, now)

@@ -8,6 +8,7 @@
 
 use pyo3::prelude::*;
 
+mod ack;
 #[cfg(target_os = "linux")]
 mod batches;
 pub mod plain;
@@ -19,6 +20,7 @@ pub mod values;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<reader::Reader>()?;
     module.add_class::<rows::Rows>()?;
+    module.add_function(wrap_pyfunction!(ack::ack_key, module)?)?;
     module.add_function(wrap_pyfunction!(rows::lines_except, module)?)?;
     module.add_function(wrap_pyfunction!(rows::text_except, module)?)?;
     #[cfg(target_os = "linux")]

@@ -8,7 +8,7 @@ from .base import ClientUser, ServerUser, Timing, Transaction
 from .client import ClientTransaction, NonInviteClient
 from .invite_client import InviteClient
 from .invite_server import InviteServer
-from .server import NonInviteServer, ServerTransaction, server_key
+from .server import NonInviteServer, ServerTransaction, ack_key, server_key
 
 __all__ = [
     "ClientTransaction",
@@ -22,5 +22,6 @@ __all__ = [
     "ServerUser",
     "Timing",
     "Transaction",
+    "ack_key",
     "server_key",
 ]

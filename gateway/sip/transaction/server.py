@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
+from gateway import speedups
 from gateway.sip.build import echo_of, response_bytes
 from gateway.sip.flow import Flow
 from gateway.sip.headers import Via
@@ -13,6 +15,11 @@ from gateway.sip.message import Request
 from gateway.sip.phrases import phrase_for
 
 from .base import OFF, ServerUser, Transaction, Wire, compile_table
+
+_ACK_VIA: Final = re.compile(
+    rb"ACK [^\s]+ SIP/2\.0\r\nVia: SIP/2\.0/UDP ((?:[\w.\-]+|\[[0-9A-Fa-f:.]+\]):[1-9][0-9]{0,4})"
+    rb";branch=(z9hG4bK[\w.\-]+)[;,\r]"
+)
 
 
 def server_key(request: Request, via: Via, method: bytes) -> bytes:
@@ -26,6 +33,20 @@ def server_key(request: Request, via: Via, method: bytes) -> bytes:
     seq = request.cseq[0]
     parts = (request.uri, request.from_tag, request.call_id, b"%d" % seq, via.raw, name)
     return b"2543 " + b" ".join(parts)
+
+
+def ack_key_pure(data: bytes) -> bytes | None:
+    """Return the key of the INVITE's transaction that an ACK belongs to, found by its topmost Via alone; None
+    where that is not of the usual form.
+    """
+    match = _ACK_VIA.match(data)
+    if match is None:
+        return None
+    sent_by, branch = match.groups()
+    return b"%b %b INVITE" % (branch, sent_by)
+
+
+ack_key: Final = speedups.native("ack_key", ack_key_pure)
 
 
 class ServerTransaction(Transaction):
