@@ -18,7 +18,8 @@ from setuptools import Extension, setup
 # What a rejected and an answered call execute, by count of byte codes. A msgspec struct with options, such as
 # eq=False, is more than mypyc takes, so those modules are left out; the rest would only take longer to build.
 HOT = {
-    "sip": "build dialog endpoint flow headers itself message remember rows sizing timers traffic uri",
+    "sip": "build dialog endpoint fields flow headers itself message parted remember rows sizing timers "
+    "traffic uri",
     "sip/transaction": "base client invite_client invite_server server",
     "b2bua": "call core credentials inside leg loops naming outside policy relay search",
     "routing": "health route trunk",

@@ -24,14 +24,14 @@ from gateway.sip.endpoint import Endpoint
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import parse_params
 from gateway.sip.message import Request
-from gateway.sip.rows import Rows
+from gateway.sip.rows import Rows, key_set
 from gateway.sip.uri import parse_uri, unescape
 
 from .record import CallRecord
 
 _REPLACES = (b"to-tag", b"from-tag")
 _TAGS = {b"Replaces": _REPLACES, b"Join": _REPLACES, b"Target-Dialog": (b"local-tag", b"remote-tag")}
-_NAMING = frozenset((*_TAGS, b"Refer-To", b"In-Reply-To", b"Event"))
+_NAMING = key_set(frozenset((*_TAGS, b"Refer-To", b"In-Reply-To", b"Event")))
 _IN_URI = re.compile(rb"([?&]Replaces=)([^&>]*)", re.IGNORECASE)
 _UNSAFE = re.compile(
     rb"[^A-Za-z0-9\-_.!~*'()]"
@@ -71,7 +71,7 @@ class Names:
         """Return the request's rows with every dialog called as the side of ``target`` knows it; the very
         list that came when it names none.
         """
-        if _NAMING.isdisjoint(request.index):
+        if not request.has_any(_NAMING):
             return request.rows
         return [(key, self._rename(key, line, target)) for key, line in request.rows]
 
@@ -80,7 +80,7 @@ class Names:
         that we hold (RFC 3891 3, RFC 3911 4, RFC 4538 6); None when it names none of ours.
         """
         for key, tags in _TAGS.items():
-            value = request.index.get(key)
+            value = request.get(key)
             if value is None:
                 continue
             found = self._find(value, tags)
@@ -226,7 +226,7 @@ class Names:
 
 def names_others(request: Request) -> bool:
     """Tell whether a request may name a dialog or a call."""
-    return not _NAMING.isdisjoint(request.index)
+    return request.has_any(_NAMING)
 
 
 def named_by(request: Request) -> tuple[list[tuple[bytes, bytes, bytes]], list[bytes]]:

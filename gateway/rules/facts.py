@@ -93,7 +93,7 @@ _remembered_reasons = lru_cache(maxsize=1024)(_read_reasons)
 
 def reasons_of(response: Response) -> Reasons:
     """Return what the Reason values of `response` say; values that cannot be read are passed over."""
-    if b"Reason" not in response.index:
+    if not response.has(b"Reason"):
         return _NO_REASONS
     lines = tuple(response.values(b"Reason"))
     if sum(map(len, lines)) > _REMEMBERED_LENGTH:
