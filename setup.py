@@ -19,7 +19,8 @@ from setuptools import Extension, setup
 # eq=False, is more than mypyc takes, so those modules are left out; the rest would only take longer to build.
 HOT = {
     ".": "tokens",
-    "sip": "build dialog endpoint flow headers itself message remember rows sizing timers traffic uri",
+    "sip": "build dialog endpoint fields flow headers itself message parted remember rows sizing timers "
+    "traffic uri",
     "sip/transaction": "base client invite_client invite_server server",
     "b2bua": "call core credentials events feedback hunting inside leg loops naming outside policy relay "
     "search",

@@ -1,18 +1,31 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Protocol, final, overload, type_check_only
 
-from .sip.headers import NameAddr, Via
-from .sip.uri import Uri
+from .sip.message import RequestParts, ResponseParts
 
-__all__ = ["Batches", "Reader", "Rows", "ack_key", "lines_except", "text_except"]
+__all__ = [
+    "Batches",
+    "KeySet",
+    "Keys",
+    "Reader",
+    "Rows",
+    "ack_key",
+    "lines_except",
+    "text_except",
+]
 
-_Index = dict[bytes, bytes]
-_More = dict[bytes, list[bytes]]
-_CSeq = tuple[int, bytes]
-
+def lines_except(rows: Sequence[tuple[bytes, bytes]], left_out: Container[bytes]) -> list[bytes]: ...
+def text_except(rows: Sequence[tuple[bytes, bytes]], left_out: Container[bytes], added: bytes) -> bytes: ...
 def ack_key(data: bytes) -> bytes | None: ...
-def lines_except(rows: Sequence[tuple[bytes, bytes]], left_out: frozenset[bytes]) -> list[bytes]: ...
-def text_except(rows: Sequence[tuple[bytes, bytes]], left_out: frozenset[bytes], added: bytes) -> bytes: ...
+
+@final
+class KeySet(Container[bytes]):
+    def __contains__(self, key: object, /) -> bool: ...
+
+@final
+class Keys:
+    def __new__(cls, spellings: dict[bytes, bytes]) -> Keys: ...
+    def set_of(self, keys: frozenset[bytes]) -> KeySet: ...
 
 @final
 class Rows(Sequence[tuple[bytes, bytes]]):
@@ -21,39 +34,22 @@ class Rows(Sequence[tuple[bytes, bytes]]):
     def __getitem__(self, index: int, /) -> tuple[bytes, bytes]: ...
     @overload
     def __getitem__(self, index: slice, /) -> list[tuple[bytes, bytes]]: ...
+    @overload
+    def __getitem__(self, index: bytes, /) -> bytes | None: ...
+    def __contains__(self, item: object, /) -> bool: ...
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]: ...
     def __eq__(self, other: object, /) -> bool: ...
+    def values(self, key: bytes) -> list[bytes]: ...
+    def repeated(self, key: bytes) -> bool: ...
+    def has_any(self, keys: Container[bytes]) -> bool: ...
+    def by_key(self) -> tuple[dict[bytes, bytes], dict[bytes, list[bytes]] | None]: ...
+    def echo(self, received: bytes, rport: int) -> bytes | None: ...
 
 @final
 class Reader:
-    def __new__(
-        cls, keys: dict[bytes, bytes], via: type[Via], name_addr: type[NameAddr], uri: type[Uri]
-    ) -> Reader: ...
-    def read_request(
-        self, message: bytes
-    ) -> (
-        tuple[
-            bytes,
-            bytes,
-            Rows,
-            _Index,
-            _More | None,
-            bytes,
-            Via | None,
-            _CSeq | None,
-            NameAddr | None,
-            NameAddr | None,
-            int,
-            Uri | None,
-        ]
-        | None
-    ): ...
-    def read_response(
-        self, message: bytes
-    ) -> (
-        tuple[int, bytes, Rows, _Index, _More | None, bytes, bytes | None, _CSeq | None, NameAddr | None]
-        | None
-    ): ...
+    def __new__(cls, keys: Keys) -> Reader: ...
+    def read_request(self, message: bytes) -> RequestParts | None: ...
+    def read_response(self, message: bytes) -> ResponseParts | None: ...
 
 @type_check_only
 class _HasPeer(Protocol):

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
-    from ._native import Batches, Reader
+    from ._native import Batches, Keys, Reader
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -98,13 +98,22 @@ def description() -> str:
     return f"{core}, call logic {logic}"
 
 
-def reader_type() -> type[Reader] | None:
-    """Return the native reader of messages; None when the native core is not in use."""
+def native_keys(spellings: dict[bytes, bytes]) -> Keys | None:
+    """Return the keys of headers as the native core numbers them; None when it is not in use."""
     if WHY_PURE:
+        return None
+    from ._native import Keys
+
+    return Keys(spellings)
+
+
+def native_reader(keys: Keys | None) -> Reader | None:
+    """Return the native reader of messages; None when the native core is not in use."""
+    if keys is None:
         return None
     from ._native import Reader
 
-    return Reader
+    return Reader(keys)
 
 
 def native(name: str, pure: _F) -> _F:

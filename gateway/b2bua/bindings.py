@@ -191,7 +191,7 @@ class Registering:
         known = self._bindings.of(self._key)
         otherwise = expires_of(response)
         granted: dict[bytes, int] = {}
-        if b"Contact" not in response.index:
+        if not response.has(b"Contact"):
             # Against 10.3, some registrars list nothing: then what was asked for was granted.
             granted.update(self._asked)
         rows: list[Row] = []

@@ -247,7 +247,7 @@ class Call:
         verdict = search.best
         assert verdict is not None, "giving up follows a rejection"
         original, decision = verdict.response, verdict.decision
-        emitted = Response(decision.status, decision.phrase, verdict.rows, original.index, body=original.body)
+        emitted = original.restated(decision.status, decision.phrase, verdict.rows)
         policy = self.core.policies.between(verdict.trunk, self.caller.trunk)
         lines = back_lines(policy, emitted, self.caller.invite)
         self.caller.reject(decision.status, decision.phrase, lines, policy.body(emitted), now)

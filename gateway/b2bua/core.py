@@ -20,7 +20,8 @@ from gateway.rules import Facts, RuleSet, TrunkView, emit, emitted_q850
 from gateway.rules.history import History
 from gateway.rules.trials import Trials
 from gateway.rules.unwanted import FeedbackSink
-from gateway.sip.endpoint import NAMING_DIALOGS, Endpoint
+from gateway.sip.endpoint import Endpoint
+from gateway.sip.fields import NAMING_DIALOGS
 from gateway.sip.flow import Flow
 from gateway.sip.message import Request, Response
 from gateway.sip.transaction import InviteServer, ServerTransaction
@@ -309,7 +310,7 @@ class B2bua:
             self.refused["draining" if self.draining else "too many calls"] += 1
             invite.reject(503, self.endpoint.new_token(), now, _RETRY_AFTER)
             return
-        if b"Max-Breadth" in request.index and not max_breadth(request):
+        if request.has(b"Max-Breadth") and not max_breadth(request):
             invite.reject(440, self.endpoint.new_token(), now)  # RFC 5393 5.3.3.1
             return
         parent = self.descent.parent_of(request)

@@ -53,7 +53,7 @@ def pass_inside(
     if method in _TARGET_REFRESH:
         dialog.retarget(request, call.endpoint.flows)
     rows = call.core.names.rename(request, other.trunk)
-    if method == b"PRACK" and b"RAck" in request.index:
+    if method == b"PRACK" and request.has(b"RAck"):
         rows = _map_rack(leg, other, request)
     if isinstance(transaction, InviteServer):
         _pass_reinvite(call, leg, transaction, request, twin, now)

@@ -15,7 +15,6 @@ from gateway.routing.trunk import Target, Trunk
 from gateway.sip.dialog import Dialog
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flow
-from gateway.sip.headers import without_tag
 from gateway.sip.message import Request, Response
 from gateway.sip.phrases import phrase_for
 from gateway.sip.transaction import ClientTransaction, InviteClient, InviteServer, ServerTransaction
@@ -368,7 +367,7 @@ class CalleeLeg(Leg):
         if dialog is None:
             dialog = self._fork(response, self)
             self.add(dialog)
-        elif b"Contact" in response.index:
+        elif response.has(b"Contact"):
             dialog.retarget(response, self.endpoint.flows)
         self.confirm(dialog)
         if self.own is not None:
@@ -404,8 +403,7 @@ class CalleeLeg(Leg):
 
 def outgoing_ends(request: Request, tag: bytes) -> tuple[bytes, bytes, bytes]:
     """Return our From value, our tag, and the To value for a request that we send on."""
-    sender = b"%b;tag=%b" % (without_tag(request.need(b"From")), tag)
-    return sender, tag, without_tag(request.need(b"To"))
+    return b"%b;tag=%b" % (request.bare_sender, tag), tag, request.bare_receiver
 
 
 def target_uri(uri: Uri, target: Target) -> bytes:

@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterator
 
 from gateway.sip.endpoint import Endpoint
-from gateway.sip.headers import COMMA
 from gateway.sip.message import Request
 
 from .credentials import user_of
@@ -34,7 +33,7 @@ class Descent:
 
     def parent_of(self, request: Request) -> CallRecord | None:
         """Return the record of the request, not yet answered, that this one descends from, or None."""
-        if not request.repeated(b"Via") and COMMA not in request.index[b"Via"]:
+        if request.has_one_via:
             return None
         for value in request.values(b"Via"):
             for branch in _BRANCH.findall(value):

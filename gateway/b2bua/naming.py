@@ -24,14 +24,14 @@ from gateway.sip.endpoint import Endpoint
 from gateway.sip.errors import MalformedError
 from gateway.sip.headers import parse_params
 from gateway.sip.message import Request
-from gateway.sip.rows import Rows
+from gateway.sip.rows import Rows, key_set
 from gateway.sip.uri import parse_uri, unescape
 
 from .record import CallRecord
 
 _REPLACES = (b"to-tag", b"from-tag")
 _TAGS: Final = {b"Replaces": _REPLACES, b"Join": _REPLACES, b"Target-Dialog": (b"local-tag", b"remote-tag")}
-_NAMING: Final = (*_TAGS, b"Refer-To", b"In-Reply-To", b"Event")
+_NAMING: Final = key_set(frozenset((*_TAGS, b"Refer-To", b"In-Reply-To", b"Event")))
 _IN_URI = re.compile(rb"([?&]Replaces=)([^&>]*)", re.IGNORECASE)
 _UNSAFE = re.compile(
     rb"[^A-Za-z0-9\-_.!~*'()]"
@@ -80,7 +80,7 @@ class Names:
         that we hold (RFC 3891 3, RFC 3911 4, RFC 4538 6); None when it names none of ours.
         """
         for key, tags in _TAGS.items():
-            value = request.index.get(key)
+            value = request.get(key)
             if value is None:
                 continue
             found = self._find(value, tags)

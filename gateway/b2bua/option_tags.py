@@ -37,7 +37,7 @@ def without_option(rows: Rows, option: bytes) -> Rows:
 
 
 def _tags(message: Request | Response, key: bytes) -> list[bytes]:
-    if key not in message.index:
+    if not message.has(key):
         return []
     return [tag.lower() for value in message.values(key) for tag in _split(value)]
 

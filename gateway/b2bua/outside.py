@@ -218,7 +218,7 @@ class OutsideRelay(Relay):
             return
         self._finish(now)
         core.note(self.record, verdict)
-        emitted = Response(decision.status, decision.phrase, verdict.rows, response.index)
+        emitted = response.restated(decision.status, decision.phrase, verdict.rows)
         lines = back_lines(self.back, emitted, self.server)
         tag = self.endpoint.new_token()
         self.server.respond(decision.status, decision.phrase, tag, lines, self.back.body(response), now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from gateway.routing.trunk import Trunk
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.message import Message, Request
-from gateway.sip.rows import Rows, header_key, text_except
+from gateway.sip.rows import KeySet, Rows, header_key, key_set, text_except
 from gateway.sip.uri import Uri
 
 from .bodies import hidden_body
@@ -68,9 +68,9 @@ class Policy:
         if source.account is not None:
             dropped |= _CHALLENGES
         self.target = target
-        self._dropped = frozenset(dropped)
-        self._dropped_contact_passes = frozenset(dropped - {b"Contact"})
-        self._dropped_cancel = frozenset(dropped | _NOT_IN_CANCEL)
+        self._dropped = key_set(frozenset(dropped))
+        self._dropped_contact_passes = key_set(frozenset(dropped - {b"Contact"}))
+        self._dropped_cancel = key_set(frozenset(dropped | _NOT_IN_CANCEL))
         self._added = b"".join(b"%b: %b\r\n" % item for item in target.set)
         self._added_cancel = b"".join(
             b"%b: %b\r\n" % item for item in target.set if header_key(item[0]) not in _NOT_IN_CANCEL
@@ -103,7 +103,7 @@ class Policy:
         """Return what passes from one leg's CANCEL to the other's, its Reason above all (RFC 3326)."""
         return self._passed(rows, self._dropped_cancel, self._added_cancel)
 
-    def _passed(self, rows: Rows, dropped: frozenset[bytes], added: bytes) -> bytes:
+    def _passed(self, rows: Rows, dropped: KeySet, added: bytes) -> bytes:
         return text_except(rows, dropped, added)
 
 
@@ -135,7 +135,7 @@ class HidingPolicy(Policy):
         otherwise = b"application/sdp" if body[:3] == b"v=0" else b""
         return hidden_body(body, message.get(b"Content-Type") or otherwise, self._hiding, self._salt)
 
-    def _passed(self, rows: Rows, dropped: frozenset[bytes], added: bytes) -> bytes:
+    def _passed(self, rows: Rows, dropped: KeySet, added: bytes) -> bytes:
         see = self._hiding.line
         seen = [see(key, line, rows) for key, line in rows if key not in dropped]
         kept = [line for line in seen if line is not None]

@@ -54,7 +54,7 @@ class Relay:
 
     def send(self, dialog: Dialog, request: Request, lines: bytes, now: float) -> ClientTransaction:
         """Send the request on in ``dialog``, with these header lines, and return its transaction."""
-        if b"Contact" in request.index and request.method != b"REGISTER":
+        if request.has(b"Contact") and request.method != b"REGISTER":
             lines += b"Contact: %b\r\n" % dialog.contact
         hops = request.max_forwards - 1
         body, trunk = self.forth.body(request), self.forth.target
@@ -100,14 +100,14 @@ def back_lines(policy: Policy, response: Response, server: ServerTransaction) ->
     if 300 <= status < 400 or status == 485 or server.method == b"REGISTER":
         return policy.lines_with_contact(response.rows)
     lines = policy.lines(response.rows)
-    if status < 300 and (b"Contact" in response.index or server.method == b"INVITE"):
+    if status < 300 and (response.has(b"Contact") or server.method == b"INVITE"):
         lines += b"Contact: %b\r\n" % server.contact
     return lines
 
 
 def record_route(request: Request | None) -> bytes:
     """Return a request's Record-Route lines, to be copied into what makes a dialog (RFC 3261 12.1.1)."""
-    if request is None or b"Record-Route" not in request.index:
+    if request is None or not request.has(b"Record-Route"):
         return b""
     return b"".join(line + b"\r\n" for line in request.lines(b"Record-Route"))
 

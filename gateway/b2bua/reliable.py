@@ -238,12 +238,12 @@ class Pracks:
 def plain(response: Response) -> Response:
     """Return a provisional response without what makes it reliable."""
     rows = [row for row in without_option(response.rows, OPTION) if row[0] != b"RSeq"]
-    return Response(response.status, response.phrase, rows, response.index, body=response.body)
+    return response.restated(response.status, response.phrase, rows)
 
 
 def _rseq(response: Response) -> int:
     """Return the response number, 0 when there is none that can be read (RFC 3262 7.1)."""
-    value = response.index.get(b"RSeq", b"")
+    value = response.get(b"RSeq") or b""
     if not value.isdigit() or len(value) > 10:
         return 0
     number = int(value)

@@ -201,7 +201,7 @@ class Search:
         """Return where a redirection leads, in the order that it prefers (RFC 3261 8.1.3.4)."""
         if self._redirects is None:
             call = self._call
-            signed = b"Identity" in self.request.index
+            signed = self.request.has(b"Identity")
             self._redirects = Redirects(self._core, call.caller.trunk, call.record.caller, self.uri, signed)
         return self._redirects.hops(rejected.response, rejected.leg.trunk)
 
@@ -247,7 +247,7 @@ class Search:
 
 def max_breadth(request: Request) -> int:
     """Return how many branches a request may have at a time (RFC 5393 5.3.3). Raises MalformedError."""
-    value = request.index.get(b"Max-Breadth")
+    value = request.get(b"Max-Breadth")
     if value is None:
         return MAX_BREADTH
     if not (value.isdigit() and len(value) < 10):

@@ -138,7 +138,7 @@ class SessionTimer(Keeper):
 
     def sent(self, message: Request | Response, body: bytes) -> None:
         """Take note of a session description that this leg was sent: a re-INVITE of ours would repeat it."""
-        kind = message.index.get(b"Content-Type", b"")
+        kind = message.get(b"Content-Type") or b""
         if not self.updates and body and kind.lower().startswith(b"application/sdp"):
             self._body = (kind, body)
 
@@ -179,7 +179,7 @@ class SessionTimer(Keeper):
 
     def _note_allow(self, message: Request | Response) -> None:
         """Take note whether the peer takes UPDATE; a message without Allow says nothing about it."""
-        if b"Allow" in message.index:
+        if message.has(b"Allow"):
             methods = b",".join(message.values(b"Allow")).split(b",")
             self.updates = b"UPDATE" in [method.strip() for method in methods]
             if self.updates:
@@ -276,7 +276,7 @@ def session_expires(message: Request | Response) -> tuple[int, bytes] | None:
     """Return the seconds and the refresher (b"" when not said) of Session-Expires; None when it is not there
     or cannot be read (RFC 4028 4).
     """
-    found = _SECONDS.fullmatch(message.index.get(b"Session-Expires", b""))
+    found = _SECONDS.fullmatch(message.get(b"Session-Expires") or b"")
     if found is None:
         return None
     refresher = _REFRESHER.search(found[2] or b"")
@@ -285,5 +285,5 @@ def session_expires(message: Request | Response) -> tuple[int, bytes] | None:
 
 def _min_se(message: Request | Response) -> int:
     """Return Min-SE in seconds, its default where it is missing or cannot be read (RFC 4028 5)."""
-    found = _SECONDS.fullmatch(message.index.get(b"Min-SE", b""))
+    found = _SECONDS.fullmatch(message.get(b"Min-SE") or b"")
     return LEAST if found is None else max(int(found[1]), LEAST)

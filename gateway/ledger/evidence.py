@@ -24,7 +24,7 @@ from gateway.rules.facts import Facts
 from gateway.rules.passport import UNATTESTED, attestation
 from gateway.rules.replay import Outcome
 from gateway.sip.message import Request, Response
-from gateway.sip.rows import Row, Rows, header_key, lines_except, unfold
+from gateway.sip.rows import Row, Rows, header_key, key_set, lines_except, unfold
 
 from .schema import FIELDS
 
@@ -43,8 +43,8 @@ WITH_NUMBERS = frozenset(
 )
 """Keys of the headers that are not kept either where numbers are hidden."""
 
-_LEFT_OUT = NOT_KEPT | {b"Identity"}
-_LEFT_OUT_HIDDEN = _LEFT_OUT | WITH_NUMBERS
+_LEFT_OUT = key_set(NOT_KEPT | {b"Identity"})
+_LEFT_OUT_HIDDEN = key_set(NOT_KEPT | {b"Identity"} | WITH_NUMBERS)
 
 
 class Packed(msgspec.Struct, array_like=True, gc=False):
@@ -81,7 +81,7 @@ def pack(evidence: Evidence, hide_numbers: bool) -> bytes:
     request = evidence.request
     asked = [] if request is None else lines_except(request.rows, left_out)
     attested = evidence.attested or UNATTESTED
-    if request is not None and b"Identity" in request.index:
+    if request is not None and request.has(b"Identity"):
         asked.append(b"Identity: left out")  # rules may ask whether there was one
         attested = attestation(request.values(b"Identity"))
     return _encode(

@@ -81,7 +81,7 @@ class Numbers:
     def _renumbered(
         self, request: Request, uri: Uri, called: _Change, caller: _Change
     ) -> tuple[Request, Uri]:
-        signed = b"Identity" in request.index and not self._with_identity
+        signed = request.has(b"Identity") and not self._with_identity
         if signed or request.method == b"REGISTER":
             return request, uri
         rows = [

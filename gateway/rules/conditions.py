@@ -300,7 +300,7 @@ def on_retry_after(wanted: bool | Sequence[Span], text: str) -> Condition:
 
     def test(facts: Facts) -> bool:
         if isinstance(wanted, bool):
-            return (b"Retry-After" in facts.response.index) is wanted
+            return facts.response.has(b"Retry-After") is wanted
         value = facts.retry_after
         return value is not None and any(span.holds(value) for span in wanted)
 
@@ -387,7 +387,7 @@ def request_header(name: str) -> Callable[[Facts], Sequence[str]]:
 
 
 def _lines(message: Request | Response, key: bytes) -> Sequence[str]:
-    if key not in message.index:
+    if not message.has(key):
         return ()
     return tuple(shown(value) for value in message.values(key)[:_HEADER_LINES])
 

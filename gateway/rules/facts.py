@@ -94,7 +94,7 @@ def _read_line(line: bytes) -> Reasons:
 
 def reasons_of(response: Response) -> Reasons:
     """Return what the Reason values of `response` say; values that cannot be read are passed over."""
-    line = response.index.get(b"Reason")
+    line = response.get(b"Reason")
     if line is None:
         return _NO_REASONS
     return _read_reasons(response.values(b"Reason")) if response.repeated(b"Reason") else _read_line(line)

@@ -106,7 +106,7 @@ class RuleSet:
         """Decide what to answer instead of the response. Never raises, whatever the response holds."""
         response = facts.response
         phrase = response.phrase
-        reason = response.index.get(b"Reason")
+        reason = response.get(b"Reason")
         if len(phrase) > _LONGEST_REMEMBERED or (
             reason is not None and (len(reason) > _LONGEST_REMEMBERED or response.repeated(b"Reason"))
         ):

@@ -72,7 +72,7 @@ def says_unwanted(message: Request | Response) -> bool:
     """Tell whether a final, CANCEL or BYE says that the call was unwanted: 607, or SIP;cause=607."""
     if isinstance(message, Response) and message.status == UNWANTED:
         return True
-    if b"Reason" not in message.index:
+    if not message.has(b"Reason"):
         return False
     # Few are worth reading.
     values = [value for value in message.values(b"Reason") if value.find(b"607") >= 0]
@@ -135,7 +135,7 @@ def is_number(text: str) -> bool:
 
 def _addresses(request: Request, key: bytes) -> list[bytes]:
     """Return the URIs of a header; none when it cannot be read."""
-    if key not in request.index:
+    if not request.has(key):
         return []
     try:
         return [address.uri for address in parse_addresses(request.values(key))]

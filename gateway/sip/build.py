@@ -16,10 +16,13 @@ from .message import Request
 from .phrases import phrase_for
 
 if TYPE_CHECKING:
+    from gateway._native import Rows as NativeRows
+
     from .transaction import InviteClient
 
 MAX_FORWARDS: Final = 70
 _REQUEST: Final = re.compile(rb"([A-Z]+) [^\s]+ SIP/2\.0\r\nVia: [^\r\n;]+;branch=([\w.\-]+);")
+_DECIMALS: Final = [b"%d" % number for number in range(2048)]
 _ECHOED: Final = (b"From", b"Call-ID", b"CSeq", b"To")
 
 
@@ -30,6 +33,11 @@ def echo_of(request: Request, source: Flow) -> bytes:
     The topmost Via gets ``received`` (RFC 3261 18.2.1) and ``rport`` (RFC 3581 4) where they are due. A
     Timestamp stays too, which 8.2.6.1 asks for in the 100. There must be a Via.
     """
+    native = request.native
+    if native is not None:
+        echo = _native_echo(native, request, source)
+        if echo is not None:
+            return echo
     index = request.index
     if request.repeated(b"Via"):
         lines = request.lines(b"Via")
@@ -60,6 +68,17 @@ def echo_of(request: Request, source: Flow) -> bytes:
         return b"".join([b"Via: %b\r\n" % top, rest, stamp, b"\r\n".join(there)]).removesuffix(b"\r\n")
 
 
+def _native_echo(rows: NativeRows, request: Request, source: Flow) -> bytes | None:
+    """Return the echo where it is a usual one, else None."""
+    try:
+        via = request.via
+    except MalformedError:
+        return rows.echo(b"", -1)
+    if not via.rport and via.host == source.host:
+        return rows.echo(b"", -1)
+    return rows.echo(source.host.strip(b"[]"), source.peer[1] if via.rport else -1)
+
+
 def _mark_source(request: Request, source: Flow) -> bytes:
     """Write where the request really came from into its topmost Via."""
     via = request.via
@@ -76,15 +95,20 @@ def _mark_source(request: Request, source: Flow) -> bytes:
     return b", ".join([marked, *values[1:]])
 
 
+def decimal(number: int) -> bytes:
+    """Return a number in decimal digits."""
+    return _DECIMALS[number] if 0 <= number < len(_DECIMALS) else b"%d" % number
+
+
 def response_bytes(status: int, phrase: bytes, echo: bytes, tag: bytes, lines: bytes, body: bytes) -> bytes:
     """Put a response together from an echo (:func:`echo_of`), a To tag or b"", and whole header lines."""
-    return b"SIP/2.0 %d %b\r\n%b%b\r\n%bContent-Length: %d\r\n\r\n%b" % (
-        status,
+    return b"SIP/2.0 %b %b\r\n%b%b\r\n%bContent-Length: %b\r\n\r\n%b" % (
+        decimal(status),
         phrase,
         echo,
         b";tag=" + tag if tag else b"",
         lines,
-        len(body),
+        decimal(len(body)),
         body,
     )
 
@@ -106,22 +130,22 @@ def request_bytes(
     """
     sender, receiver, call_id = ends
     return (
-        b"%b %b SIP/2.0\r\nVia: %b;branch=%b;rport\r\nMax-Forwards: %d\r\n%b"
-        b"From: %b\r\nTo: %b\r\nCall-ID: %b\r\nCSeq: %d %b\r\n%bContent-Length: %d\r\n\r\n%b"
+        b"%b %b SIP/2.0\r\nVia: %b;branch=%b;rport\r\nMax-Forwards: %b\r\n%b"
+        b"From: %b\r\nTo: %b\r\nCall-ID: %b\r\nCSeq: %b %b\r\n%bContent-Length: %b\r\n\r\n%b"
     ) % (
         method,
         uri,
         flow.local.via,
         branch,
-        hops,
+        decimal(hops),
         route,
         sender,
         receiver,
         call_id,
-        seq,
+        decimal(seq),
         method,
         lines,
-        len(body),
+        decimal(len(body)),
         body,
     )
 

@@ -139,7 +139,7 @@ class Dialog:
         target = _target_of(request, b"sip:%b:%d" % (flow.host, flow.peer[1]))
         dialog = cls(user, request.call_id, local, local_tag, remote, sender.tag, target, flow, observed)
         dialog.remote_seq = request.cseq[0]
-        if b"Record-Route" in request.index:
+        if request.has(b"Record-Route"):
             dialog._set_route(parse_addresses_raw(request.values(b"Record-Route")))
         dialog.aim(flows)
         return dialog
@@ -151,7 +151,7 @@ class Dialog:
         tag = response.to_tag
         dialog = self._with(user, remote, tag, target)
         dialog.credentials = self.credentials
-        if b"Record-Route" in response.index:
+        if response.has(b"Record-Route"):
             dialog._set_route(parse_addresses_raw(response.values(b"Record-Route"))[::-1])
         dialog.aim(flows)
         return dialog
@@ -165,7 +165,7 @@ class Dialog:
         target = _target_of(notify, self.target)
         dialog = self._with(user, remote, tag, target)
         dialog.remote_seq = notify.cseq[0]
-        if b"Record-Route" in notify.index:
+        if notify.has(b"Record-Route"):
             dialog._set_route(parse_addresses_raw(notify.values(b"Record-Route")))
         dialog.aim(flows)
         return dialog
@@ -291,7 +291,7 @@ class OpenHalf(Dialog):
 
 def _target_of(message: Request | Response, otherwise: bytes) -> bytes:
     """Return the URI in Contact; where it is missing or cannot be read, the target that is known to work."""
-    contact = message.index.get(b"Contact")
+    contact = message.get(b"Contact")
     if contact is None:
         return otherwise
     try:

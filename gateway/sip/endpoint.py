@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from .build import refusal_bytes, request_bytes, sent_branch
 from .dialog import Dialog
 from .errors import MalformedError, note_call
+from .fields import NAMING_DIALOGS
 from .flow import Flow, Flows
 from .framing import FramingError
 from .headers import Via
@@ -43,8 +44,6 @@ from .uri import Uri
 _SCHEMES: Final = (b"sip", b"tel", b"sips")
 _DIALOG_FORMING: Final = frozenset((b"INVITE", b"SUBSCRIBE", b"REFER"))
 _DIALOG_ONLY: Final = frozenset((b"BYE", b"PRACK", b"UPDATE"))  # RFC 3261 15.1.2, RFC 3262 3, RFC 3311 5.2
-# What tells that a request to our own URI is for somebody behind us (RFC 3891, RFC 3911, RFC 4538).
-NAMING_DIALOGS: Final = (b"Replaces", b"Join", b"Target-Dialog")
 _CANCEL_SUFFIX: Final = b" CANCEL"
 _KEEPALIVE: Final = b"\r\n\0 "
 _ALIAS = re.compile(rb";\s*alias\s*(?:;|$)", re.IGNORECASE)
@@ -385,7 +384,7 @@ class Endpoint:
         if request.method != b"CANCEL":
             if uri.scheme not in _SCHEMES:
                 return 416
-            if b"Proxy-Require" in request.index:
+            if request.has(b"Proxy-Require"):
                 return 420
             if request.max_forwards == 0 and not (
                 request.method == b"OPTIONS" and self.itself.is_meant(uri, b"OPTIONS")
@@ -473,7 +472,7 @@ class Endpoint:
 
         A copy is for the same user: a call that a proxy forks to two numbers behind us is two calls.
         """
-        merge_key = (request.call_id, request.from_tag, request.index[b"CSeq"], uri.user)
+        merge_key = (request.call_id, request.from_tag, request.need(b"CSeq"), uri.user)
         if self._merged.setdefault(merge_key, transaction.key) != transaction.key:
             transaction.reject(482, self.new_token(), now)
             return
@@ -485,7 +484,7 @@ class Endpoint:
         """Answer without keeping state (RFC 3261 8.2.7), wherever an answer is possible at all."""
         if request.method == b"ACK":
             return
-        if b"Via" not in request.index:
+        if not request.has(b"Via"):
             self.dropped["no Via to answer by"] += 1
             return
         try:

@@ -16,9 +16,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
-
 from .errors import MalformedError
+from .parted import Parted
 
 TOKEN = rb"[A-Za-z0-9\-.!%*_+`'~]+"
 _QUOTED = rb'"[^"\\]*+(?:\\.[^"\\]*+)*"'
@@ -105,18 +104,27 @@ _VIA: Final = re.compile(
 COOKIE: Final = b"z9hG4bK"
 
 
-class Via(msgspec.Struct):
+class Via(Parted):
     """The topmost Via of a message. ``port`` is 0 when sent-by names none; ``rport`` is true when the
     sender asked for symmetric response routing (RFC 3581 3).
     """
 
-    raw: bytes
-    transport: bytes
-    host: bytes
-    port: int
-    branch: bytes
-    rport: bool
-    params: bytes
+    __slots__ = ("branch", "host", "params", "port", "raw", "rport", "transport")
+
+    def __init__(
+        self, raw: bytes, transport: bytes, host: bytes, port: int, branch: bytes, rport: bool, params: bytes
+    ) -> None:
+        self.raw = raw
+        self.transport = transport
+        self.host = host
+        self.port = port
+        self.branch = branch
+        self.rport = rport
+        self.params = params
+
+    def parts(self) -> tuple[object, ...]:
+        """Return all fields."""
+        return self.raw, self.transport, self.host, self.port, self.branch, self.rport, self.params
 
     @property
     def sent_by(self) -> bytes:
@@ -162,17 +170,41 @@ _NAME_ADDR: Final = re.compile(
 _ADDR_SPEC: Final = re.compile(rb"\s*([A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\",;?]+)\s*(.*)", re.DOTALL)
 
 
-class NameAddr(msgspec.Struct):
-    """A name-addr or addr-spec with header parameters. ``display`` is as written, quotes included."""
+class NameAddr(Parted):
+    """A name-addr or addr-spec with header parameters. ``display`` is as written, quotes included; ``tag`` is
+    the tag parameter, or b"" (RFC 3261 19.3). ``bare`` is the value as it came but for the tag, where it has
+    been read natively, else b"".
+    """
 
-    display: bytes
-    uri: bytes
-    params: Params
+    __slots__ = ("_display", "_params", "bare", "tag", "uri")
+
+    def __init__(
+        self, display: bytes, uri: bytes, params: Params | None, tag: bytes = b"", bare: bytes = b""
+    ) -> None:
+        """``params`` of None stands for the tag alone; ``bare``, where it is given, has the display name."""
+        self._display = display
+        self.uri = uri
+        self._params = params
+        self.tag = tag if params is None else params.get(b"tag") or b""
+        self.bare = bare
 
     @property
-    def tag(self) -> bytes:
-        """The tag parameter, or b"" (RFC 3261 19.3)."""
-        return self.params.get(b"tag") or b""
+    def display(self) -> bytes:
+        """The display name."""
+        if self.bare:
+            return self.bare[: -len(self.uri) - 2].rstrip()
+        return self._display
+
+    @property
+    def params(self) -> Params:
+        """The header parameters."""
+        if self._params is None:
+            self._params = {b"tag": self.tag} if self.tag else {}
+        return self._params
+
+    def parts(self) -> tuple[object, ...]:
+        """Return display name, URI and parameters."""
+        return self.display, self.uri, self.params
 
 
 def parse_name_addr(value: bytes) -> NameAddr:
@@ -184,7 +216,7 @@ def parse_name_addr(value: bytes) -> NameAddr:
     match = _ADDR_FAST.fullmatch(value)
     if match is not None:
         display, uri, tag = match.groups()
-        return NameAddr(display.rstrip(), uri, {} if tag is None else {b"tag": tag})
+        return NameAddr(display.rstrip(), uri, None, tag or b"")
     match = _NAME_ADDR.fullmatch(value)
     if match is not None:
         display, uri, rest = match.groups()

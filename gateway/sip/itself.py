@@ -40,7 +40,7 @@ class Itself:
     def answer(self, transaction: ServerTransaction, request: Request, tag: bytes, now: float) -> None:
         """Answer a request for the gateway itself with this To tag (RFC 3261 8.2.1, 11.2)."""
         if request.method == b"OPTIONS":
-            if b"Require" in request.index:
+            if request.has(b"Require"):
                 wanted = b", ".join(request.values(b"Require"))
                 transaction.reject(420, tag, now, b"Unsupported: %b\r\n" % wanted)
             else:

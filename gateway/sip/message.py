@@ -1,8 +1,8 @@
 """SIP messages: bytes, indexed once.
 
 A parsed message keeps its header lines as the bytes that came (``rows``: key and line, in order, folds
-included) and an index from key to the first value, unfolded and stripped. Nothing else is read until somebody
-asks for it, so a message that is relayed costs one pass over its lines, and what passes leaves as it came.
+included) and finds by key the values in them, unfolded and stripped. Nothing else is read until somebody asks
+for it, so a message that is relayed costs one pass over its lines, and what passes leaves as it came.
 
 A *key* is the header's name in the spelling of its RFC (``b"Call-ID"``), whatever case or compact form was
 sent; a header no table knows has its lower-case name for a key.
@@ -14,26 +14,29 @@ asked for by :meth:`Request.check`, so that retransmissions and ACKs do not pay 
 from __future__ import annotations
 
 import re
-from typing import Final, Union
+from typing import TYPE_CHECKING, Final, Union
 
 from gateway import speedups
 
 from .errors import MalformedError
-from .headers import (
-    COMMA,
-    NameAddr,
-    Via,
-    is_token,
-    parse_cseq,
-    parse_max_forwards,
-    parse_name_addr,
-    parse_via,
-    split_list,
-)
+from .fields import Fields
+from .headers import NameAddr, Via, is_token, parse_max_forwards, parse_name_addr, split_list
 from .names import KEYS
 from .remember import remembered
-from .rows import Row, Rows, header_key, unfold
+from .rows import NUMBERED_KEYS, Row, Rows, header_key, unfold
 from .uri import Uri, parse_uri
+
+if TYPE_CHECKING:
+    from gateway._native import Rows as NativeRows
+
+    # What the native reader says of a message; `Reader` in gateway/native/src/reader.rs has it in words.
+    RequestParts = tuple[
+        bytes, bytes, NativeRows, bytes, bytes, bool, int, bytes, int,
+        bytes, bytes, bytes, int, bytes, bool, bytes,
+        bytes, bytes, bytes, bytes, bytes, bytes,
+        bytes, bytes, bytes, int, bytes,
+    ]  # fmt: skip
+    ResponseParts = tuple[int, bytes, NativeRows, bytes, bytes, bool, bytes, int, bytes, bytes, bytes, bytes]
 
 MAX_DATAGRAM = 65_535
 MAX_HEADERS: Final = 256
@@ -53,103 +56,7 @@ _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
 
 
-class _Message:
-    """What requests and responses share: header rows, their index, and the body."""
-
-    __slots__ = ("_cseq", "_more", "_receiver", "_sender", "_via", "body", "call_id", "index", "rows")
-
-    # Set by the two kinds themselves: super().__init__ would cost every message a tenth of its parsing.
-    rows: Rows
-    index: dict[bytes, bytes]
-    body: bytes
-    call_id: bytes  # b"" when it is missing
-    _more: dict[bytes, list[bytes]] | None
-    _via: Via | None
-    _cseq: tuple[int, bytes] | None
-    _sender: NameAddr | None
-    _receiver: NameAddr | None
-
-    def get(self, key: bytes) -> bytes | None:
-        """Return the first value of a header, unfolded and stripped, or None."""
-        return self.index.get(key)
-
-    def values(self, key: bytes) -> list[bytes]:
-        """Return the value of each line of a header, in order, unfolded and stripped."""
-        value = self.index.get(key)
-        if value is None:
-            return []
-        if self._more is None or key not in self._more:
-            return [value]
-        return [value, *self._more[key]]
-
-    def has_any(self, keys: tuple[bytes, ...]) -> bool:
-        """Tell whether one of these headers is there."""
-        for key in keys:  # noqa: SIM110 - a generator costs as much as all of them
-            if key in self.index:
-                return True
-        return False
-
-    def need(self, key: bytes) -> bytes:
-        """Return the first value of a header that must be there. Raises MalformedError."""
-        value = self.index.get(key)
-        if not value:
-            raise MalformedError(f"{key.decode()} is missing")
-        return value
-
-    def lines(self, key: bytes) -> list[bytes]:
-        """Return the header's lines as they came, names included."""
-        return [line for row_key, line in self.rows if row_key == key]
-
-    @property
-    def via(self) -> Via:
-        """The topmost Via. Raises MalformedError."""
-        if self._via is None:
-            self._via = parse_via(self.need(b"Via"))
-        return self._via
-
-    @property
-    def cseq(self) -> tuple[int, bytes]:
-        """Sequence number and method of CSeq. Raises MalformedError."""
-        if self._cseq is None:
-            self._cseq = parse_cseq(self.need(b"CSeq"))
-        return self._cseq
-
-    @property
-    def sender(self) -> NameAddr:
-        """The From. Raises MalformedError."""
-        if self._sender is None:
-            self._sender = parse_name_addr(self.need(b"From"))
-        return self._sender
-
-    @property
-    def receiver(self) -> NameAddr:
-        """The To. Raises MalformedError."""
-        if self._receiver is None:
-            self._receiver = parse_name_addr(self.need(b"To"))
-        return self._receiver
-
-    @property
-    def from_tag(self) -> bytes:
-        """The tag of From, or b"". Raises MalformedError."""
-        return self.sender.tag
-
-    @property
-    def to_tag(self) -> bytes:
-        """The tag of To, or b"". Raises MalformedError."""
-        return self.receiver.tag
-
-    def repeated(self, key: bytes) -> bool:
-        """Tell whether the header stands on more than one line."""
-        return self._more is not None and key in self._more
-
-    def _check_routes(self) -> None:
-        """Make sure that a route set can be made of Record-Route (RFC 3261 12.1). Raises MalformedError."""
-        for value in self.values(b"Record-Route"):
-            for item in split_list(value):
-                parse_uri(parse_name_addr(item).uri)
-
-
-class Request(_Message):
+class Request(Fields):
     """A request. ``method`` keeps its case: methods are case-sensitive (RFC 3261 7.1)."""
 
     __slots__ = ("_hops", "_sound", "method", "uri")
@@ -159,32 +66,28 @@ class Request(_Message):
         method: bytes,
         uri: bytes,
         rows: Rows,
-        index: dict[bytes, bytes],
+        index: dict[bytes, bytes] | None,
         more: dict[bytes, list[bytes]] | None = None,
         body: bytes = b"",
-        via: Via | None = None,
-        cseq: tuple[int, bytes] | None = None,
-        sender: NameAddr | None = None,
-        receiver: NameAddr | None = None,
-        hops: int = -1,
-        sound: Uri | None = None,
     ) -> None:
-        """What has been read already may be given: the values of headers, and the URI, parsed, of a request
-        that :meth:`check` would find nothing wrong with.
-        """
+        """``more`` has the further values of headers; ``index`` is None where ``native`` is set at once."""
         self.method = method
         self.uri = uri
-        self._hops = hops
-        self._sound = sound
+        self._hops = -1
+        self._sound: Uri | None = (
+            None  # the URI, parsed, of a request that `check` would find nothing wrong with
+        )
         self.rows = rows
-        self.index = index
+        self.native = None
+        self._index = index
         self._more = more
         self.body = body
-        self.call_id = index.get(b"Call-ID", b"")
-        self._via = via
-        self._cseq = cseq
-        self._sender = sender
-        self._receiver = receiver
+        self.call_id = b"" if index is None else index.get(b"Call-ID", b"")
+        self._has_one_via = False
+        self._seq = 0
+        self._seq_method = b""
+        self._via = None
+        self._sender = self._receiver = None
 
     @property
     def max_forwards(self) -> int:
@@ -193,7 +96,7 @@ class Request(_Message):
         Raises MalformedError.
         """
         if self._hops < 0:
-            value = self.index.get(b"Max-Forwards")
+            value = self.get(b"Max-Forwards")
             self._hops = 70 if value is None else parse_max_forwards(value)
         return self._hops
 
@@ -216,7 +119,7 @@ class Request(_Message):
         """
         if self._sound is not None:
             return self._sound
-        if self._more is not None:
+        if self.index and self._more is not None:
             for key in self._more:
                 if key in _ONCE:
                     raise MalformedError(f"{key.decode()} is repeated")
@@ -225,19 +128,17 @@ class Request(_Message):
         if not self.call_id:
             raise MalformedError("Call-ID is missing")
         _ = self.via, self.max_forwards, self.sender, self.receiver
-        if b"Contact" in self.index:
-            for value in self.values(b"Contact"):
-                if value != b"*" or self.method != b"REGISTER":
-                    check_contact(value)
-        if b"Record-Route" in self.index:
-            self._check_routes()
+        for value in self.values(b"Contact"):
+            if value != b"*" or self.method != b"REGISTER":
+                check_contact(value)
+        self._check_routes()
         uri = parse_uri(self.uri)
         if uri.headers:
             raise MalformedError("headers in the Request-URI")
         return uri
 
 
-class Response(_Message):
+class Response(Fields):
     """A response. ``phrase`` is as it came, possibly empty or not ASCII."""
 
     __slots__ = ("_branch", "phrase", "status")
@@ -247,25 +148,25 @@ class Response(_Message):
         status: int,
         phrase: bytes,
         rows: Rows,
-        index: dict[bytes, bytes],
+        index: dict[bytes, bytes] | None,
         more: dict[bytes, list[bytes]] | None = None,
         body: bytes = b"",
-        branch: bytes | None = None,
-        cseq: tuple[int, bytes] | None = None,
-        receiver: NameAddr | None = None,
     ) -> None:
-        """What has been read already of Via, CSeq and To may be given."""
+        """``more`` has the further values of headers; ``index`` is None where ``native`` is set at once."""
         self.status = status
         self.phrase = phrase
+        self._branch = b""
         self.rows = rows
-        self.index = index
+        self.native = None
+        self._index = index
         self._more = more
         self.body = body
-        self.call_id = index.get(b"Call-ID", b"")
-        self._via = self._sender = None
-        self._branch = branch
-        self._cseq = cseq
-        self._receiver = receiver
+        self.call_id = b"" if index is None else index.get(b"Call-ID", b"")
+        self._has_one_via = False
+        self._seq = 0
+        self._seq_method = b""
+        self._via = None
+        self._sender = self._receiver = None
 
     @property
     def branch(self) -> bytes:
@@ -273,24 +174,31 @@ class Response(_Message):
 
         Raises MalformedError.
         """
-        if self._branch is None:
-            match = _BRANCH.match(self.index.get(b"Via", b""))
+        if not self._branch:
+            match = _BRANCH.match(self.get(b"Via") or b"")
             self._branch = self.via.branch if match is None else match[1]
         return self._branch
 
     @property
     def has_two_vias(self) -> bool:
         """Whether it has more than the one Via of ours (RFC 3261 8.1.3.3). Raises MalformedError."""
-        if self._more is not None and b"Via" in self._more:
-            return True
-        value = self.index[b"Via"]
-        return COMMA in value and len(split_list(value)) > 1
+        if self.has_one_via:
+            return False
+        return self.repeated(b"Via") or len(split_list(self.need(b"Via"))) > 1
+
+    def restated(self, status: int, phrase: bytes, rows: Rows) -> Response:
+        """Return this response with another status, another phrase and other rows; its headers are still
+        found by key as they came.
+        """
+        response = Response(status, phrase, rows, self._index, self._more, self.body)
+        response.native = self.native
+        response.call_id = self.call_id
+        return response
 
     def check(self) -> None:
         """Make sure that a dialog can be made of this response (RFC 3261 12.1.2). Raises MalformedError."""
         _ = self.receiver
-        if b"Record-Route" in self.index:
-            self._check_routes()
+        self._check_routes()
 
 
 @remembered
@@ -480,18 +388,62 @@ def parse_native(data: bytes) -> Message:
     """Do what :func:`parse_pure` does: an ordinary message is read natively, any other is left to it, so that
     one piece of code says what is wrong with a message.
     """
-    assert _reader is not None, "the native core is in use"
+    reader = _reader
+    assert reader is not None, "the native core is in use"
     if data[:4] == b"SIP/":
-        response = _reader.read_response(data)
+        response = reader.read_response(data)
         if response is not None:
-            return Response(*response)
+            return _response_of(response)
     else:
-        request = _reader.read_request(data)
+        request = reader.read_request(data)
         if request is not None:
-            return Request(*request)
+            return _request_of(request)
     return parse_pure(data)
 
 
-_READER = speedups.reader_type()
-_reader: Final = None if _READER is None else _READER(KEYS, Via, NameAddr, Uri)
+def _request_of(parts: RequestParts) -> Request:
+    """Make a request of what was read natively; what is not of the usual form is read when asked for."""
+    (
+        method, uri, rows, body, call_id, has_one_via, seq, seq_method, hops,
+        via, transport, via_host, via_port, branch, rport, via_params,
+        sender_bare, sender, sender_tag, receiver_bare, receiver, receiver_tag,
+        scheme, user, host, port, params,
+    ) = parts  # fmt: skip
+    request = Request(method, uri, rows, None, None, body)
+    request.native = rows
+    request.call_id = call_id
+    request._has_one_via = has_one_via
+    request._seq = seq
+    request._seq_method = seq_method
+    request._hops = hops
+    if branch:
+        request._via = Via(via, transport, via_host, via_port, branch, rport, via_params)
+    if sender:
+        request._sender = NameAddr(b"", sender, None, sender_tag, sender_bare)
+    if receiver:
+        request._receiver = NameAddr(b"", receiver, None, receiver_tag, receiver_bare)
+    if scheme:
+        request._sound = Uri(uri, scheme, user, host, port, params)
+    return request
+
+
+def _response_of(parts: ResponseParts) -> Response:
+    """Make a response of what was read natively."""
+    (
+        status, phrase, rows, body, call_id, has_one_via, branch, seq, seq_method,
+        receiver_bare, receiver, receiver_tag,
+    ) = parts  # fmt: skip
+    response = Response(status, phrase, rows, None, None, body)
+    response.native = rows
+    response.call_id = call_id
+    response._has_one_via = has_one_via
+    response._branch = branch
+    response._seq = seq
+    response._seq_method = seq_method
+    if receiver:
+        response._receiver = NameAddr(b"", receiver, None, receiver_tag, receiver_bare)
+    return response
+
+
+_reader: Final = speedups.native_reader(NUMBERED_KEYS)
 parse: Final = parse_pure if _reader is None else parse_native

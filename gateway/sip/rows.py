@@ -6,17 +6,19 @@ sequences of pairs, and what passes of them is found natively where that is at h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Final
 
 from gateway import speedups
 
-from .names import BY_LOWER
+from .names import BY_LOWER, KEYS
 
 _LF = ord("\n")
 
 Row = tuple[bytes, bytes]
 Rows = Sequence[Row]
+KeySet = Container[bytes]
+"""A set of keys that many messages are asked for, as :func:`key_set` makes it."""
 
 
 def header_key(name: bytes) -> bytes:
@@ -36,12 +38,21 @@ def unfold(value: bytes) -> bytes:
     return value.strip()
 
 
-def lines_except_pure(rows: Rows, left_out: frozenset[bytes]) -> list[bytes]:
+NUMBERED_KEYS: Final = speedups.native_keys(KEYS)
+"""The keys as the native core numbers them; None when it is not in use."""
+
+
+def key_set(keys: frozenset[bytes]) -> KeySet:
+    """Return a set of keys in the form that rows are quickly asked for."""
+    return keys if NUMBERED_KEYS is None else NUMBERED_KEYS.set_of(keys)
+
+
+def lines_except_pure(rows: Rows, left_out: KeySet) -> list[bytes]:
     """Return the header lines whose key is not left out, in order."""
     return [line for key, line in rows if key not in left_out]
 
 
-def text_except_pure(rows: Rows, left_out: frozenset[bytes], added: bytes) -> bytes:
+def text_except_pure(rows: Rows, left_out: KeySet, added: bytes) -> bytes:
     """Return the same lines in one piece, each ended by CRLF, and behind them what is added."""
     kept = lines_except_pure(rows, left_out)
     kept.append(added)

@@ -7,9 +7,8 @@ import re
 from functools import lru_cache
 from typing import Final
 
-import msgspec
-
 from .errors import MalformedError
+from .parted import Parted
 from .remember import remembered
 
 _SIP_URI: Final = re.compile(
@@ -28,18 +27,34 @@ _VISUAL_SEPARATORS: Final = re.compile(rb"[-.() ]")
 _PHONE: Final = re.compile(rb"\+?\(?[0-9*#][0-9*#().\- ]*")
 
 
-class Uri(msgspec.Struct):
+class Uri(Parted):
     """A URI in parts. ``host`` keeps the brackets of an IPv6 reference; ``params`` and ``headers`` keep
     their leading ``;`` and ``?``. For schemes other than sip, sips and tel only ``scheme`` and ``raw`` count.
     """
 
-    raw: bytes
-    scheme: bytes
-    user: bytes = b""
-    host: bytes = b""
-    port: int = 0
-    params: bytes = b""
-    headers: bytes = b""
+    __slots__ = ("headers", "host", "params", "port", "raw", "scheme", "user")
+
+    def __init__(
+        self,
+        raw: bytes,
+        scheme: bytes,
+        user: bytes = b"",
+        host: bytes = b"",
+        port: int = 0,
+        params: bytes = b"",
+        headers: bytes = b"",
+    ) -> None:
+        self.raw = raw
+        self.scheme = scheme
+        self.user = user
+        self.host = host
+        self.port = port
+        self.params = params
+        self.headers = headers
+
+    def parts(self) -> tuple[object, ...]:
+        """Return all fields."""
+        return self.raw, self.scheme, self.user, self.host, self.port, self.params, self.headers
 
     def param(self, name: bytes) -> bytes | None:
         """Return the value of a URI parameter as written (b"" when it has none), or None when it is absent.
@@ -59,7 +74,7 @@ class Uri(msgspec.Struct):
         user parameters or visual separators (RFC 3966 5.1.1); b"" when it names only a host.
         """
         user = self.user
-        if user.isalnum():
+        if (user[1:] if user[:1] == b"+" else user).isalnum():
             return user
         user = user.partition(b";")[0].partition(b":")[0]
         if _PERCENT in user:

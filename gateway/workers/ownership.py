@@ -49,7 +49,7 @@ def _owner_of_odd(data: bytes, workers: int) -> int | None:
         message = parse(data)
     except MalformedMessageError:
         return None
-    call_id = message.index.get(b"Call-ID")
+    call_id = message.get(b"Call-ID")
     return None if call_id is None else owner_of_call(call_id, workers)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 
 from gateway import speedups
 from gateway.sip import message as messages
+from gateway.sip.build import echo_of
 from gateway.sip.errors import MalformedError
+from gateway.sip.flow import Flows, Local
 from gateway.sip.message import (
     MAX_HEADERS,
     MAX_LINE,
@@ -27,12 +30,15 @@ from gateway.sip.message import (
     parse_pure,
 )
 from gateway.sip.names import KEYS
-from gateway.sip.rows import lines_except, lines_except_pure, text_except, text_except_pure
+from gateway.sip.rows import key_set, lines_except, lines_except_pure, text_except, text_except_pure
 
 from .strategies import PROPERTY, Draft, drafts, spoilt
 
 pytestmark = pytest.mark.skipif(bool(speedups.WHY_PURE), reason=speedups.WHY_PURE)
 
+ASKED = (b"Via", b"To", b"to", b"t", b"Contact", b"x-new", b"X-New", b"Subject", b"subject", b"none", b"")
+SETS = [key_set(frozenset(keys)) for keys in ((b"To", b"Via"), (b"x-new",), (b"X-New", b"v"), ())]
+SOURCE = Flows([Local("udp", "192.0.2.1", 5060)]).get(Local("udp", "192.0.2.1", 5060), ("::1", 5070))
 CORPUS = Path(__file__).parent.parent / "corpus"
 MESSAGES = sorted(path for path in CORPUS.glob("*/*") if path.suffix in (".dat", ".sip"))
 HEAD = b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\n"
@@ -46,22 +52,25 @@ def seen(message: object) -> object:
         first = ("response", message.status, message.phrase)
     else:
         return message
-    more = {key: message.values(key) for key in message.index}
+    # By key first: once there is an index, that is asked.
+    found = [*by_key(message), *values(message)]
+    echo = echo_of(message, SOURCE) if isinstance(message, Request) and message.has(b"Via") else b""
+    again = list(message.index.items()), message._more
     return (
         *first,
         message.rows,
-        list(message.index.items()),
-        more,
-        message._more,
+        found,
+        echo,
+        again,
+        [*by_key(message)],
         message.body,
         message.call_id,
-        *values(message),
     )
 
 
 def values(message: Request | Response) -> Iterator[object]:
     """What its headers say, or what is wrong with them: whoever read them first, each says the same."""
-    names = ["via", "cseq", "sender", "receiver", "from_tag", "to_tag"]
+    names = ["via", "cseq", "sender", "receiver", "from_tag", "to_tag", "bare_sender", "bare_receiver"]
     names.append("max_forwards" if isinstance(message, Request) else "branch")
     for name in names:
         try:
@@ -87,11 +96,19 @@ def assert_alike(data: bytes) -> None:
     assert outcome(parse_native, data) == outcome(parse_pure, data)
 
 
-def native(data: bytes) -> tuple[object, ...] | None:
+def native(data: bytes) -> tuple[Any, ...] | None:
     """What the native reader alone makes of a message."""
     reader = messages._reader
     assert reader is not None
     return reader.read_request(data) or reader.read_response(data)
+
+
+def by_key(message: Request | Response) -> Iterator[object]:
+    """What it answers to whoever asks for one key at a time, for keys that it has and others."""
+    for key in dict.fromkeys([*(key for key, _ in message.rows), *ASKED]):
+        yield key, message.get(key), message.has(key), message.values(key), message.repeated(key)
+    for keys in SETS:
+        yield message.has_any(keys)
 
 
 @PROPERTY
@@ -203,12 +220,46 @@ def test_each_uri_alone(uri: bytes) -> None:
 
 
 @PROPERTY
-@given(drafts(), st.frozensets(st.sampled_from(sorted(set(KEYS.values())))))
-def test_the_lines_that_pass(draft: Draft, left_out: frozenset[bytes]) -> None:
+@given(drafts(), st.frozensets(st.sampled_from(sorted({*KEYS.values(), b"x-new", b"via", b"X-New"}))))
+def test_the_lines_that_pass(draft: Draft, keys: frozenset[bytes]) -> None:
     expected = parse_pure(draft.data).rows
+    left_out = key_set(keys)
     for rows in (expected, parse_native(draft.data).rows):
-        assert lines_except(rows, left_out) == lines_except_pure(expected, left_out)
-        assert text_except(rows, left_out, b"X: 1") == text_except_pure(expected, left_out, b"X: 1")
+        assert lines_except(rows, left_out) == lines_except_pure(expected, keys)
+        assert text_except(rows, left_out, b"X: 1") == text_except_pure(expected, keys, b"X: 1")
+
+
+def test_lines_of_headers_that_we_do_not_know_are_left_out_by_their_lower_case_names() -> None:
+    data = b"OPTIONS sip:a SIP/2.0\r\nX-New: 1\r\nTo: <sip:a>\r\nx-NEW: 2\r\nX-Old: 3\r\n\r\n"
+    for message in (parse_pure(data), parse_native(data)):
+        for keys, passed in (
+            ((), b"X-New: 1\r\nTo: <sip:a>\r\nx-NEW: 2\r\nX-Old: 3\r\n"),
+            ((b"x-new",), b"To: <sip:a>\r\nX-Old: 3\r\n"),
+            ((b"X-New", b"to"), b"X-New: 1\r\nTo: <sip:a>\r\nx-NEW: 2\r\nX-Old: 3\r\n"),
+            ((b"To", b"x-old"), b"X-New: 1\r\nx-NEW: 2\r\n"),
+            ((b"To", b"x-old", b"x-new"), b""),
+        ):
+            assert text_except(message.rows, key_set(frozenset(keys)), b"") == passed
+
+
+@pytest.mark.parametrize("via", [b"%b;rport", b"%b;rport=1;received=::2", b"%b;received=1.2.3.4", b"%b"])
+@pytest.mark.parametrize("host", [b"192.0.2.9", b"198.51.100.7:5070", b"[2001:db8::9]:5070"])
+@pytest.mark.parametrize("peer", ["192.0.2.9", "2001:db8::9"])
+@pytest.mark.parametrize(
+    "rest", [b"", b"Timestamp: 1.5\r\n", b"v:  SIP/2.0/UDP x;branch=2\r\n", b"t: <sip:c>\r\n"]
+)
+def test_what_a_response_repeats_is_taken_alike(via: bytes, host: bytes, peer: str, rest: bytes) -> None:
+    top = via % b"SIP/2.0/UDP %b;branch=z9hG4bK1" % host if b"%b" in via else via
+    data = HEAD.partition(b"Via")[
+        0
+    ] + b"Via: %b\r\nf: <sip:a>;tag=1\r\nTo: <sip:b>\r\n%bi: 1\r\nCSEQ: 1 OPTIONS\r\n\r\n" % (top, rest)
+    local = Local("udp", "192.0.2.1", 5060)
+    source = Flows([local]).get(local, (peer, 5070))
+    native_request, request = parse_native(data), parse_pure(data)
+    assert isinstance(native_request, Request) and isinstance(request, Request)
+    assert native_request.native is not None and request.native is None
+    assert native_request.native.echo(b"", -1) is not None
+    assert echo_of(native_request, source) == echo_of(request, source)
 
 
 def test_rows_are_a_sequence_of_pairs() -> None:
@@ -262,7 +313,7 @@ def test_bodies_and_content_length(length: bytes) -> None:
 def test_ordinary_messages_are_read_natively() -> None:
     request = native(HEAD + b"l: 4\r\nX-New: 1\r\nRoute: a\r\nroute: b\r\n\r\nbody of a datagram")
     assert request is not None
-    assert request[:6] == (
+    assert request[:4] == (
         b"OPTIONS",
         b"sip:a",
         [
@@ -272,6 +323,9 @@ def test_ordinary_messages_are_read_natively() -> None:
             (b"Route", b"Route: a"),
             (b"Route", b"route: b"),
         ],
+        b"body",
+    )
+    assert request[2].by_key() == (
         {
             b"Via": b"SIP/2.0/UDP a;branch=z9hG4bK1",
             b"Content-Length": b"4",
@@ -279,20 +333,29 @@ def test_ordinary_messages_are_read_natively() -> None:
             b"Route": b"a",
         },
         {b"Route": [b"b"]},
-        b"body",
     )
     response = native(b"SIP/2.0 180 Ringing\r\nCall-ID: 1\r\n\r\n")
     assert response is not None
     rows = [(b"Call-ID", b"Call-ID: 1")]
-    assert response[:6] == (180, b"Ringing", rows, {b"Call-ID": b"1"}, None, b"")
+    assert response[:5] == (180, b"Ringing", rows, b"", b"1")
 
 
 def test_usual_values_are_read_natively() -> None:
     lines = b"".join(b"%b: %b\r\n" % (each, VALUES[each][0]) for each in VALUES if each != b"Record-Route")
     request = native(b"OPTIONS sip:a SIP/2.0\r\n%b\r\n" % lines)
     response = native(b"SIP/2.0 200 X\r\n%b\r\n" % lines)
-    assert request is not None and None not in request[6:] and request[10] == 70
-    assert response is not None and None not in response[6:]
+    assert request is not None and response is not None
+    assert request[4:10] == (b"1", True, 1, b"OPTIONS", 70, VALUES[b"Via"][0])
+    assert request[10:16] == (b"UDP", b"a.b-c", 5060, b"z9hG4bK1", False, b";branch=z9hG4bK1")
+    assert request[16:19] == request[19:22] == (b"<sip:a@b>", b"sip:a@b", b"1")
+    assert request[22:] == (b"sip", b"", b"a", 0, b"")
+    assert response[4:] == (b"1", True, b"z9hG4bK1", 1, b"OPTIONS", b"<sip:a@b>", b"sip:a@b", b"1")
+
+
+def test_a_request_that_proxies_have_recorded_their_routes_in_is_sound() -> None:
+    lines = b"".join(b"%b: %b\r\n" % (each, VALUES[each][0]) for each in VALUES)
+    request = native(b"OPTIONS sip:a SIP/2.0\r\n%bRecord-Route: <sip:b;lr=on>\r\n\r\n" % lines)
+    assert request is not None and request[22] == b"sip"
 
 
 def test_real_finals_are_read_natively() -> None:

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 mod ack;
 #[cfg(target_os = "linux")]
 mod batches;
+mod names;
 pub mod plain;
 mod reader;
 mod rows;
@@ -20,6 +21,8 @@ pub mod values;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<reader::Reader>()?;
     module.add_class::<rows::Rows>()?;
+    module.add_class::<names::Keys>()?;
+    module.add_class::<names::KeySet>()?;
     module.add_function(wrap_pyfunction!(ack::ack_key, module)?)?;
     module.add_function(wrap_pyfunction!(rows::lines_except, module)?)?;
     module.add_function(wrap_pyfunction!(rows::text_except, module)?)?;

@@ -24,12 +24,30 @@ pub enum Start {
     },
 }
 
-/// One header line: its name, the whole line, and the value without the white space around it.
+/// One header line, as offsets into the message: where it begins, its colon, its value without the white space
+/// around it, where it ends. `id` is what the scan was told of its name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Field {
-    pub name: Range<usize>,
-    pub line: Range<usize>,
-    pub value: Range<usize>,
+    start: u32,
+    colon: u32,
+    value: u32,
+    value_end: u32,
+    end: u32,
+    pub id: u8,
+}
+
+impl Field {
+    pub fn name(&self) -> Range<usize> {
+        self.start as usize..self.colon as usize
+    }
+
+    pub fn line(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    pub fn value(&self) -> Range<usize> {
+        self.value as usize..self.value_end as usize
+    }
 }
 
 /// A message in parts. `body` is where the body starts; Content-Length has not been looked at.
@@ -41,15 +59,16 @@ pub struct Plain {
 }
 
 /// Take an ordinary message apart: CRLF line ends only, no folded lines, every name a token, no limit passed.
-pub fn scan(data: &[u8]) -> Option<Plain> {
-    let first = line_end(data, 0)?;
+/// `id_of` numbers the names; it gives u8::MAX for what may be no token.
+pub fn scan(data: &[u8], id_of: impl Fn(&[u8]) -> u8) -> Option<Plain> {
+    u32::try_from(data.len()).ok()?;
+    let first = line_end(data, 0, 0)?;
     let start = start_line(&data[..first])?;
     let mut fields = Vec::with_capacity(16);
     let mut at = first + 2;
     loop {
-        let end = line_end(data, at)?;
-        if end == at {
-            return Some(Plain {
+        if data.get(at) == Some(&b'\r') {
+            return (data.get(at + 1) == Some(&b'\n')).then_some(Plain {
                 start,
                 fields,
                 body: at + 2,
@@ -58,15 +77,17 @@ pub fn scan(data: &[u8]) -> Option<Plain> {
         if fields.len() == MAX_HEADERS {
             return None;
         }
-        fields.push(field(data, at..end)?);
-        at = end + 2;
+        let field = field(data, at, &id_of)?;
+        at = field.end as usize + 2;
+        fields.push(field);
     }
 }
 
-/// Return where the line that begins at `from` ends, if it ends in CRLF and is not too long.
-fn line_end(data: &[u8], from: usize) -> Option<usize> {
+/// Return where the line that begins at `start` ends, if it ends in CRLF and is not too long; no line end stands
+/// before `from`.
+fn line_end(data: &[u8], start: usize, from: usize) -> Option<usize> {
     let end = from + memchr2(b'\r', b'\n', data.get(from..)?)?;
-    (data[end] == b'\r' && data.get(end + 1) == Some(&b'\n') && end - from <= MAX_LINE)
+    (data[end] == b'\r' && data.get(end + 1) == Some(&b'\n') && end - start <= MAX_LINE)
         .then_some(end)
 }
 
@@ -94,20 +115,29 @@ fn start_line(line: &[u8]) -> Option<Start> {
     )
 }
 
-fn field(data: &[u8], line: Range<usize>) -> Option<Field> {
-    let colon = line.start + memchr(b':', &data[line.clone()])?;
-    let name = line.start..colon;
-    if !is_token(&data[name.clone()]) {
+fn field(data: &[u8], start: usize, id_of: impl Fn(&[u8]) -> u8) -> Option<Field> {
+    let colon = start + data[start..].iter().position(|byte| *byte == b':')?;
+    let id = id_of(&data[start..colon]);
+    if id == u8::MAX && !is_token(&data[start..colon]) {
         return None;
     }
-    let mut value = colon + 1..line.end;
-    while value.start < value.end && is_space(data[value.start]) {
-        value.start += 1;
+    let end = line_end(data, start, colon + 1)?;
+    let mut value = colon + 1;
+    while value < end && is_space(data[value]) {
+        value += 1;
     }
-    while value.end > value.start && is_space(data[value.end - 1]) {
-        value.end -= 1;
+    let mut value_end = end;
+    while value_end > value && is_space(data[value_end - 1]) {
+        value_end -= 1;
     }
-    Some(Field { name, line, value })
+    Some(Field {
+        start: start as u32,
+        colon: colon as u32,
+        value: value as u32,
+        value_end: value_end as u32,
+        end: end as u32,
+        id,
+    })
 }
 
 /// What `bytes.strip` of Python takes off.
@@ -161,7 +191,7 @@ mod tests {
     #[test]
     fn a_request_comes_apart() {
         let data = b"BYE sip:a SIP/2.0\r\nVia:  x \r\nl: 2\r\n\r\nhello";
-        let plain = scan(data).unwrap();
+        let plain = scan(data, |_| u8::MAX).unwrap();
         assert_eq!(
             plain.start,
             Start::Request {
@@ -172,7 +202,7 @@ mod tests {
         let values: Vec<&[u8]> = plain
             .fields
             .iter()
-            .map(|field| &data[field.value.clone()])
+            .map(|field| &data[field.value()])
             .collect();
         assert_eq!(values, [b"x".as_slice(), b"2"]);
         assert_eq!(body_end(data, plain.body, b"2"), Some(plain.body + 2));
@@ -182,7 +212,7 @@ mod tests {
     #[test]
     fn a_response_comes_apart() {
         let data = b"SIP/2.0 603 Not\xff now\r\n\r\n";
-        let plain = scan(data).unwrap();
+        let plain = scan(data, |_| u8::MAX).unwrap();
         assert_eq!(
             plain.start,
             Start::Response {
@@ -191,7 +221,7 @@ mod tests {
             }
         );
         assert_eq!(
-            scan(b"SIP/2.0 200\r\n\r\n").unwrap().start,
+            scan(b"SIP/2.0 200\r\n\r\n", |_| u8::MAX).unwrap().start,
             Start::Response {
                 status: 200,
                 phrase: 11..11
@@ -217,7 +247,12 @@ mod tests {
             b"SIP/2.0 700 OK\r\n\r\n",
         ];
         for data in odd {
-            assert_eq!(scan(data), None, "{:?}", String::from_utf8_lossy(data));
+            assert_eq!(
+                scan(data, |_| u8::MAX),
+                None,
+                "{:?}",
+                String::from_utf8_lossy(data)
+            );
         }
     }
 
@@ -225,8 +260,8 @@ mod tests {
     fn every_end_of_a_message_is_met() {
         let data = b"INVITE sip:a SIP/2.0\r\nVia: x\r\nContent-Length: 0\r\n\r\n";
         for end in 0..data.len() {
-            assert_eq!(scan(&data[..end]), None);
+            assert_eq!(scan(&data[..end], |_| u8::MAX), None);
         }
-        assert!(scan(data).is_some());
+        assert!(scan(data, |_| u8::MAX).is_some());
     }
 }

@@ -2,426 +2,327 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
-use pyo3::exceptions::PyKeyError;
+use memchr::memchr;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyInt, PyTuple};
 
+use crate::names::{
+    Keys, CALL_ID, CONTACT, CONTENT_LENGTH, CSEQ, FROM, MAX_FORWARDS, READ, RECORD_ROUTE,
+    TIMESTAMP, TO, VIA,
+};
 use crate::plain::{body_end, scan, Field, Start};
 use crate::rows::Rows;
 use crate::values;
 
-/// Hashes a header's name; the table is ours and does not grow, so nobody can crowd it.
-#[derive(Default)]
-struct NameHasher(u64);
+/// Words that nearly every message says, kept as objects.
+const WORDS: [&[u8]; 18] = [
+    b"INVITE",
+    b"ACK",
+    b"BYE",
+    b"CANCEL",
+    b"OPTIONS",
+    b"REGISTER",
+    b"PRACK",
+    b"SUBSCRIBE",
+    b"NOTIFY",
+    b"INFO",
+    b"REFER",
+    b"MESSAGE",
+    b"UPDATE",
+    b"UDP",
+    b"TCP",
+    b"TLS",
+    b"sip",
+    b"sips",
+];
 
-impl Hasher for NameHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0.rotate_left(5) ^ u64::from(*byte)).wrapping_mul(0x517c_c1b7_2722_0a95);
-        }
-    }
-}
-
-type Keys = HashMap<Vec<u8>, Py<PyBytes>, BuildHasherDefault<NameHasher>>;
-
-/// The types of header values, to be called with the values of their fields.
-struct Types {
-    via: Py<PyAny>,
-    name_addr: Py<PyAny>,
-    uri: Py<PyAny>,
-}
-
-/// The keys of the headers whose values are read at once. They are known by identity.
-struct Known {
-    via: Py<PyBytes>,
-    from: Py<PyBytes>,
-    to: Py<PyBytes>,
-    call_id: Py<PyBytes>,
-    cseq: Py<PyBytes>,
-    contact: Py<PyBytes>,
-    max_forwards: Py<PyBytes>,
-    record_route: Py<PyBytes>,
-    content_length: Py<PyBytes>,
-    tag: Py<PyBytes>,
-}
-
-/// Reads ordinary messages. `keys` maps the spellings of header names to the keys they are indexed under;
-/// each key is one object, whatever the spelling.
+/// Reads ordinary messages, whose headers `keys` number.
 #[pyclass(frozen, module = "gateway._native")]
 pub struct Reader {
-    keys: Keys,
-    known: Known,
-    types: Types,
+    keys: Py<Keys>,
+    words: Vec<Py<PyBytes>>,
 }
 
-/// What both kinds of message have behind the start line.
-struct Parts<'py> {
-    rows: Bound<'py, Rows>,
-    index: Bound<'py, PyDict>,
-    more: Option<Bound<'py, PyDict>>,
-    body: Bound<'py, PyBytes>,
-    first: First,
-}
-
-/// Where the first value of each header stands that is read at once.
+/// What is known of the headers that are read at once.
 #[derive(Default)]
 struct First {
-    via: Option<Range<usize>>,
-    from: Option<Range<usize>>,
-    to: Option<Range<usize>>,
-    call_id: Option<Range<usize>>,
-    cseq: Option<Range<usize>>,
-    contact: Option<Range<usize>>,
-    max_forwards: Option<Range<usize>>,
-    /// A header that stands twice though it may stand once, or one that has to be looked at besides.
-    is_special: bool,
+    /// Of each number: where in the fields its first header is, counted from 1.
+    at: [u16; READ],
+    /// A header that may stand once stands twice, or a Record-Route or Contact is not of the usual form.
+    is_odd: bool,
+    has_two_vias: bool,
+}
+
+impl First {
+    fn value(&self, fields: &[Field], id: u8) -> Option<Range<usize>> {
+        let at = usize::from(self.at[usize::from(id)]);
+        Some(fields.get(at.checked_sub(1)?)?.value())
+    }
+}
+
+/// A message in parts, of which Content-Length has been looked at.
+struct Parts {
+    start: Start,
+    fields: Vec<Field>,
+    first: First,
+    body: Range<usize>,
 }
 
 #[pymethods]
 impl Reader {
     #[new]
-    fn new(
-        py: Python<'_>,
-        keys: &Bound<'_, PyDict>,
-        via: Py<PyAny>,
-        name_addr: Py<PyAny>,
-        uri: Py<PyAny>,
-    ) -> PyResult<Self> {
-        let mut table = Keys::default();
-        let mut one_of_each = Keys::default();
-        for (name, key) in keys.iter() {
-            let key = key.cast_into::<PyBytes>()?;
-            let one = one_of_each
-                .entry(key.as_bytes().to_vec())
-                .or_insert_with(|| key.unbind());
-            table.insert(name.extract()?, one.clone_ref(py));
-        }
-        let one = |name: &'static str| match one_of_each.get(name.as_bytes()) {
-            Some(key) => Ok(key.clone_ref(py)),
-            None => Err(PyKeyError::new_err(name)),
-        };
-        let known = Known {
-            via: one("Via")?,
-            from: one("From")?,
-            to: one("To")?,
-            call_id: one("Call-ID")?,
-            cseq: one("CSeq")?,
-            contact: one("Contact")?,
-            max_forwards: one("Max-Forwards")?,
-            record_route: one("Record-Route")?,
-            content_length: one("Content-Length")?,
-            tag: PyBytes::new(py, b"tag").unbind(),
-        };
-        let types = Types {
-            via,
-            name_addr,
-            uri,
-        };
-        Ok(Self {
-            keys: table,
-            known,
-            types,
-        })
+    fn new(py: Python<'_>, keys: Py<Keys>) -> Self {
+        let words = WORDS.map(|word| PyBytes::new(py, word).unbind()).into();
+        Self { keys, words }
     }
 
-    /// Return method, URI, rows, index, more and body of a request, then Via, CSeq, From, To and Max-Forwards
-    /// as far as they are of the usual form, and the URI, parsed, where nothing is wrong with the request;
-    /// None where it is not an ordinary one.
+    /// Return of a request: method, URI, rows, body, Call-ID, whether it has one Via, number and method of
+    /// CSeq, Max-Forwards; raw value, transport, host, port, branch, rport and parameters of the Via; the value
+    /// without its tag, URI and tag of From, and of To; scheme, user, host, port and parameters of the URI. Of what is not
+    /// of the usual form there is b"", and -1 for Max-Forwards; the URI is given where nothing is wrong with the
+    /// request. None where it is not an ordinary one.
     fn read_request<'py>(
         &self,
         message: &Bound<'py, PyBytes>,
     ) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let py = message.py();
         let data = message.as_bytes();
-        let Some(plain) = scan(data) else {
+        let Some(parts) = self.parts(data) else {
             return Ok(None);
         };
-        let Start::Request { method, uri } = plain.start else {
+        let Start::Request { method, uri } = parts.start else {
             return Ok(None);
         };
-        let Some(parts) = self.parts(message, plain.fields, plain.body)? else {
-            return Ok(None);
+        let (fields, first) = (&parts.fields, &parts.first);
+        let value = |id| first.value(fields, id).map(|value| &data[value]);
+        let call_id = value(CALL_ID).unwrap_or_default();
+        let via_value = value(VIA).unwrap_or_default();
+        let via = values::via(via_value);
+        let cseq = value(CSEQ).and_then(values::cseq);
+        let seq_method = match (cseq, value(CSEQ)) {
+            (Some((_, at)), Some(value)) => &value[at..],
+            _ => b"",
         };
-        let first = parts.first;
-        let via = self.via(py, data, first.via)?;
-        let cseq = self.cseq(py, data, first.cseq)?;
-        let sender = self.name_addr(py, data, first.from)?;
-        let receiver = self.name_addr(py, data, first.to)?;
-        let hops = match first.max_forwards {
-            None => Some(70),
-            Some(value) => values::hops(&data[value]),
-        };
-        let is_sound = !first.is_special
-            && first.call_id.is_some_and(|value| !value.is_empty())
-            && cseq
-                .as_ref()
-                .is_some_and(|(named, _)| data[named.clone()] == data[method.clone()])
+        let hops = value(MAX_FORWARDS).map_or(Some(70), values::hops);
+        let from = End::of(value(FROM));
+        let to = End::of(value(TO));
+        let sound = (!first.is_odd
+            && !call_id.is_empty()
+            && seq_method == &data[method.clone()]
             && via.is_some()
-            && sender.is_some()
-            && receiver.is_some()
-            && hops.is_some()
-            && first
-                .contact
-                .map_or(true, |value| values::is_plain_contact(&data[value]));
-        let sound = if is_sound {
-            self.uri(py, data, uri.clone())?
-        } else {
-            None
+            && from.is_read()
+            && to.is_read()
+            && hops.is_some())
+        .then(|| values::uri(&data[uri.clone()]))
+        .flatten();
+
+        let bytes = |part: &[u8]| PyBytes::new(py, part).into_any();
+        let none = || PyBytes::new(py, b"").into_any();
+        let number = |number: i64| PyInt::new(py, number).into_any();
+        let seq_method = self.word(py, seq_method);
+        let named = match seq_method.as_bytes() == &data[method.clone()] {
+            true => seq_method.clone(),
+            false => self.word(py, &data[method]),
+        };
+        let has_one_via = via.is_some() && !first.has_two_vias;
+        let [via_raw, transport, host, port, branch, rport, params] = match via {
+            Some(via) => [
+                bytes(via_value),
+                self.word(py, &via_value[via.transport]).into_any(),
+                bytes(&via_value[via.host]),
+                number(via.port.into()),
+                bytes(&via_value[via.branch]),
+                flag(py, via.rport),
+                bytes(&via_value[via.params]),
+            ],
+            None => [
+                none(),
+                none(),
+                none(),
+                number(0),
+                none(),
+                flag(py, false),
+                none(),
+            ],
+        };
+        let raw = &data[uri.clone()];
+        let [scheme, user, uri_host, uri_port, uri_params] = match sound {
+            Some(uri) => [
+                self.word(py, &raw[uri.scheme]).into_any(),
+                bytes(&raw[uri.user]),
+                bytes(&raw[uri.host]),
+                number(uri.port.into()),
+                bytes(&raw[uri.params]),
+            ],
+            None => [none(), none(), none(), number(0), none()],
         };
         let parts = [
-            PyBytes::new(py, &data[method]).into_any(),
-            PyBytes::new(py, &data[uri]).into_any(),
-            parts.rows.into_any(),
-            parts.index.into_any(),
-            parts.more.into_pyobject(py)?.into_any(),
-            parts.body.into_any(),
-            via.into_pyobject(py)?,
-            cseq.map(|(_, cseq)| cseq).into_pyobject(py)?.into_any(),
-            sender.into_pyobject(py)?,
-            receiver.into_pyobject(py)?,
-            hops.map_or(-1, i64::from).into_pyobject(py)?.into_any(),
-            sound.into_pyobject(py)?,
+            named.into_any(),
+            bytes(raw),
+            self.rows(message, parts.fields)?,
+            bytes(&data[parts.body]),
+            bytes(call_id),
+            flag(py, has_one_via),
+            number(cseq.map_or(0, |(number, _)| number.into())),
+            seq_method.into_any(),
+            number(hops.map_or(-1, i64::from)),
+            via_raw,
+            transport,
+            host,
+            port,
+            branch,
+            rport,
+            params,
+            bytes(from.bare),
+            bytes(from.uri),
+            bytes(from.tag),
+            bytes(to.bare),
+            bytes(to.uri),
+            bytes(to.tag),
+            scheme,
+            user,
+            uri_host,
+            uri_port,
+            uri_params,
         ];
         PyTuple::new(py, parts).map(Some)
     }
 
-    /// Return status, phrase, rows, index, more and body of a response, then the branch of its Via, and CSeq,
-    /// and of one that may open a dialog To, as far as they are of the usual form; None where it is not an
-    /// ordinary one.
+    /// Return of a response: status, phrase, rows, body, Call-ID, whether it has one Via, the branch of that,
+    /// number and method of CSeq; and of one that may open a dialog the value without its tag, URI and tag of To. Of what is
+    /// not of the usual form there is b"". None where it is not an ordinary one.
     fn read_response<'py>(
         &self,
         message: &Bound<'py, PyBytes>,
     ) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let py = message.py();
         let data = message.as_bytes();
-        let Some(plain) = scan(data) else {
+        let Some(parts) = self.parts(data) else {
             return Ok(None);
         };
-        let Start::Response { status, phrase } = plain.start else {
+        let Start::Response { status, phrase } = parts.start else {
             return Ok(None);
         };
-        let Some(parts) = self.parts(message, plain.fields, plain.body)? else {
-            return Ok(None);
+        let (fields, first) = (&parts.fields, &parts.first);
+        let value = |id| first.value(fields, id).map(|value| &data[value]);
+        let via = value(VIA).unwrap_or_default();
+        let branch = values::branch(via).unwrap_or_default();
+        let has_one_via = !first.has_two_vias && memchr(b',', via).is_none();
+        let call_id = value(CALL_ID).unwrap_or_default();
+        let (seq, seq_method) = match value(CSEQ).map(|value| (value, values::cseq(value))) {
+            Some((value, Some((number, at)))) => (number, &value[at..]),
+            _ => (0, b"".as_slice()),
         };
-        let first = parts.first;
-        let branch = first.via.and_then(|value| {
-            let whole = &data[value];
-            values::branch(whole).map(|branch| PyBytes::new(py, &whole[branch]))
-        });
-        let cseq = self.cseq(py, data, first.cseq)?;
         let opens = 100 < status && status < 300;
-        let receiver = self.name_addr(py, data, first.to.filter(|_| opens))?;
+        let to = End::of(value(TO).filter(|_| opens));
+        let bytes = |part: &[u8]| PyBytes::new(py, part).into_any();
+        let number = |number: i64| PyInt::new(py, number).into_any();
         let parts = [
-            status.into_pyobject(py)?.into_any(),
-            PyBytes::new(py, &data[phrase]).into_any(),
-            parts.rows.into_any(),
-            parts.index.into_any(),
-            parts.more.into_pyobject(py)?.into_any(),
-            parts.body.into_any(),
-            branch.into_pyobject(py)?.into_any(),
-            cseq.map(|(_, cseq)| cseq).into_pyobject(py)?.into_any(),
-            receiver.into_pyobject(py)?,
+            number(status.into()),
+            bytes(&data[phrase]),
+            self.rows(message, parts.fields)?,
+            bytes(&data[parts.body]),
+            bytes(call_id),
+            flag(py, has_one_via),
+            bytes(&via[branch]),
+            number(seq.into()),
+            self.word(py, seq_method).into_any(),
+            bytes(to.bare),
+            bytes(to.uri),
+            bytes(to.tag),
         ];
         PyTuple::new(py, parts).map(Some)
     }
 }
 
 impl Reader {
-    /// Index the header lines, unless Content-Length says what only the Python code can judge.
-    fn parts<'py>(
+    /// Take a message apart, unless Content-Length says what only the Python code can judge.
+    fn parts(&self, data: &[u8]) -> Option<Parts> {
+        let names = &self.keys.get().names;
+        let plain = scan(data, |name| names.id(name))?;
+        let mut first = First::default();
+        let mut end = data.len();
+        for (at, field) in plain.fields.iter().enumerate() {
+            let Some(place) = first.at.get_mut(usize::from(field.id)) else {
+                continue;
+            };
+            let repeated = *place > 0;
+            if !repeated {
+                *place = at as u16 + 1;
+            }
+            match field.id {
+                VIA => first.has_two_vias |= repeated,
+                CONTENT_LENGTH if repeated => return None,
+                CONTENT_LENGTH => end = body_end(data, plain.body, &data[field.value()])?,
+                RECORD_ROUTE => {
+                    first.is_odd |= !values::is_plain_contact(&data[field.value()]);
+                }
+                CONTACT => {
+                    first.is_odd |= repeated || !values::is_plain_contact(&data[field.value()]);
+                }
+                TIMESTAMP => (),
+                _ => first.is_odd |= repeated,
+            }
+        }
+        Some(Parts {
+            start: plain.start,
+            fields: plain.fields,
+            first,
+            body: plain.body..end,
+        })
+    }
+
+    fn rows<'py>(
         &self,
         message: &Bound<'py, PyBytes>,
         fields: Vec<Field>,
-        body: usize,
-    ) -> PyResult<Option<Parts<'py>>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = message.py();
-        let data = message.as_bytes();
-        let index = PyDict::new(py);
-        let mut more: Option<Bound<'py, PyDict>> = None;
-        let mut rows = Vec::with_capacity(fields.len());
-        let mut end = data.len();
-        let mut first = First::default();
-        for field in fields {
-            let key = self.key(py, &data[field.name]);
-            let value = PyBytes::new(py, &data[field.value.clone()]);
-            let repeated = index.contains(&key)?;
-            if key.is(&self.known.content_length) {
-                match body_end(data, body, &data[field.value.clone()]) {
-                    Some(length) if !repeated => end = length,
-                    _ => return Ok(None),
-                }
-            }
-            rows.push((key.clone().unbind(), field.line));
-            self.known.note(&mut first, &key, field.value, repeated);
-            if repeated {
-                append(more.get_or_insert_with(|| PyDict::new(py)), &key, value)?;
-            } else {
-                index.set_item(key, value)?;
-            }
-        }
-        Ok(Some(Parts {
-            rows: Bound::new(py, Rows::new(message.clone().unbind(), rows))?,
-            index,
-            more,
-            body: PyBytes::new(py, &data[body..end]),
-            first,
-        }))
+        let rows = Rows::new(message.clone().unbind(), fields, self.keys.clone_ref(py));
+        Ok(Bound::new(py, rows)?.into_any())
     }
 
-    fn via<'py>(
-        &self,
-        py: Python<'py>,
-        data: &[u8],
-        value: Option<Range<usize>>,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Some(value) = value.map(|value| &data[value]) else {
-            return Ok(None);
-        };
-        let Some(via) = values::via(value) else {
-            return Ok(None);
-        };
-        let part = |range: Range<usize>| PyBytes::new(py, &value[range]);
-        let fields = (
-            PyBytes::new(py, value),
-            part(via.transport),
-            part(via.host),
-            via.port,
-            part(via.branch),
-            via.rport,
-            part(via.params),
-        );
-        self.types.via.bind(py).call1(fields).map(Some)
-    }
-
-    fn name_addr<'py>(
-        &self,
-        py: Python<'py>,
-        data: &[u8],
-        value: Option<Range<usize>>,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Some(value) = value.map(|value| &data[value]) else {
-            return Ok(None);
-        };
-        let Some(address) = values::name_addr(value) else {
-            return Ok(None);
-        };
-        let params = PyDict::new(py);
-        if let Some(tag) = address.tag {
-            params.set_item(&self.known.tag, PyBytes::new(py, &value[tag]))?;
-        }
-        let fields = (
-            PyBytes::new(py, &value[address.display]),
-            PyBytes::new(py, &value[address.uri]),
-            params,
-        );
-        self.types.name_addr.bind(py).call1(fields).map(Some)
-    }
-
-    /// Return where the method stands, and what Python has for the whole.
-    fn cseq<'py>(
-        &self,
-        py: Python<'py>,
-        data: &[u8],
-        value: Option<Range<usize>>,
-    ) -> PyResult<Option<(Range<usize>, Bound<'py, PyTuple>)>> {
-        let Some(value) = value else {
-            return Ok(None);
-        };
-        let Some((number, method)) = values::cseq(&data[value.clone()]) else {
-            return Ok(None);
-        };
-        let named = value.start + method..value.end;
-        let cseq = (number, PyBytes::new(py, &data[named.clone()])).into_pyobject(py)?;
-        Ok(Some((named, cseq)))
-    }
-
-    fn uri<'py>(
-        &self,
-        py: Python<'py>,
-        data: &[u8],
-        raw: Range<usize>,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let raw = &data[raw];
-        let Some(uri) = values::uri(raw) else {
-            return Ok(None);
-        };
-        let part = |range: Range<usize>| PyBytes::new(py, &raw[range]);
-        let fields = (
-            PyBytes::new(py, raw),
-            part(uri.scheme),
-            part(uri.user),
-            part(uri.host),
-            uri.port,
-            part(uri.params),
-        );
-        self.types.uri.bind(py).call1(fields).map(Some)
-    }
-
-    fn key<'py>(&self, py: Python<'py>, name: &[u8]) -> Bound<'py, PyBytes> {
-        if let Some(key) = self.keys.get(name) {
-            return key.bind(py).clone();
-        }
-        let lower = name.to_ascii_lowercase();
-        match self.keys.get(&lower) {
-            Some(key) => key.bind(py).clone(),
-            None => PyBytes::new(py, &lower),
+    /// Return the object that we keep of a word, or one made for it.
+    fn word<'py>(&self, py: Python<'py>, text: &[u8]) -> Bound<'py, PyBytes> {
+        match WORDS.iter().position(|word| *word == text) {
+            Some(at) => self.words[at].bind(py).clone(),
+            None => PyBytes::new(py, text),
         }
     }
 }
 
-impl Known {
-    /// Note where the first value of a header stands, if it is one of those that are read at once.
-    fn note(
-        &self,
-        first: &mut First,
-        key: &Bound<'_, PyBytes>,
-        value: Range<usize>,
-        repeated: bool,
-    ) {
-        let place = if key.is(&self.via) {
-            if repeated {
-                return;
-            }
-            &mut first.via
-        } else if key.is(&self.from) {
-            &mut first.from
-        } else if key.is(&self.to) {
-            &mut first.to
-        } else if key.is(&self.call_id) {
-            &mut first.call_id
-        } else if key.is(&self.cseq) {
-            &mut first.cseq
-        } else if key.is(&self.contact) {
-            &mut first.contact
-        } else if key.is(&self.max_forwards) {
-            &mut first.max_forwards
-        } else {
-            first.is_special |= key.is(&self.record_route);
-            return;
+/// A From or To in parts, all of them empty where it is not of the usual form.
+#[derive(Default)]
+struct End<'a> {
+    /// The value but for the tag.
+    bare: &'a [u8],
+    uri: &'a [u8],
+    tag: &'a [u8],
+}
+
+impl<'a> End<'a> {
+    fn of(value: Option<&'a [u8]>) -> Self {
+        let Some((value, address)) =
+            value.and_then(|value| Some((value, values::name_addr(value)?)))
+        else {
+            return Self::default();
         };
-        if repeated {
-            first.is_special = true;
-        } else {
-            *place = Some(value);
+        Self {
+            bare: &value[..address.uri.end + 1],
+            uri: &value[address.uri],
+            tag: address.tag.map_or(b"", |tag| &value[tag]),
         }
+    }
+
+    fn is_read(&self) -> bool {
+        !self.uri.is_empty()
     }
 }
 
-fn append<'py>(
-    more: &Bound<'py, PyDict>,
-    key: &Bound<'py, PyBytes>,
-    value: Bound<'py, PyBytes>,
-) -> PyResult<()> {
-    match more.get_item(key)? {
-        Some(values) => values.cast::<PyList>()?.append(value),
-        None => more.set_item(key, PyList::new(more.py(), [value])?),
-    }
+fn flag(py: Python<'_>, value: bool) -> Bound<'_, PyAny> {
+    value
+        .into_pyobject(py)
+        .map_or_else(|never| match never {}, |value| value.to_owned().into_any())
 }

@@ -1,42 +1,81 @@
-//! The header rows of a message: key and line, in order.
+//! The header rows of a message: key and line, in order, and what is found by key.
 
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
 
+use memchr::memchr;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyFrozenSet, PyIterator, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyIterator, PyList, PyTuple};
 
-/// The rows of a message that was read natively: like a list of pairs, of which none is made before somebody
-/// looks at it.
+use crate::names::{Bits, KeySet, Keys, Wanted, CALL_ID, CSEQ, FROM, TIMESTAMP, TO, UNKNOWN, VIA};
+use crate::plain::Field;
+use crate::values;
+
+/// The rows of a message that was read natively: like a list of pairs, and asked for a key like the index of
+/// the message. Nothing is made of them before somebody looks.
 #[pyclass(frozen, module = "gateway._native")]
 pub struct Rows {
     message: Py<PyBytes>,
-    fields: Vec<(Py<PyBytes>, Range<usize>)>,
+    fields: Vec<Field>,
+    keys: Py<Keys>,
+    /// The numbers of the headers that are there.
+    present: Bits,
 }
 
 impl Rows {
-    /// `fields` have the key of each header line, and where in the message it stands.
-    pub fn new(message: Py<PyBytes>, fields: Vec<(Py<PyBytes>, Range<usize>)>) -> Self {
-        Self { message, fields }
+    /// `fields` are those of the message, numbered by `keys`.
+    pub fn new(message: Py<PyBytes>, fields: Vec<Field>, keys: Py<Keys>) -> Self {
+        let mut present = Bits::default();
+        for field in &fields {
+            present.add(field.id);
+        }
+        Self {
+            message,
+            fields,
+            keys,
+            present,
+        }
     }
 
     fn row<'py>(
         &self,
         py: Python<'py>,
-        field: &(Py<PyBytes>, Range<usize>),
+        data: &[u8],
+        field: &Field,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        let line = PyBytes::new(py, &self.message.as_bytes(py)[field.1.clone()]);
-        PyTuple::new(py, [field.0.bind(py), &line])
+        let key = self.keys.get().key(py, field.id, &data[field.name()]);
+        PyTuple::new(py, [key, PyBytes::new(py, &data[field.line()])])
     }
 
     fn to_list<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let rows: PyResult<Vec<_>> = self
-            .fields
-            .iter()
-            .map(|field| self.row(py, field))
-            .collect();
+        let data = self.message.as_bytes(py);
+        let row = |field| self.row(py, data, field);
+        let rows: PyResult<Vec<_>> = self.fields.iter().map(row).collect();
         PyList::new(py, rows?)
+    }
+
+    /// Return where the headers of a key stand from a place on.
+    fn next(&self, data: &[u8], wanted: &Wanted<'_>, from: usize) -> Option<usize> {
+        let mut left = self.fields[from..].iter();
+        let ahead = match wanted {
+            Wanted::Id(id) if !self.present.has(*id) => None,
+            Wanted::Id(id) => left.position(|field| field.id == *id),
+            Wanted::Name(key) => {
+                left.position(|field| is_named(&data[field.name()], field.id, key))
+            }
+        };
+        ahead.map(|ahead| from + ahead)
+    }
+
+    fn wanted<'a>(&self, key: &'a Bound<'_, PyBytes>) -> Wanted<'a> {
+        self.keys.get().wanted(key.py(), key.as_bytes())
+    }
+
+    /// Return the first value of a header that has this number.
+    fn first<'a>(&self, data: &'a [u8], id: u8) -> Option<&'a [u8]> {
+        let field = self.fields.iter().find(|field| field.id == id)?;
+        Some(&data[field.value()])
     }
 }
 
@@ -46,8 +85,29 @@ impl Rows {
         self.fields.len()
     }
 
+    /// A number or a slice chooses rows; a key its first value, None where there is none.
     fn __getitem__<'py>(&self, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.to_list(index.py())?.as_any().get_item(index)
+        let py = index.py();
+        let Ok(key) = index.cast::<PyBytes>() else {
+            return self.to_list(py)?.as_any().get_item(index);
+        };
+        let data = self.message.as_bytes(py);
+        Ok(match self.next(data, &self.wanted(key), 0) {
+            Some(at) => PyBytes::new(py, &data[self.fields[at].value()]).into_any(),
+            None => py.None().into_bound(py),
+        })
+    }
+
+    /// Whether this is one of the rows, or the key of one.
+    fn __contains__(&self, item: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let py = item.py();
+        match item.cast::<PyBytes>() {
+            Ok(key) => {
+                let data = self.message.as_bytes(py);
+                Ok(self.next(data, &self.wanted(key), 0).is_some())
+            }
+            Err(_) => self.to_list(py)?.contains(item),
+        }
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
@@ -65,43 +125,172 @@ impl Rows {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         Ok(self.to_list(py)?.repr()?.to_string())
     }
-}
 
-/// Hand each line whose key is not left out to `take`, in order.
-fn each_line(
-    rows: &Bound<'_, PyAny>,
-    left_out: &Bound<'_, PyFrozenSet>,
-    mut take: impl FnMut(&[u8]) -> PyResult<()>,
-) -> PyResult<()> {
-    let py = rows.py();
-    if let Ok(rows) = rows.cast::<Rows>() {
-        let rows = rows.get();
-        let message = rows.message.as_bytes(py);
-        for (key, line) in &rows.fields {
-            if !left_out.contains(key)? {
-                take(&message[line.clone()])?;
+    /// Return the value of each line of a header, in order.
+    fn values<'py>(&self, key: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyList>> {
+        let py = key.py();
+        let data = self.message.as_bytes(py);
+        let values = PyList::empty(py);
+        let wanted = self.wanted(key);
+        let mut from = 0;
+        while let Some(at) = self.next(data, &wanted, from) {
+            values.append(PyBytes::new(py, &data[self.fields[at].value()]))?;
+            from = at + 1;
+        }
+        Ok(values)
+    }
+
+    /// Tell whether a header stands on more than one line.
+    fn repeated(&self, key: &Bound<'_, PyBytes>) -> bool {
+        let data = self.message.as_bytes(key.py());
+        let wanted = self.wanted(key);
+        self.next(data, &wanted, 0)
+            .is_some_and(|at| self.next(data, &wanted, at + 1).is_some())
+    }
+
+    /// Tell whether there is a header of one of these keys.
+    fn has_any(&self, py: Python<'_>, keys: &Bound<'_, KeySet>) -> bool {
+        let (data, keys) = (self.message.as_bytes(py), keys.get());
+        let has = |field: &Field| keys.has(field.id, &data[field.name()]);
+        let asked = || self.fields.iter().any(has);
+        keys.meets(&self.present).unwrap_or_else(asked)
+    }
+
+    /// Return the first value of each header by its key, and the further ones, None where there are none.
+    fn by_key<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyDict>, Option<Bound<'py, PyDict>>)> {
+        let data = self.message.as_bytes(py);
+        let first = PyDict::new(py);
+        let mut more: Option<Bound<'py, PyDict>> = None;
+        for field in &self.fields {
+            let key = self.keys.get().key(py, field.id, &data[field.name()]);
+            let value = PyBytes::new(py, &data[field.value()]);
+            if !first.contains(&key)? {
+                first.set_item(key, value)?;
+                continue;
+            }
+            let more = more.get_or_insert_with(|| PyDict::new(py));
+            match more.get_item(&key)? {
+                Some(values) => values.cast::<PyList>()?.append(value)?,
+                None => more.set_item(key, PyList::new(py, [value])?)?,
             }
         }
-        return Ok(());
+        Ok((first, more))
     }
-    for row in rows.cast::<PyList>()?.iter() {
-        let row = row.cast_into::<PyTuple>()?;
-        if !left_out.contains(row.get_item(0)?)? {
-            take(row.get_item(1)?.cast::<PyBytes>()?.as_bytes())?;
+
+    /// Return the lines that every response copies from its request, the To without its line end. The topmost
+    /// Via gets `received` unless that is b"", and `rport` unless that is negative. None where a header is missing,
+    /// or the Via that is to be marked is not of the usual form.
+    fn echo<'py>(
+        &self,
+        py: Python<'py>,
+        received: &[u8],
+        rport: i32,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let data = self.message.as_bytes(py);
+        let mut text = Vec::with_capacity(512);
+        Ok(self
+            .write_echo(data, received, rport, &mut text)
+            .map(|()| PyBytes::new(py, &text)))
+    }
+}
+
+impl Rows {
+    fn write_echo(
+        &self,
+        data: &[u8],
+        received: &[u8],
+        rport: i32,
+        text: &mut Vec<u8>,
+    ) -> Option<()> {
+        let mut vias = self.fields.iter().filter(|field| field.id == VIA);
+        let top = &data[vias.next()?.value()];
+        text.extend_from_slice(b"Via: ");
+        if received.is_empty() {
+            text.extend_from_slice(top);
+        } else {
+            values::via(top)?;
+            write_marked(top, received, rport, text);
         }
+        text.extend_from_slice(b"\r\n");
+        for via in vias {
+            text.extend_from_slice(&data[via.line()]);
+            text.extend_from_slice(b"\r\n");
+        }
+        if let Some(stamp) = self.first(data, TIMESTAMP) {
+            write_header(b"Timestamp: ", stamp, text);
+        }
+        write_header(b"From: ", self.first(data, FROM)?, text);
+        write_header(b"Call-ID: ", self.first(data, CALL_ID)?, text);
+        write_header(b"CSeq: ", self.first(data, CSEQ)?, text);
+        text.extend_from_slice(b"To: ");
+        text.extend_from_slice(self.first(data, TO)?);
+        Some(())
     }
-    Ok(())
+}
+
+/// Tell whether a header that we do not know has this key, its name in lower case.
+fn is_named(name: &[u8], id: u8, key: &[u8]) -> bool {
+    let is_key = id == UNKNOWN && name.eq_ignore_ascii_case(key);
+    is_key && !key.iter().any(u8::is_ascii_uppercase)
+}
+
+fn write_header(name: &[u8], value: &[u8], text: &mut Vec<u8>) {
+    text.extend_from_slice(name);
+    text.extend_from_slice(value);
+    text.extend_from_slice(b"\r\n");
+}
+
+/// Write a Via of the usual form with where the request really came from in place of what it says of that.
+fn write_marked(via: &[u8], received: &[u8], rport: i32, text: &mut Vec<u8>) {
+    let mut from = 0;
+    loop {
+        let end = memchr(b';', &via[from..]).map_or(via.len(), |length| from + length);
+        let part = &via[from..end];
+        if !(part.starts_with(b"rport") || part.starts_with(b"received=")) {
+            if from > 0 {
+                text.push(b';');
+            }
+            text.extend_from_slice(part);
+        }
+        if end == via.len() {
+            break;
+        }
+        from = end + 1;
+    }
+    text.extend_from_slice(b";received=");
+    text.extend_from_slice(received);
+    if rport >= 0 {
+        text.extend_from_slice(b";rport=");
+        text.extend_from_slice(rport.to_string().as_bytes());
+    }
 }
 
 /// Return the lines of the rows whose key is not left out, in order.
 #[pyfunction]
 pub fn lines_except<'py>(
     rows: &Bound<'py, PyAny>,
-    left_out: &Bound<'py, PyFrozenSet>,
+    left_out: &Bound<'py, KeySet>,
 ) -> PyResult<Bound<'py, PyList>> {
     let py = rows.py();
     let lines = PyList::empty(py);
-    each_line(rows, left_out, |line| lines.append(PyBytes::new(py, line)))?;
+    if let Ok(rows) = rows.cast::<Rows>() {
+        let data = rows.get().message.as_bytes(py);
+        for run in &rows.get().fields {
+            if !left_out.get().has(run.id, &data[run.name()]) {
+                lines.append(PyBytes::new(py, &data[run.line()]))?;
+            }
+        }
+        return Ok(lines);
+    }
+    for row in rows.cast::<PyList>()?.iter() {
+        let row = row.cast_into::<PyTuple>()?;
+        if !left_out.get().has_key(row.get_item(0)?.cast::<PyBytes>()?) {
+            lines.append(row.get_item(1)?)?;
+        }
+    }
     Ok(lines)
 }
 
@@ -109,15 +298,37 @@ pub fn lines_except<'py>(
 #[pyfunction]
 pub fn text_except<'py>(
     rows: &Bound<'py, PyAny>,
-    left_out: &Bound<'py, PyFrozenSet>,
+    left_out: &Bound<'py, KeySet>,
     added: &[u8],
 ) -> PyResult<Bound<'py, PyBytes>> {
+    let py = rows.py();
+    let left_out = left_out.get();
     let mut text = Vec::with_capacity(1024);
-    each_line(rows, left_out, |line| {
-        text.extend_from_slice(line);
-        text.extend_from_slice(b"\r\n");
-        Ok(())
-    })?;
+    if let Ok(rows) = rows.cast::<Rows>() {
+        let data = rows.get().message.as_bytes(py);
+        // Lines that stand one behind the other are copied together, their line ends with them.
+        let mut run: Range<usize> = 0..0;
+        for field in &rows.get().fields {
+            if left_out.has(field.id, &data[field.name()]) {
+                continue;
+            }
+            let line = field.line();
+            if line.start != run.end {
+                text.extend_from_slice(&data[run]);
+                run = line.start..line.start;
+            }
+            run.end = line.end + 2;
+        }
+        text.extend_from_slice(&data[run]);
+    } else {
+        for row in rows.cast::<PyList>()?.iter() {
+            let row = row.cast_into::<PyTuple>()?;
+            if !left_out.has_key(row.get_item(0)?.cast::<PyBytes>()?) {
+                text.extend_from_slice(row.get_item(1)?.cast::<PyBytes>()?.as_bytes());
+                text.extend_from_slice(b"\r\n");
+            }
+        }
+    }
     text.extend_from_slice(added);
-    Ok(PyBytes::new(rows.py(), &text))
+    Ok(PyBytes::new(py, &text))
 }

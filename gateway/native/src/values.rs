@@ -38,19 +38,36 @@ pub struct Uri {
     pub params: Range<usize>,
 }
 
-/// `\s` of an expression over bytes.
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+const MARK: u8 = 1;
+const BRACKETS: u8 = 2;
+/// What each byte may be part of.
+static KINDS: [u8; 256] = kinds();
+
+const fn kinds() -> [u8; 256] {
+    let mut kinds = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-') {
+            kinds[at] |= MARK;
+        }
+        // White space as an expression over bytes has it, and what ends a URI.
+        if !matches!(byte, b' ' | 0x09..=0x0d | b'<' | b'>' | b'"') {
+            kinds[at] |= BRACKETS;
+        }
+        at += 1;
+    }
+    kinds
 }
 
 /// `[\w.\-]`.
 fn in_mark(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
+    KINDS[usize::from(byte)] & MARK != 0
 }
 
 /// What may stand in the brackets of a name-addr.
 fn in_brackets(byte: u8) -> bool {
-    !is_space(byte) && !matches!(byte, b'<' | b'>' | b'"')
+    KINDS[usize::from(byte)] & BRACKETS != 0
 }
 
 /// Return where the run of bytes that begins at `from` and is made of these ends.

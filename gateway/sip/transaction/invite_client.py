@@ -110,7 +110,7 @@ class InviteClient(ClientTransaction):
 
     def _fail(self, response: Response, now: float) -> None:
         assert self.dialog is not None
-        to = response.index.get(b"To") or self.dialog.remote
+        to = response.get(b"To") or self.dialog.remote
         ack = hop_request(b"ACK", self, to, b"")
         self.wire.send(ack, self.flow)
         self._linger(max(_LEAST_D, 64 * self.wire.timing.t1), now)  # timer D
