@@ -1,4 +1,4 @@
-"""What a decision was made by, as the ledger keeps it: one small blob a call, packed in the writer's thread.
+"""What a decision was made by, as the ledger keeps it: one small blob a call, packed as it ends.
 
 `pack` leaves out what belongs to one leg and its dialog, what is secret, and the PASSporT itself (its
 attestation is kept); a rule that asks about those cannot be replayed. With hidden numbers it leaves out the
@@ -14,10 +14,10 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from operator import attrgetter
 from zlib import crc32
 
 import msgspec
+from msgspec.structs import astuple
 
 from gateway.b2bua.record import CallRecord, Evidence, TrunkNote
 from gateway.rules.facts import Facts
@@ -112,12 +112,12 @@ def _encoded(trunk: TrunkNote) -> msgspec.Raw:
     return msgspec.Raw(_encode(trunk))
 
 
-_values: Callable[[CallRecord], tuple[object, ...]] = attrgetter(*FIELDS)
+_PACKED = len(FIELDS)  # the place of the evidence in a record, whose fields are the columns in their order
 _CALLER, _CALLED = FIELDS.index("caller"), FIELDS.index("called")
 
 
 class RowMaker:
-    """Makes the values of a row of a record, in the writer's thread.
+    """Makes the values of a row of a record, as soon as its call is over.
 
     With `hide_numbers`, numbers are replaced by what `hidden` makes of them with `key`, of at most 64 bytes.
     """
@@ -127,19 +127,20 @@ class RowMaker:
         self._key = key[:64]
 
     def __call__(self, record: CallRecord) -> tuple[object, ...]:
-        """Return the values of a record, in the order of `schema.COLUMNS`."""
-        values = _values(record)
+        """Return the values of a record, in the order of `schema.COLUMNS`. Never raises."""
         evidence = None if record.evidence is None else self._packed(record.evidence)
-        if self._hides:
-            shown = list(values)
-            shown[_CALLER] = hidden(record.caller, self._key)
-            shown[_CALLED] = hidden(record.called, self._key)
-            values = tuple(shown)
-        return (*values, evidence)
+        values: tuple[object, ...] = (*astuple(record)[:_PACKED], evidence)
+        if not self._hides:
+            return values
+        shown = list(values)
+        shown[_CALLER] = hidden(record.caller, self._key)
+        shown[_CALLED] = hidden(record.called, self._key)
+        return tuple(shown)
 
-    def _packed(self, evidence: Evidence) -> bytes | None:
+    def _packed(self, evidence: Evidence) -> bytearray | None:
         try:
-            return pack(evidence, self._hides)
+            # Python's sqlite3 takes these as they are; of bytes it asks each time how to adapt them.
+            return bytearray(pack(evidence, self._hides))
         except (TypeError, ValueError, OverflowError):  # would be a bug; it costs the evidence, not the batch
             return None
 
@@ -149,7 +150,10 @@ def hidden(number: str, key: bytes) -> str:
 
     Numbers are few enough to be tried out one after the other, so the key must be secret to be of use.
     """
-    return f"#{blake2b(number.encode(), digest_size=8, key=key).hexdigest()}" if number else ""
+    if not number:
+        return ""
+    data = number.encode(errors="backslashreplace")  # which never fails, whatever a From held
+    return f"#{blake2b(data, digest_size=8, key=key).hexdigest()}"
 
 
 def hider(key: bytes) -> Callable[[str], str]:

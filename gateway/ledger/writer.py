@@ -1,8 +1,11 @@
 """The writer: takes call records on the loop, puts them into the database in a thread.
 
-Theory of operation. `record` appends to a list and does nothing else, so a call never waits for a disk.
-Twice a second `run` hands what has gathered, in batches, to a worker thread, one transaction a batch. A batch
-leaves the list only when it is committed, so neither a failure nor a cancellation loses it.
+Theory of operation. `record` makes the record's row and appends it to a list, so a call never waits for a
+disk. It does so at once, because what the row is made of is in the processor's cache just then, and is let
+go: half a second later, and on another core, the same takes five times as long. Twice a second `run` hands
+what has gathered, in batches, to a worker thread, one transaction a batch. A batch leaves the list only when
+it is committed, so neither a failure nor a cancellation loses it. What comes meanwhile waits for the next
+half second: by the thousand, records cost half of what they do by the hundred.
 
 Two kinds of failure are told apart. When the *database* fails (locked, read-only, full, gone, of another
 version), records go to a file, the spool, and from there into the database when it is back, in order; a
@@ -12,7 +15,7 @@ it is full new records are dropped and counted. When the *data* is refused (text
 database cannot hold), waiting does not help: the batch is halved until the record at fault is alone, and only
 that one is lost.
 
-The thread rests between records (`pace.py`), so that calls have the interpreter for most of the time; but not
+The thread rests between rows (`pace.py`), so that calls have the interpreter for most of the time; but not
 when records come faster than it then writes them. Rows go in with many a statement: Python's sqlite3 gives up
 the interpreter lock for each one, and getting it back from a busy loop costs more than the insert itself.
 """
@@ -22,8 +25,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import sqlalchemy as sa
@@ -39,11 +42,12 @@ from .spool import LIMIT, Row, Spool
 
 _PAUSE = 0.5  # seconds between two looks at the list
 _BATCH = 2000  # records a transaction
-_ROWS = (100, 10, 1)  # rows a statement, largest first; 100 rows are 3,000 of SQLite's 32,766 variables
+_ROWS = (50, 10, 1)  # rows a statement, largest first; 50 rows are 1,500 of SQLite's 32,766 variables
 _EXPIRY_PAUSE = 60.0  # seconds between two looks for records that are too old
 _CLOSE = 5.0  # seconds that close may take
 _PATIENCE = 10  # one part of so many of the records that may wait do so before the writer hurries
 _CATCH_UP = 10  # batches out of the spool at a time, before new records get their turn
+_ENDED_AT = COLUMNS.index("ended_at")
 
 # What a driver raises when one value cannot be stored, as opposed to a database that cannot be used.
 _BAD_DATA = (sa.exc.DataError, sa.exc.IntegrityError, ValueError, OverflowError, TypeError)
@@ -91,7 +95,7 @@ class Ledger:
         self._values = rows or RowMaker()
         self._log = log
         self._clock = clock
-        self._queue: list[CallRecord] = []
+        self._queue: list[Row] = []
         self._engine: sa.Engine | None = None
         self._statements: dict[int, str] = {}
         self._failing_since: float | None = None
@@ -116,7 +120,7 @@ class Ledger:
         if self._spool is not None and self._spool.records:
             oldest = self._spool.oldest
         elif self._queue:
-            oldest = self._queue[0].ended_at
+            oldest = cast(float, self._queue[0][_ENDED_AT])
         else:
             return 0.0
         return max(self._clock() - oldest, 0.0)
@@ -124,10 +128,11 @@ class Ledger:
     def record(self, record: CallRecord) -> None:
         """Take the record of a call that has just ended. Returns at once and never raises."""
         if len(self._queue) < self._limit:
-            self._queue.append(record)
+            self._queue.append(self._values(record))
             self._unsettled[0] += 1
         else:
             self.dropped += 1
+        record.evidence = None  # others may keep the record, but not the messages of a call
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write until cancelled; started when the database has been opened, or has been found to fail."""
@@ -154,7 +159,8 @@ class Ledger:
         await self._attempt(lambda: self._store([]))
 
     async def flush(self, *, abandon_on_cancel: bool = False) -> bool:
-        """Write what waits now. Returns whether all of it is out of the way, in the database or in the spool.
+        """Write what waits now, and not what comes meanwhile. Returns whether it is out of the way, in the
+        database or in the spool.
 
         A cancellation waits for the batch under way, unless `abandon_on_cancel` leaves it to its fate.
         """
@@ -162,14 +168,16 @@ class Ledger:
             await self._put_by(abandon_on_cancel)
             if not await self._catch_up(abandon_on_cancel):
                 return not self._queue
-        while self._queue:
-            batch = self._queue[:_BATCH]
+        left = len(self._queue)
+        while left > 0:
+            batch = self._queue[: min(left, _BATCH)]
             refused = await self._attempt(partial(self._store, batch), abandon_on_cancel)
             if refused is None:
                 await self._put_by(abandon_on_cancel)
                 return not self._queue
             self.written += len(batch) - len(refused)
-            self._settle(batch, refused)
+            self._settle(len(batch), refused)
+            left -= len(batch)
         return True
 
     async def close(self) -> None:
@@ -195,12 +203,13 @@ class Ledger:
             self._spool.close()
 
     async def _put_by(self, abandon_on_cancel: bool) -> None:
-        """Move records from the list to the spool, as many as it takes."""
-        while self._queue and self._spool is not None:
-            batch = self._queue[:_BATCH]
+        """Move what waits now from the list to the spool, as many records as it takes."""
+        left = len(self._queue)
+        while left > 0 and self._spool is not None:
+            batch = self._queue[: min(left, _BATCH)]
             try:
                 refused = await trio.to_thread.run_sync(
-                    self._append, self._spool, batch, abandon_on_cancel=abandon_on_cancel
+                    _append, self._spool, batch, abandon_on_cancel=abandon_on_cancel
                 )
             except OSError as error:
                 refused = None
@@ -212,7 +221,8 @@ class Ledger:
             self._spool_failing = refused is None
             if refused is None:
                 return
-            self._settle(batch, refused)
+            self._settle(len(batch), refused)
+            left -= len(batch)
 
     async def _catch_up(self, abandon_on_cancel: bool) -> bool:
         """Write some of what is in the spool. Returns whether the spool is empty and the database at work."""
@@ -240,12 +250,10 @@ class Ledger:
         self._note_success()
         return refused
 
-    def _settle(self, batch: Sequence[CallRecord], refused: Sequence[str]) -> None:
+    def _settle(self, count: int, refused: Sequence[str]) -> None:
         """Let go of the first records of the list: they are in other hands, or cannot be stored."""
-        for record in batch:
-            record.evidence = None  # others may keep the record, but not the messages of a call
-        del self._queue[: len(batch)]
-        self._unsettled[0] -= len(batch)
+        del self._queue[:count]
+        self._unsettled[0] -= count
         self._count_refused(refused)
 
     def _count_refused(self, refused: Sequence[str]) -> None:
@@ -271,17 +279,9 @@ class Ledger:
 
     # -- in the worker thread ----------------------------------------------------------------------
 
-    def _store(self, batch: Sequence[CallRecord]) -> list[str]:
+    def _store(self, batch: Sequence[Row]) -> list[str]:
         """Write a batch; return why records of it were refused. Raises when the database fails."""
-        return self._insert(self._ready(), self._rows(batch))
-
-    def _rows(self, batch: Sequence[CallRecord]) -> list[Row]:
-        pace = Pace(self._hurries)
-        rows: list[Row] = []
-        for record in batch:
-            rows.append(self._values(record))
-            pace.rest()
-        return rows
+        return self._insert(self._ready(), batch)
 
     def _hurries(self) -> bool:
         """Tell whether records come faster than they are written at leisure, or it is time to close."""
@@ -297,22 +297,6 @@ class Ledger:
         if rows:
             self._spool.forget_first(len(rows))
         return refused
-
-    def _append(self, spool: Spool, batch: Sequence[CallRecord]) -> list[str] | None:
-        """Put a batch into the spool; return why records of it were refused, None when there is no room."""
-        rows = self._rows(batch)
-        try:
-            return [] if spool.append(rows) else None
-        except _BAD_DATA:
-            refused = []
-        good = []
-        for row in rows:
-            try:
-                msgspec.msgpack.encode(row)
-                good.append(row)
-            except _BAD_DATA as error:
-                refused.append(database.reason(error))
-        return refused if not good or spool.append(good) else None
 
     def _ready(self) -> sa.Engine:
         """Return an engine on the database, opened now if need be."""
@@ -333,8 +317,10 @@ class Ledger:
                 at = 0
                 for rows in _ROWS:
                     while len(batch) - at >= rows:
-                        values = tuple(chain.from_iterable(batch[at : at + rows]))
-                        connection.exec_driver_sql(self._statements[rows], values)
+                        values: list[object] = []
+                        for row in batch[at : at + rows]:
+                            values += row
+                        connection.exec_driver_sql(self._statements[rows], tuple(values))
                         at += rows
                         pace.rest()
         except _BAD_DATA as error:
@@ -378,6 +364,22 @@ class Ledger:
         self._failing_since = None
         shown = database.shown(self._url)
         self._log(f"ledger: {shown} is written again after {lasted:.0f} s; {lost} records were lost")
+
+
+def _append(spool: Spool, batch: Sequence[Row]) -> list[str] | None:
+    """Put a batch into the spool; return why records of it were refused, None when there is no room."""
+    try:
+        return [] if spool.append(batch) else None
+    except _BAD_DATA:
+        refused = []
+    good = []
+    for row in batch:
+        try:
+            msgspec.msgpack.encode(row)
+            good.append(row)
+        except _BAD_DATA as error:
+            refused.append(database.reason(error))
+    return refused if not good or spool.append(good) else None
 
 
 def _statements(dialect: sa.Dialect) -> dict[int, str]:

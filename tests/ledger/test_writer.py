@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,14 +12,24 @@ import trio
 import trio.testing
 from sqlalchemy.dialects import postgresql
 
-from gateway.b2bua.record import CallRecord
+from gateway.b2bua.record import CallRecord, Evidence, TrunkNote
 from gateway.ledger import database, writer
+from gateway.ledger.evidence import RowMaker, pack
 from gateway.ledger.query import Selection, count, recent
 from gateway.ledger.schema import COLUMNS, REVISION, calls
+from gateway.ledger.spool import Row
 from gateway.ledger.writer import Ledger
 from tests.ledger.records import NOON, answered, rewritten
 
 MONTH = 30 * 86400.0
+
+
+def evidence() -> Evidence:
+    rows = [(b"From", b"From: <sip:1001@pbx.example>"), (b"Reason", b"Reason: Q.850;cause=1")]
+    carrier, pbx = TrunkNote("carrier", "carrier"), TrunkNote("pbx", "pbx")
+    return Evidence(
+        b"Decline", rows, rows, None, carrier, pbx, b"INVITE", False, None, None, (), 0, NOON, None, ""
+    )
 
 
 class Bench:
@@ -79,7 +89,47 @@ def test_records_come_back_as_they_were_and_the_directory_is_made(bench: Bench) 
     assert bench.log == []
 
 
-@pytest.mark.parametrize("number", [1, 9, 10, 99, 100, 111, 2345])
+def test_what_comes_while_a_batch_is_written_waits_for_the_next_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else batches become small under load, and each costs a transaction."""
+    insert = bench.ledger._insert
+    sizes: list[int] = []
+
+    def insert_and_record(engine: sa.Engine, batch: Sequence[Row]) -> list[str]:
+        sizes.append(len(batch))
+        bench.ledger.record(rewritten(10 + len(sizes)))
+        return insert(engine, batch)
+
+    bench.ledger.record(rewritten(1))
+    bench.ledger.record(rewritten(2))
+    monkeypatch.setattr(bench.ledger, "_insert", insert_and_record)
+    bench.do(bench.ledger.flush)
+    assert (sizes, bench.ledger.written, bench.ledger.waiting) == ([2], 2, 1)
+    bench.do(bench.ledger.flush)
+    assert (sizes, bench.ledger.written, bench.ledger.waiting) == ([2, 1], 3, 1)
+    monkeypatch.undo()
+    bench.do(bench.ledger.flush, bench.ledger.close)
+    assert len(bench.stored()) == 4
+
+
+def test_a_record_is_taken_as_it_is_and_lets_go_of_the_messages(tmp_path: Path) -> None:
+    """Others may keep the record, and the call may go on to note things in it."""
+    bench = Bench(tmp_path / "gateway.db", limit=1)
+    taken, dropped = rewritten(1, evidence=evidence()), rewritten(2, evidence=evidence())
+    bench.ledger.record(taken)
+    bench.ledger.record(dropped)
+    assert bench.ledger.dropped == 1
+    assert taken.evidence is dropped.evidence is None
+    taken.label = "too late"
+    bench.do(bench.ledger.flush, bench.ledger.close)
+    assert bench.stored() == [rewritten(1)]
+    with sqlite3.connect(bench.path) as connection:
+        assert connection.execute("SELECT evidence FROM calls").fetchone() == (pack(evidence(), False),)
+    connection.close()
+
+
+@pytest.mark.parametrize("number", [1, 9, 10, 49, 50, 111, 2345])
 def test_batches_of_every_size_are_written_whole(bench: Bench, number: int) -> None:
     for at in range(number):
         bench.ledger.record(rewritten(at))
@@ -222,6 +272,17 @@ def test_a_record_that_cannot_be_stored_is_lost_alone(bench: Bench) -> None:
     assert {"call-000007", "call-000201"}.isdisjoint(record.id for record in bench.stored())
     assert len(bench.log) == 1
     assert bench.log[0].startswith("ledger: a record was refused ('utf-8' codec can't encode")
+
+
+def test_a_number_that_no_text_can_hold_is_hidden_like_any_other(tmp_path: Path) -> None:
+    """It came from the network, so it must neither be raised on nor keep the others from being written."""
+    bench = Bench(tmp_path / "gateway.db")
+    bench.ledger = Ledger(bench.url, MONTH, rows=RowMaker(True, b"key"), log=bench.log.append)
+    for at, caller in enumerate(("\udcff", "\udcfe", "1001")):
+        bench.ledger.record(rewritten(at, caller=caller))
+    bench.do(bench.ledger.flush, bench.ledger.close)
+    assert len({record.caller for record in bench.stored()}) == 3
+    assert bench.log == []
 
 
 def test_records_older_than_keep_are_deleted_in_small_batches(
