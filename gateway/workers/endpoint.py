@@ -59,6 +59,7 @@ class WorkerEndpoint(Endpoint):
                 own.append(item)
             else:
                 hand(owner, item[0], name_of(item[1]))
+        mesh.kept += len(own)
         mesh.settle()
         self.handle(own, now)
         self.take_notes(now)
