@@ -26,24 +26,29 @@ HASH_MODULUS = 30_011
 """
 
 _NAME = b"\nCall-ID: "
-_BLANK_LINE = b"\n\r\n"
+_LF, _CR, _FOLDS = 10, 13, (9, 32)
 _BRANCH_MARK = b"z9hG4bK"
 _KEEPALIVE = b"\r\n\0 "
 
 
 def owner_of(data: bytes, workers: int) -> int | None:
     """Return the number of the worker that owns a message; None when whoever has it may keep it."""
-    if data[:9] == b"REGISTER ":
+    head, _, rest = data.partition(_NAME)
+    if head[:9] == b"REGISTER ":
         return FIRST
-    at = data.find(_NAME)
-    if at > 0:
-        start = at + len(_NAME)
-        end = data.find(b"\r\n", start)
-        # A body may quote a message, and a line may be folded, or end in a bare LF.
-        in_head = data.find(_BLANK_LINE, 0, at + 1) < 0 and data.find(b"\n\n", 0, at + 1) < 0
-        in_line = end > start and data.find(b"\n", start, end) < 0
-        if in_head and in_line and data[end + 2 : end + 3] not in b" \t":
-            return adler32(data[start:end].partition(b"@")[0].strip()) % HASH_MODULUS % workers
+    value, _, after = rest.partition(b"\n")
+    # A body may quote a message, and a line may be folded, or end in a bare LF.
+    if (
+        head
+        and len(value) > 1
+        and after
+        and head[-1] != _LF
+        and b"\n\n" not in head
+        and b"\n\r" not in head
+        and value[-1] == _CR
+        and after[0] not in _FOLDS
+    ):
+        return adler32(value.partition(b"@")[0].strip()) % HASH_MODULUS % workers
     return _owner_of_odd(data, workers)
 
 
