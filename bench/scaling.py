@@ -4,14 +4,14 @@
 
 Two gateways of one worker each, which share nothing, carry exactly twice what one carries. So one gateway of
 two workers is measured against two gateways of one worker, turn about, under the same calls a second in all:
-both have two processes on two cores, beside a generator that costs the same, and differ only in what workers
+both have two processes on two cores, beside generators that cost the same, and differ only in what workers
 do for one another. Two workers carry 2 / `dearer` times what one does, where `dearer` is the gateway's CPU
 for a call in the one case over that in the other (`ratio`).
 
     receives the share of all messages that each worker received from the network
     handed   the share that a worker received for another
     lost     datagrams that the system lost because a worker was slow to take them
-    free     cores that the generator leaves of two; the rate is chosen, by what the trial before has cost,
+    free     cores that the generators leave of two; the rate is chosen, by what the trial before has cost,
              such that the gateways use 80 % of them: near their limit, where batches are large
 
 A machine is not always equally fast, so trials are short and take turns (A B B A); each pair gives a ratio,
