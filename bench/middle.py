@@ -54,26 +54,28 @@ otlp = "{otlp}"
 sample = {sample}
 sample_rewritten = {sample}
 max_traces_per_second = 100000
+"""
 
+TRUNKS_TOML = """
 [[trunk]]
-name = "pbx"
+name = "pbx{number}"
 kind = "pbx"
 source = ["{host}:{caller}"]
 target = ["sip:{host}:{caller}"]
 
 [[trunk]]
-name = "carrier"
+name = "carrier{number}"
 kind = "carrier"
 source = ["{host}:{carrier}"]
 target = ["sip:{host}:{carrier}"]
 
 [[route]]
-from = ["pbx"]
-to = ["carrier"]
+from = ["pbx{number}"]
+to = ["carrier{number}"]
 
 [[route]]
-from = ["carrier"]
-to = ["pbx"]
+from = ["carrier{number}"]
+to = ["pbx{number}"]
 """
 
 RULE = """
@@ -99,6 +101,8 @@ class Shape:
     ledger: bool = True
     console: bool = False
     """Whether metrics can be read."""
+    further: tuple[tuple[int, int], ...] = ()
+    """Ports of further callers, each with its own carrier."""
     checkout: Path = ROOT
     """Where the gateway's code is: another version of it, for comparisons."""
 
@@ -126,11 +130,15 @@ def generated_rules(count: int = RULES) -> str:
 
 def gateway_toml(port: int, caller: int, carrier: int, database: Path, shape: Shape) -> str:
     """The configuration of a gateway on `port` between caller and carrier, with its ledger in `database`."""
+    pairs = (("", caller, carrier), *((n, *each) for n, each in enumerate(shape.further, 2)))
+    trunks = (TRUNKS_TOML.format(host=HOST, number=n, caller=a, carrier=b) for n, a, b in pairs)
+    return "".join([_general_toml(port, database, shape), *trunks])
+
+
+def _general_toml(port: int, database: Path, shape: Shape) -> str:
     return GATEWAY_TOML.format(
         host=HOST,
         port=port,
-        caller=caller,
-        carrier=carrier,
         ledger=f"sqlite:///{database}" if shape.ledger else "",
         workers=shape.workers,
         console=f"{HOST}:0" if shape.console else "",

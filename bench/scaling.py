@@ -4,11 +4,14 @@
 
 Two gateways of one worker each, which share nothing, carry exactly twice what one carries. So one gateway of
 two workers is measured against two gateways of one worker, turn about, under the same calls a second in all:
-both have two processes on two cores, beside a generator that costs the same, and differ only in what workers
+both have two processes on two cores, beside generators that cost the same, and differ only in what workers
 do for one another. Two workers carry 2 / `dearer` times what one does, where `dearer` is the gateway's CPU
 for a call in the one case over that in the other (`ratio`).
 
-    free     cores that the generator leaves of two; the rate is chosen, by what the trial before has cost,
+    receives the share of all messages that each worker received from the network
+    handed   the share that a worker received for another
+    lost     datagrams that the system lost because a worker was slow to take them
+    free     cores that the generators leave of two; the rate is chosen, by what the trial before has cost,
              such that the gateways use 80 % of them: near their limit, where batches are large
 
 A machine is not always equally fast, so trials are short and take turns (A B B A); each pair gives a ratio,
@@ -16,8 +19,8 @@ and their median is told with an interval that holds it with 95 %. A pair in whi
 thousand failed is left out, and the next is given less. On a machine with other work to do, `chrt -r 5`
 before the command (for root) keeps that away.
 
-The system gives what comes from one port to one socket, so the ports of caller and callee are chosen such
-that each of two workers receives from one of them. Half of what either receives is the other's.
+Two generators, each with a caller and a callee of its own, give half of the calls each: to both gateways, or
+both to the one; all begin together.
 """
 
 from __future__ import annotations
@@ -25,10 +28,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
+import re
 import statistics
 import sys
 import tempfile
+import time
+import urllib.request
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,7 +41,7 @@ from pathlib import Path
 from generator import Generator, build
 from middle import ROOT, Middle, Shape
 from procstat import ProcessGoneError, sample
-from sipp import HOST, PeerError, free_port
+from sipp import PeerError, free_port
 from twins import interval
 
 RESULT = ROOT / "bench" / "results" / "scaling.json"
@@ -46,7 +51,21 @@ FAILED_SHARE = 0.001
 BUSY = 0.8
 """The share of the free cores that the gateways are to use."""
 WARM_UP, PATIENCE = 2.0, 3.0
+TOLD = 1.2
+"""Seconds after which the first worker knows what the others have counted."""
+HEAD = "flow      kind            rate  us/call   used  generator  failed  lost  receives  handed"
 ALONE, SHARED = "two gateways", "two workers"
+
+
+@dataclass(slots=True, frozen=True)
+class Spread:
+    """Where messages went: the share of all that each worker received, by number; the share that were another
+    worker's; how many the system lost.
+    """
+
+    receives: list[float]
+    handed: float
+    lost: float
 
 
 @dataclass(slots=True, frozen=True)
@@ -59,6 +78,8 @@ class Trial:
     used: float
     generator: float
     failed_share: float
+    spread: list[Spread]
+    """Of each gateway."""
 
     @property
     def cost(self) -> float:
@@ -66,52 +87,50 @@ class Trial:
         return self.used / self.rate * 1e6
 
 
-def ports() -> tuple[int, int, int]:
-    """The gateway's port, the caller's and the callee's, such that each of two sockets hears one of these."""
-    while True:
-        middle, caller, callee = (free_port() for _ in range(3))
-        sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
-        for each in sockets:
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            each.bind((HOST, middle))
-            each.settimeout(0.2)
-        heard = [_lands(sockets, middle, peer) for peer in (caller, callee)]
-        for each in sockets:
-            each.close()
-        if heard == [0, 1]:
-            return middle, caller, callee
+def spread_of(gateway: Middle) -> Spread:
+    """Ask a gateway where messages went since its start."""
+    with urllib.request.urlopen(f"{gateway.console}/metrics", timeout=10) as answer:
+        return spread(answer.read().decode())
 
 
-def _lands(sockets: list[socket.socket], port: int, peer: int) -> int:
-    """Which of the sockets at a port hears a peer."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.bind((HOST, peer))
-        sender.sendto(b"x", (HOST, port))
-    for number, each in enumerate(sockets):
-        try:
-            each.recv(9)
-        except TimeoutError:
-            continue
-        return number
-    return -1
+def spread(text: str) -> Spread:
+    """Read out of a gateway's metrics where messages went."""
+    series = r'^sip_gateway_worker_messages_total\{owner="(\w+)",worker="(\d+)"\} (\S+)'
+    counted = re.findall(series, text, re.M)
+    lost = re.search(r'^sip_gateway_dropped_total\{why="receive buffer full"\} (\S+)', text, re.M)
+    received: dict[int, float] = {}
+    for _, worker, value in counted:
+        received[int(worker)] = received.get(int(worker), 0.0) + float(value)
+    handed = sum(float(value) for owner, _, value in counted if owner == "another")
+    total = sum(received.values()) or 1.0
+    return Spread(
+        [received[worker] / total for worker in sorted(received)],
+        handed / total,
+        float(lost[1]) if lost else 0.0,
+    )
 
 
 def attempt(flow: str, kind: str, rate: float, seconds: float) -> Trial:
-    """Put so many calls a second through what is started for it."""
-    count, shape = (1, Shape(workers=2)) if kind == SHARED else (2, Shape())
+    """Put so many calls a second through what is started for it, half of them from each of two generators."""
+    middles = [free_port() for _ in range(1 if kind == SHARED else 2)]
+    pairs = [(free_port(), free_port()) for _ in range(2)]
     with ExitStack() as stack:
-        gateways, loads = [], []
-        for _ in range(count):
+        gateways = []
+        for number, middle in enumerate(middles):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-            middle, caller, callee = ports()
-            gateways.append(stack.enter_context(Middle("gateway", middle, caller, callee, folder, shape)))
+            shape = Shape(console=True)
+            if kind == SHARED:
+                shape = Shape(console=True, workers=2, further=(pairs[1],))
+            gateways.append(stack.enter_context(Middle("gateway", middle, *pairs[number], folder, shape)))
+        loads = []
+        for number, (caller, callee) in enumerate(pairs):
             load = Generator(
                 limit=WARM_UP + seconds + PATIENCE + 30,
-                middle=middle,
+                middle=middles[number % len(middles)],
                 caller=caller,
                 callee=callee,
                 flow=flow,
-                rate=rate / count,
+                rate=rate / 2,
                 seconds=seconds,
                 expected=404,
                 warm_up=WARM_UP,
@@ -125,6 +144,8 @@ def attempt(flow: str, kind: str, rate: float, seconds: float) -> Trial:
             load.reach("measured")
         after = [sample(gateway.group) for gateway in gateways]
         outcomes = [load.outcome() for load in loads]
+        time.sleep(TOLD)
+        spreads = [spread_of(gateway) for gateway in gateways]
     placed = sum(each.placed for each in outcomes)
     return Trial(
         flow,
@@ -133,6 +154,7 @@ def attempt(flow: str, kind: str, rate: float, seconds: float) -> Trial:
         sum(late.since(early).total for early, late in zip(before, after, strict=True)) / seconds,
         sum(each.cpu for each in outcomes) / seconds,
         sum(each.failed for each in outcomes) / max(placed, 1),
+        spreads,
     )
 
 
@@ -146,9 +168,12 @@ def next_rate(rate: float, trial: Trial) -> float:
 
 def line(trial: Trial) -> str:
     """A trial as it is printed."""
+    shares = [f"{share:.0%}" for each in trial.spread for share in each.receives]
+    handed = f"{trial.spread[0].handed:.1%}" if shares else ""
     return (
         f"{trial.flow:<10}{trial.kind:<14}{trial.rate:6.0f}{trial.cost:9.1f}{trial.used:7.2f}"
-        f"{trial.generator:11.3f}{trial.failed_share:8.2%}"
+        f"{trial.generator:11.3f}{trial.failed_share:8.2%}{sum(each.lost for each in trial.spread):6.0f}"
+        f"  {'/'.join(shares):<9}{handed:>7}"
     )
 
 
@@ -189,7 +214,10 @@ def main(argv: list[str] | None = None) -> int:
     options.json.parent.mkdir(parents=True, exist_ok=True)
     trials: list[Trial] = []
     ratios: dict[str, list[float]] = {}
-    print("flow      kind            rate  us/call   used  generator  failed", flush=True)
+    print(
+        "flow      kind            rate  us/call   used  generator  failed  lost  receives  handed",
+        flush=True,
+    )
     for flow in options.flow or FIRST_RATES:
         found = ratios[flow] = pairs(flow, options.turns, options.seconds, trials)
         document = {"trials": [asdict(each) for each in trials], "ratios": ratios}

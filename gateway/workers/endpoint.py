@@ -28,7 +28,7 @@ Asks = Callable[[Request, bytes, Flow], bool]
 
 class WorkerEndpoint(Endpoint):
     """``asks`` tells whether a request has to wait for what other workers know, and has asked them then;
-    ``take_notes`` handles what the others have sent, which is done with each batch.
+    ``take_notes`` handles what the others have sent; it is called where they are likely to have.
     """
 
     def __init__(
@@ -49,19 +49,27 @@ class WorkerEndpoint(Endpoint):
         self._is_resuming = False
 
     def receive(self, batch: Iterable[tuple[bytes, Flow]], now: float) -> None:
-        """Hand what others own to them, handle the rest, and what they have handed over meanwhile."""
+        """Hand what others own to them, handle the rest, and what they have handed over meanwhile.
+
+        Where the system tells owners apart, nothing is handed over, and nobody is asked for what has been.
+        """
         mesh, name_of = self._mesh, self.book.name_of
         index, workers, hand = mesh.index, mesh.workers, mesh.hand
         own = []
+        are_mixed = False
         for item in batch:
             owner = owner_of(item[0], workers)
             if owner == index or owner is None:
                 own.append(item)
             else:
+                are_mixed = True
                 hand(owner, item[0], name_of(item[1]))
-        mesh.settle()
+        mesh.kept += len(own)
+        if are_mixed:
+            mesh.settle()
         self.handle(own, now)
-        self.take_notes(now)
+        if are_mixed:
+            self.take_notes(now)
 
     def handle(self, own: list[tuple[bytes, Flow]], now: float) -> None:
         """Handle messages whose owner this is."""

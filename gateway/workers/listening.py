@@ -8,6 +8,7 @@ from gateway.transport.streams import open_socket as open_listener
 from gateway.transport.udp import open_socket
 
 from .seat import Listening
+from .steering import steer
 
 
 def bind(config: Config, workers: int) -> list[Listening]:
@@ -23,9 +24,9 @@ def bind(config: Config, workers: int) -> list[Listening]:
             alone = open_socket(host, port)
             port = alone.getsockname()[1]
             alone.close()
-            found.append(
-                Listening("udp", tuple(open_socket(host, port, shared=True) for _ in range(workers)))
-            )
+            socks = tuple(open_socket(host, port, shared=True) for _ in range(workers))
+            steer(socks)
+            found.append(Listening("udp", socks))
         except OSError as error:
             for each in found:
                 for sock in each.socks:

@@ -134,10 +134,13 @@ class Outboxes:
 
 
 class Mesh(Outboxes):
-    """The inboxes of all workers, as worker ``index`` sees them."""
+    """The inboxes of all workers, as worker ``index`` sees them. ``kept`` counts messages that came from the
+    network to their owner.
+    """
 
     def __init__(self, index: int, inboxes: list[Inbox]) -> None:
         super().__init__(index, inboxes)
+        self.kept = 0
         self.index = index
         self.reading = inboxes[index].reading
 

@@ -373,6 +373,12 @@ class Worker(Gateway):
                 {"taken": mesh.handed, "dropped": mesh.dropped},
             ),
             counter(
+                "sip_gateway_worker_messages_total",
+                "Messages that each worker received from the network, by whose they are",
+                ("worker", "owner"),
+                {(index, "itself"): mesh.kept, (index, "another"): mesh.handed},
+            ),
+            counter(
                 "sip_gateway_calls_left_out_total",
                 "Calls that would leave no record if their worker died",
                 (),

@@ -33,3 +33,8 @@ def test_a_kind_of_telemetry_is_what_it_says(
     traced = config.telemetry
     assert (traced.sample if traced.otlp else None) == sample
     assert sample is None or traced.sample_rewritten == sample
+
+
+def test_further_callers_call_carriers_of_their_own() -> None:
+    routes = configured(Shape(further=((5071, 5081),))).routes
+    assert [route.to for route in routes] == [("carrier",), ("pbx",), ("carrier2",), ("pbx2",)]

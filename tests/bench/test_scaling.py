@@ -1,13 +1,10 @@
-"""The arithmetic of what two workers carry beside one, and the choice of ports that shares out what comes."""
+"""The arithmetic of what two workers carry beside one, and where the messages went meanwhile."""
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 import scaling
-from scaling import ALONE, SHARED, Trial
-from sipp import HOST
+from scaling import ALONE, SHARED, Spread, Trial
 
 
 def test_two_workers_carry_as_much_less_than_twice_as_a_call_is_dearer(
@@ -18,7 +15,7 @@ def test_two_workers_carry_as_much_less_than_twice_as_a_call_is_dearer(
     failed = iter((0.0, 0.0, 0.0, 0.01))
 
     def attempt(flow: str, kind: str, rate: float, _seconds: float) -> Trial:
-        return Trial(flow, kind, rate, used[kind], 0.2, next(failed))
+        return Trial(flow, kind, rate, used[kind], 0.2, next(failed), [])
 
     monkeypatch.setattr(scaling, "attempt", attempt)
     trials: list[Trial] = []
@@ -31,22 +28,21 @@ def test_two_workers_carry_as_much_less_than_twice_as_a_call_is_dearer(
 )
 def test_the_next_rate_leaves_the_generator_its_part(used: float, failed: float, wanted: float) -> None:
     """Four fifths of what is left of two cores; never much more at once, and less where calls failed."""
-    trial = Trial("rejected", SHARED, 2_000.0, used, 0.2, failed)
+    trial = Trial("rejected", SHARED, 2_000.0, used, 0.2, failed, [])
     assert scaling.next_rate(2_000.0, trial) == pytest.approx(wanted)
 
 
-def test_each_of_two_sockets_hears_one_of_the_peers() -> None:
-    middle, *peers = scaling.ports()
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as two,
-    ):
-        for each in (one, two):
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            each.bind((HOST, middle))
-            each.settimeout(1.0)
-        for peer in peers:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-                sender.bind((HOST, peer))
-                sender.sendto(str(peer).encode(), (HOST, middle))
-        assert [int(each.recv(9)) for each in (one, two)] == peers
+def test_where_messages_went_is_read_out_of_the_metrics() -> None:
+    """Worker 0 received three of four; one of all was another's."""
+    series = "sip_gateway_worker_messages_total"
+    text = (
+        f'# TYPE {series} counter\n{series}{{owner="itself",worker="0"}} 500\n'
+        f'{series}{{owner="another",worker="0"}} 250\n{series}{{owner="itself",worker="1"}} 250\n'
+        f'{series}{{owner="another",worker="1"}} 0\n'
+        'sip_gateway_dropped_total{why="receive buffer full"} 7\n'
+    )
+    assert scaling.spread(text) == Spread([0.75, 0.25], 0.25, 7.0)
+
+
+def test_one_gateway_alone_shares_nothing_out() -> None:
+    assert scaling.spread("sip_gateway_calls_total 5\n") == Spread([], 0.0, 0.0)

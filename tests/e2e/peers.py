@@ -45,6 +45,7 @@ DEFAULTS = {
     "HEADERS": "Server: carrier",
     "CONTACT": "carrier@[local_ip]:[local_port]",
     "CALLER": "Subject: a word the gateway does not know",
+    "CALL_ID": "Call-ID",
 }
 
 DEAD_NUMBER_RULE = """\

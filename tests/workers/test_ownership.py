@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from zlib import crc32
+from collections import Counter
+from zlib import adler32
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.sip.message import MalformedMessageError, parse
-from gateway.workers.ownership import OwnTokens, owner_of, owner_of_branch, owner_of_call
+from gateway.workers.ownership import HASH_MODULUS, OwnTokens, owner_of, owner_of_branch, owner_of_call
 
 INVITE = (
     b"INVITE sip:+49301@gw SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\n"
@@ -22,7 +24,22 @@ OWNER = owner_of(INVITE, WORKERS)
 def test_all_messages_of_a_leg_have_one_owner() -> None:
     answer = INVITE.replace(b"INVITE sip:+49301@gw SIP/2.0", b"SIP/2.0 200 OK")
     ack = INVITE.replace(b"INVITE", b"ACK")
-    assert owner_of(answer, WORKERS) == owner_of(ack, WORKERS) == OWNER == crc32(b"one") % WORKERS
+    assert owner_of(answer, WORKERS) == owner_of(ack, WORKERS) == OWNER
+    assert adler32(b"one") % HASH_MODULUS % WORKERS == OWNER
+
+
+@pytest.mark.parametrize("workers", [2, 3, 4, 6, 8, 16])
+@pytest.mark.parametrize(
+    "form", ["{:d}-4711", "{:d}", "call-{:d}0", "1234567890-5060-{:d}", "BW1430{:05d}180926", "{:x}c0ffee"]
+)
+def test_call_ids_that_count_up_are_shared_out_evenly(workers: int, form: str) -> None:
+    """As many peers make them: no worker gets a tenth more than its part, nor a long row of calls."""
+    owners = [owner_of_call(form.format(number).encode(), workers) for number in range(10_000)]
+    counts = Counter(owners)
+    assert len(counts) == workers
+    assert max(counts.values()) < 1.1 * 10_000 / workers
+    longest = max(len(list(run)) for _, run in itertools.groupby(owners))
+    assert longest < 40
 
 
 def test_odd_spellings_of_the_header_have_the_owner_of_the_plain_one() -> None:
