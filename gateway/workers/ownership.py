@@ -43,8 +43,8 @@ def owner_of(data: bytes, workers: int) -> int | None:
         and len(value) > 1
         and after
         and head[-1] != _LF
-        and b"\n\n" not in head
-        and b"\n\r" not in head
+        and head.find(b"\n\n") < 0  # "in" asks bytes whether they hold a number first, by an exception
+        and head.find(b"\n\r") < 0
         and value[-1] == _CR
         and after[0] not in _FOLDS
     ):
