@@ -11,12 +11,16 @@ __all__ = [
     "Rows",
     "ack_key",
     "lines_except",
+    "replaced",
     "text_except",
 ]
 
 def lines_except(rows: Sequence[tuple[bytes, bytes]], left_out: Container[bytes]) -> list[bytes]: ...
 def text_except(rows: Sequence[tuple[bytes, bytes]], left_out: Container[bytes], added: bytes) -> bytes: ...
 def ack_key(data: bytes) -> bytes | None: ...
+def replaced(
+    rows: Sequence[tuple[bytes, bytes]], key: bytes, others: tuple[tuple[bytes, bytes], ...]
+) -> Sequence[tuple[bytes, bytes]]: ...
 
 @final
 class KeySet(Container[bytes]):

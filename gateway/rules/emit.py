@@ -20,7 +20,7 @@ from gateway.rules.facts import Facts
 from gateway.rules.rule import DROP, KEEP, REMOVE
 from gateway.sip.headers import Reason, quote
 from gateway.sip.phrases import phrase_for
-from gateway.sip.rows import Row, Rows, header_key
+from gateway.sip.rows import Row, Rows, header_key, replaced
 
 ORIGINAL_HEADER = b"X-Original-Response"
 """Where `original = "header"` keeps what the far end said."""
@@ -39,27 +39,29 @@ def emit(decision: Decision, facts: Facts) -> Rows:
     response = facts.response
     if not decision.changed:
         return response.rows
-    rows = list(response.rows)
+    rows = response.rows
     actions = decision.actions
-    replaced = decision.status != response.status
+    is_other = decision.status != response.status
     keep_as = "reason" if actions is None else actions.original
     if decision.q850 != KEEP or decision.fact:
         said = decision.reason_rows
-        rows = _with_reasons(rows, _reason_rows(decision, facts) if said is None else said)
-    elif replaced and keep_as == "reason" and not any(r.kind == b"SIP" for r in facts.reasons.values):
+        rows = replaced(rows, b"Reason", _reason_rows(decision, facts) if said is None else said)
+    elif is_other and keep_as == "reason" and not any(r.kind == b"SIP" for r in facts.reasons.values):
         rows = _after_reasons(rows, _reason_row(_sip_value(response.status, response.phrase[:_TEXT_LIMIT])))
-    if replaced and keep_as == "header":
+    if is_other and keep_as == "header":
         original = b"%d %b" % (response.status, _clean(response.phrase[:_TEXT_LIMIT]))
-        rows = _put(rows, (header_key(ORIGINAL_HEADER), ORIGINAL_HEADER + b": " + original.rstrip()))
+        key = header_key(ORIGINAL_HEADER)
+        rows = replaced(rows, key, ((key, ORIGINAL_HEADER + b": " + original.rstrip()),))
     if actions is not None and actions.edits_headers:
         if actions.retry_after is not None and actions.retry_after != REMOVE:
-            rows = _put(rows, (b"Retry-After", b"Retry-After: %d" % actions.retry_after))
+            row = (b"Retry-After", b"Retry-After: %d" % actions.retry_after)
+            rows = replaced(rows, b"Retry-After", (row,))
         elif actions.retry_after == REMOVE:
-            rows = [row for row in rows if row[0] != b"Retry-After"]
+            rows = replaced(rows, b"Retry-After", ())
         if actions.remove:
             rows = [row for row in rows if row[0] not in actions.remove]
         for row in actions.set:
-            rows = _put(rows, row)
+            rows = replaced(rows, row[0], (row,))
     return rows
 
 
@@ -128,20 +130,7 @@ def _reason_row(value: bytes) -> Row:
     return b"Reason", b"Reason: " + value
 
 
-def _with_reasons(rows: list[Row], said: tuple[Row, ...]) -> list[Row]:
-    """Return the rows with these Reason rows, where the first Reason stood, or else at the end."""
-    at = next((at for at, row in enumerate(rows) if row[0] == b"Reason"), len(rows))
-    return [*rows[:at], *said, *[row for row in rows[at:] if row[0] != b"Reason"]]
-
-
-def _after_reasons(rows: list[Row], row: Row) -> list[Row]:
+def _after_reasons(rows: Rows, row: Row) -> list[Row]:
     """Return the rows with one more Reason row, behind those that are there, or else at the end."""
     at = max((at for at, (key, _) in enumerate(rows, 1) if key == b"Reason"), default=len(rows))
     return [*rows[:at], row, *rows[at:]]
-
-
-def _put(rows: list[Row], row: Row) -> list[Row]:
-    """Return the rows with `row` in the place of the first of its name, the others of it gone."""
-    at = next((at for at, (key, _) in enumerate(rows) if key == row[0]), len(rows))
-    rest = [other for other in rows[at:] if other[0] != row[0]]
-    return [*rows[:at], row, *rest]

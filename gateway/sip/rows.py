@@ -59,5 +59,14 @@ def text_except_pure(rows: Rows, left_out: KeySet, added: bytes) -> bytes:
     return b"\r\n".join(kept)
 
 
+def replaced_pure(rows: Rows, key: bytes, others: tuple[Row, ...]) -> Rows:
+    """Return the rows with others in the place of those of a key: where the first of these stood, or else at
+    the end.
+    """
+    at = next((at for at, row in enumerate(rows) if row[0] == key), len(rows))
+    return [*rows[:at], *others, *[row for row in rows[at:] if row[0] != key]]
+
+
 lines_except: Final = speedups.native("lines_except", lines_except_pure)
 text_except: Final = speedups.native("text_except", text_except_pure)
+replaced: Final = speedups.native("replaced", replaced_pure)

@@ -30,7 +30,15 @@ from gateway.sip.message import (
     parse_pure,
 )
 from gateway.sip.names import KEYS
-from gateway.sip.rows import key_set, lines_except, lines_except_pure, text_except, text_except_pure
+from gateway.sip.rows import (
+    key_set,
+    lines_except,
+    lines_except_pure,
+    replaced,
+    replaced_pure,
+    text_except,
+    text_except_pure,
+)
 
 from .strategies import PROPERTY, Draft, drafts, spoilt
 
@@ -227,6 +235,30 @@ def test_the_lines_that_pass(draft: Draft, keys: frozenset[bytes]) -> None:
     for rows in (expected, parse_native(draft.data).rows):
         assert lines_except(rows, left_out) == lines_except_pure(expected, keys)
         assert text_except(rows, left_out, b"X: 1") == text_except_pure(expected, keys, b"X: 1")
+
+
+ROWS = (
+    (b"Reason", b"Reason: Q.850;cause=1"), (b"Reason", b"Reason: SIP;cause=603"), (b"x-new", b"X-NEW:  \xff "),
+    (b"x-odd", b"X-Odd: a\r\n b"), (b"x-odd", b"X-Odd:"), (b"Via", b"v: b"),
+)  # fmt: skip
+
+
+@PROPERTY
+@given(
+    drafts(),
+    st.sampled_from(sorted({*KEYS.values(), b"x-new", b"X-New"})),
+    st.lists(st.sampled_from(ROWS), max_size=3).map(tuple),
+)
+def test_rows_in_the_place_of_others(
+    draft: Draft, key: bytes, others: tuple[tuple[bytes, bytes], ...]
+) -> None:
+    expected = replaced_pure(parse_pure(draft.data).rows, key, others)
+    for message in (parse_pure(draft.data), parse_native(draft.data)):
+        rows = replaced(message.rows, key, others)
+        assert list(rows) == list(expected)
+        for left_out in (frozenset((key,)), frozenset((b"Reason", b"x-new"))):
+            passed = text_except_pure(expected, left_out, b"")
+            assert text_except(rows, key_set(left_out), b"") == passed
 
 
 def test_lines_of_headers_that_we_do_not_know_are_left_out_by_their_lower_case_names() -> None:

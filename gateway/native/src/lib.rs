@@ -26,6 +26,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(ack::ack_key, module)?)?;
     module.add_function(wrap_pyfunction!(rows::lines_except, module)?)?;
     module.add_function(wrap_pyfunction!(rows::text_except, module)?)?;
+    module.add_function(wrap_pyfunction!(rows::replaced, module)?)?;
     #[cfg(target_os = "linux")]
     module.add_class::<batches::Batches>()?;
     Ok(())

@@ -37,6 +37,19 @@ pub struct Field {
 }
 
 impl Field {
+    /// Return it as the field of another message, in which its line begins at `start`.
+    pub fn moved(&self, start: usize) -> Self {
+        let at = |offset: u32| offset - self.start + start as u32;
+        Self {
+            start: start as u32,
+            colon: at(self.colon),
+            value: at(self.value),
+            value_end: at(self.value_end),
+            end: at(self.end),
+            id: self.id,
+        }
+    }
+
     pub fn name(&self) -> Range<usize> {
         self.start as usize..self.colon as usize
     }
@@ -115,7 +128,7 @@ fn start_line(line: &[u8]) -> Option<Start> {
     )
 }
 
-fn field(data: &[u8], start: usize, id_of: impl Fn(&[u8]) -> u8) -> Option<Field> {
+pub fn field(data: &[u8], start: usize, id_of: impl Fn(&[u8]) -> u8) -> Option<Field> {
     let colon = start + data[start..].iter().position(|byte| *byte == b':')?;
     let id = id_of(&data[start..colon]);
     if id == u8::MAX && !is_token(&data[start..colon]) {

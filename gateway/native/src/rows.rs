@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator, PyList, PyTuple};
 
 use crate::names::{Bits, KeySet, Keys, Wanted, CALL_ID, CSEQ, FROM, TIMESTAMP, TO, UNKNOWN, VIA};
-use crate::plain::Field;
+use crate::plain::{field, Field};
 use crate::values;
 
 /// The rows of a message that was read natively: like a list of pairs, and asked for a key like the index of
@@ -198,6 +198,60 @@ impl Rows {
 }
 
 impl Rows {
+    /// Do what the function of this name does; None where a line among the others is not of the usual form.
+    fn replaced(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyBytes>,
+        others: &Bound<'_, PyTuple>,
+    ) -> PyResult<Option<Self>> {
+        let data = self.message.as_bytes(py);
+        let wanted = self.wanted(key);
+        let first = self.next(data, &wanted, 0);
+        let mut text: Vec<u8> = Vec::with_capacity(data.len() + 64);
+        let mut fields = Vec::with_capacity(self.fields.len() + others.len());
+        for (at, field) in self.fields.iter().enumerate() {
+            if first == Some(at) && !self.write_others(others, &mut text, &mut fields)? {
+                return Ok(None);
+            }
+            let is_replaced = match wanted {
+                Wanted::Id(id) => field.id == id,
+                Wanted::Name(key) => is_named(&data[field.name()], field.id, key),
+            };
+            if !is_replaced {
+                fields.push(field.moved(text.len()));
+                text.extend_from_slice(&data[field.line()]);
+                text.extend_from_slice(b"\r\n");
+            }
+        }
+        if first.is_none() && !self.write_others(others, &mut text, &mut fields)? {
+            return Ok(None);
+        }
+        let message = PyBytes::new(py, &text).unbind();
+        Ok(Some(Self::new(message, fields, self.keys.clone_ref(py))))
+    }
+
+    /// Write the lines of other rows; false where one of them is not of the usual form.
+    fn write_others(
+        &self,
+        others: &Bound<'_, PyTuple>,
+        text: &mut Vec<u8>,
+        fields: &mut Vec<Field>,
+    ) -> PyResult<bool> {
+        for row in others.iter() {
+            let line = row.get_item(1)?;
+            let line = line.cast::<PyBytes>()?.as_bytes();
+            let start = text.len();
+            text.extend_from_slice(line);
+            text.extend_from_slice(b"\r\n");
+            match field(text, start, |name: &[u8]| self.keys.get().names.id(name)) {
+                Some(field) if field.line().len() == line.len() => fields.push(field),
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
     fn write_echo(
         &self,
         data: &[u8],
@@ -331,4 +385,40 @@ pub fn text_except<'py>(
     }
     text.extend_from_slice(added);
     Ok(PyBytes::new(py, &text))
+}
+
+/// Return the rows with others in the place of those of a key: where the first of these stood, or else at the end.
+#[pyfunction]
+pub fn replaced<'py>(
+    rows: &Bound<'py, PyAny>,
+    key: &Bound<'py, PyBytes>,
+    others: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = rows.py();
+    let native = match rows.cast::<Rows>() {
+        Ok(rows) => rows.get().replaced(py, key, others)?,
+        Err(_) => None,
+    };
+    if let Some(rows) = native {
+        return Ok(Bound::new(py, rows)?.into_any());
+    }
+    let kept = PyList::empty(py);
+    let mut is_in = false;
+    for row in rows.try_iter()? {
+        let row = row?;
+        if !row.get_item(0)?.eq(key)? {
+            kept.append(row)?;
+        } else if !is_in {
+            is_in = true;
+            extend(&kept, others)?;
+        }
+    }
+    if !is_in {
+        extend(&kept, others)?;
+    }
+    Ok(kept.into_any())
+}
+
+fn extend<'py>(list: &Bound<'py, PyList>, more: &Bound<'py, PyTuple>) -> PyResult<()> {
+    more.iter().try_for_each(|item| list.append(item))
 }
