@@ -20,6 +20,9 @@ NAMING_DIALOGS: Final = key_set(frozenset((b"Replaces", b"Join", b"Target-Dialog
 """What tells that a request to our own URI is for somebody behind us (RFC 3891, RFC 3911, RFC 4538)."""
 
 
+_EITHER: Final = "a message has an index or native rows"
+
+
 class Fields:
     """The headers and the body of a message."""
 
@@ -60,36 +63,39 @@ class Fields:
         :meth:`has` are quicker: they need no index.
         """
         if self._index is None:
-            assert self.native is not None, "it has an index or none is needed"
+            assert self.native is not None, _EITHER
             self._index, self._more = self.native.by_key()
             self.native = None
         return self._index
 
     def get(self, key: bytes) -> bytes | None:
         """Return the first value of a header, unfolded and stripped, or None."""
-        native = self.native
-        return native[key] if native is not None else self.index.get(key)
+        if self._index is not None:
+            return self._index.get(key)
+        assert self.native is not None, _EITHER
+        return self.native[key]
 
     def has(self, key: bytes) -> bool:
         """Tell whether there is such a header."""
-        native = self.native
-        if native is not None:
-            return key in native  # type: ignore[comparison-overlap]  # rows take a key as well as a row
-        return key in self.index
+        if self._index is not None:
+            return key in self._index
+        return key in self.native  # type: ignore[operator]  # rows take a key as well as a row
 
     def has_any(self, keys: KeySet) -> bool:
         """Tell whether there is a header of one of these keys."""
-        native = self.native
-        if native is not None:
-            return native.has_any(keys)
-        return any(key in keys for key in self.index)
+        if self._index is None:
+            assert self.native is not None, _EITHER
+            return self.native.has_any(keys)
+        if isinstance(keys, frozenset):
+            return not keys.isdisjoint(self._index)
+        return any(key in keys for key in self._index)
 
     def values(self, key: bytes) -> list[bytes]:
         """Return the value of each line of a header, in order, unfolded and stripped."""
-        native = self.native
-        if native is not None:
-            return native.values(key)
-        value = self.index.get(key)
+        if self._index is None:
+            assert self.native is not None, _EITHER
+            return self.native.values(key)
+        value = self._index.get(key)
         if value is None:
             return []
         if self._more is None or key not in self._more:
