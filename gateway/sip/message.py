@@ -74,9 +74,8 @@ class Request(Fields):
         self.method = method
         self.uri = uri
         self._hops = -1
-        self._sound: Uri | None = (
-            None  # the URI, parsed, of a request that `check` would find nothing wrong with
-        )
+        # The URI, parsed, of a request that `check` would find nothing wrong with.
+        self._sound: Uri | None = None
         self.rows = rows
         self.native = None
         self._index = index

@@ -59,7 +59,8 @@ class Page:
                 self.tap.sent(messages)
             else:
                 self.tap.received(messages, now)
-        self.gateway.wiretap.keeper.record(rejected(now))
+        if self.gateway.wiretap.keeper is not None:
+            self.gateway.wiretap.keeper.record(rejected(now))
 
     async def ask(self, method: str, path: str, body: str = "", **headers: str) -> Answer:
         return await trio.to_thread.run_sync(self._ask, method, path, body, headers)

@@ -119,8 +119,9 @@ def test_the_child_ends_with_the_gateway_and_heeds_no_signal_of_its_group() -> N
     child = subprocess.Popen([sys.executable, "-m", "gateway.telemetry.sender"], stdin=subprocess.PIPE)
     assert child.stdin is not None
     write_frame(child.stdin, hello(LOOPBACK_NOBODY))  # type: ignore[arg-type]
-    wait_until(lambda: ignores(child.pid, signal.SIGHUP))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    wait_until(lambda: all(ignores(child.pid, number) for number in signals))
+    for number in signals:
         child.send_signal(number)
     assert child.poll() is None
     child.stdin.close()
