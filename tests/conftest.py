@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +14,12 @@ PARTIAL = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin with nothing reached."""
+    """Begin with nothing reached, and with signals as a terminal has them: programs that are started in the
+    background may have been told to ignore some, and those that the tests start would inherit that.
+    """
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
     config.stash[REACHED] = set()
     config.stash[PARTIAL] = "single tests were asked for" if any("::" in arg for arg in config.args) else ""
 
