@@ -75,8 +75,8 @@ def prepared(decision: Decision, facts: Facts) -> Decision:
 def _reason_rows(decision: Decision, facts: Facts) -> tuple[Row, ...]:
     """Return the Reason rows to say, Q.850 first."""
     actions = decision.actions
-    replaced = decision.status != facts.response.status
-    keep_original = replaced and (actions is None or actions.original == "reason")
+    is_other = decision.status != facts.response.status
+    keep_original = is_other and (actions is None or actions.original == "reason")
     q850 = sip = None
     others: list[bytes] = []
     for value in facts.reasons.values:

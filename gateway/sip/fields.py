@@ -57,6 +57,23 @@ class Fields:
     _sender: NameAddr | None
     _receiver: NameAddr | None
 
+    def take(
+        self,
+        native: NativeRows,
+        call_id: bytes,
+        has_one_via: bool,
+        seq: int,
+        seq_method: bytes,
+        to: NameAddr | None,
+    ) -> None:
+        """Take what the native core has read at once of both kinds of message."""
+        self.native = native
+        self.call_id = call_id
+        self._has_one_via = has_one_via
+        self._seq = seq
+        self._seq_method = seq_method
+        self._receiver = to
+
     @property
     def index(self) -> dict[bytes, bytes]:
         """The first value of each header by its key, in order. Where few keys are asked for, :meth:`get` and

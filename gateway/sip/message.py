@@ -408,19 +408,14 @@ def _request_of(parts: RequestParts) -> Request:
         sender_bare, sender, sender_tag, receiver_bare, receiver, receiver_tag,
         scheme, user, host, port, params,
     ) = parts  # fmt: skip
+    to = NameAddr(b"", receiver, None, receiver_tag, receiver_bare) if receiver else None
     request = Request(method, uri, rows, None, None, body)
-    request.native = rows
-    request.call_id = call_id
-    request._has_one_via = has_one_via
-    request._seq = seq
-    request._seq_method = seq_method
+    request.take(rows, call_id, has_one_via, seq, seq_method, to)
     request._hops = hops
     if branch:
         request._via = Via(via, transport, via_host, via_port, branch, rport, via_params)
     if sender:
         request._sender = NameAddr(b"", sender, None, sender_tag, sender_bare)
-    if receiver:
-        request._receiver = NameAddr(b"", receiver, None, receiver_tag, receiver_bare)
     if scheme:
         request._sound = Uri(uri, scheme, user, host, port, params)
     return request
@@ -432,15 +427,10 @@ def _response_of(parts: ResponseParts) -> Response:
         status, phrase, rows, body, call_id, has_one_via, branch, seq, seq_method,
         receiver_bare, receiver, receiver_tag,
     ) = parts  # fmt: skip
+    to = NameAddr(b"", receiver, None, receiver_tag, receiver_bare) if receiver else None
     response = Response(status, phrase, rows, None, None, body)
-    response.native = rows
-    response.call_id = call_id
-    response._has_one_via = has_one_via
+    response.take(rows, call_id, has_one_via, seq, seq_method, to)
     response._branch = branch
-    response._seq = seq
-    response._seq_method = seq_method
-    if receiver:
-        response._receiver = NameAddr(b"", receiver, None, receiver_tag, receiver_bare)
     return response
 
 

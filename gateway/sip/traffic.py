@@ -13,11 +13,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from .flow import Flow
+from .message import METHODS
 
-METHODS: Final = frozenset(
-    b"INVITE ACK BYE CANCEL OPTIONS REGISTER PRACK SUBSCRIBE NOTIFY PUBLISH INFO REFER MESSAGE UPDATE".split()
-)
-"""The methods that are counted by name."""
 OTHER: Final = b"other"
 
 Key = tuple[bytes, int]
@@ -25,7 +22,7 @@ Key = tuple[bytes, int]
 
 
 class Counts:
-    """Counters by method and status. Peers may invent methods: these are counted together, as OTHER."""
+    """Counters by method and status. METHODS are counted by name, what else peers invent as OTHER."""
 
     __slots__ = ("_by_method",)
 
