@@ -27,6 +27,7 @@ HOT = {
     "routing": "health route trunk",
     "rules": "decision emit facts rule ruleset",
     "telemetry": "call_times",
+    "transport": "udp",
     "workers": "endpoint ownership",
 }
 # The types of most libraries are not there while we are built: `make types` is the strict check.

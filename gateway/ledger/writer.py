@@ -1,9 +1,10 @@
 """The writer: takes call records on the loop, puts them into the database in a thread.
 
-Theory of operation. `record` makes the record's row and appends it to a list, so a call never waits for a
-disk. It does so at once, because what the row is made of is in the processor's cache just then, and is let
-go: half a second later, and on another core, the same takes five times as long. Twice a second `run` hands
-what has gathered, in batches, to a worker thread, one transaction a batch. A batch leaves the list only when
+Theory of operation. `record` appends the record to a list, so a call never waits for a disk; of a few dozen
+records, rows are made on the loop. One row at a time would cost a multiple, for the code would have to come
+into the processor's cache for each; and so it would half a second later, and on another core, for then the
+data has left it. Twice a second `run` hands what has gathered, in batches, to a worker thread, one
+transaction a batch. A batch leaves the list only when
 it is committed, so neither a failure nor a cancellation loses it. What comes meanwhile waits for the next
 half second: by the thousand, records cost half of what they do by the hundred.
 
@@ -41,6 +42,7 @@ from .schema import COLUMNS, calls
 from .spool import LIMIT, Row, Spool
 
 _PAUSE = 0.5  # seconds between two looks at the list
+_ROWS_AT_ONCE = 32  # records whose rows are made together, on the loop
 _BATCH = 2000  # records a transaction
 _ROWS = (50, 10, 1)  # rows a statement, largest first; 50 rows are 1,500 of SQLite's 32,766 variables
 _EXPIRY_PAUSE = 60.0  # seconds between two looks for records that are too old
@@ -95,6 +97,7 @@ class Ledger:
         self._values = rows or RowMaker()
         self._log = log
         self._clock = clock
+        self._fresh: list[CallRecord] = []  # those whose rows are still to be made
         self._queue: list[Row] = []
         self._engine: sa.Engine | None = None
         self._statements: dict[int, str] = {}
@@ -107,7 +110,7 @@ class Ledger:
     @property
     def waiting(self) -> int:
         """How many records are not yet in the database."""
-        return len(self._queue) + self.spooled
+        return len(self._fresh) + len(self._queue) + self.spooled
 
     @property
     def spooled(self) -> int:
@@ -121,18 +124,22 @@ class Ledger:
             oldest = self._spool.oldest
         elif self._queue:
             oldest = cast(float, self._queue[0][_ENDED_AT])
+        elif self._fresh:
+            oldest = self._fresh[0].ended_at
         else:
             return 0.0
         return max(self._clock() - oldest, 0.0)
 
     def record(self, record: CallRecord) -> None:
         """Take the record of a call that has just ended. Returns at once and never raises."""
-        if len(self._queue) < self._limit:
-            self._queue.append(self._values(record))
-            self._unsettled[0] += 1
-        else:
+        if len(self._queue) + len(self._fresh) >= self._limit:
             self.dropped += 1
-        record.evidence = None  # others may keep the record, but not the messages of a call
+            record.evidence = None
+            return
+        self._fresh.append(record)
+        self._unsettled[0] += 1
+        if len(self._fresh) >= _ROWS_AT_ONCE:
+            self._make_rows()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write until cancelled; started when the database has been opened, or has been found to fail."""
@@ -152,7 +159,7 @@ class Ledger:
                 self._log(f"ledger: the spool {self._spool_path} cannot be used ({database.reason(error)})")
             else:
                 self._unsettled = self._spool.unsettled
-                self._unsettled[0] = len(self._queue)
+                self._unsettled[0] = len(self._queue) + len(self._fresh)
                 self.missing = self._spool.lost
         if self.missing:
             self._log(f"ledger: at most {self.missing} records were lost when the gateway was killed")
@@ -164,6 +171,7 @@ class Ledger:
 
         A cancellation waits for the batch under way, unless `abandon_on_cancel` leaves it to its fate.
         """
+        self._make_rows()
         if self.spooled or (self._spool is not None and self._failing_since is not None):
             await self._put_by(abandon_on_cancel)
             if not await self._catch_up(abandon_on_cancel):
@@ -179,6 +187,13 @@ class Ledger:
             self._settle(len(batch), refused)
             left -= len(batch)
         return True
+
+    def _make_rows(self) -> None:
+        """Make the rows of the records that have come."""
+        fresh, self._fresh = self._fresh, []
+        for record in fresh:
+            self._queue.append(self._values(record))
+            record.evidence = None  # others may keep the record, but not the messages of a call
 
     async def close(self) -> None:
         """Write what is left and close the database, in at most 5 seconds. Call it once `run` has ended."""

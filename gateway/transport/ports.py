@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
@@ -18,6 +19,7 @@ from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flows, Local
 
 from .connection import Limits
+from .pump import pump
 from .streams import StreamTransport
 from .tls import Certificates
 from .udp import Carry, Clock, UdpTransport, visible
@@ -77,7 +79,8 @@ class Ports:
         async with trio.open_nursery() as nursery:
             for local in self.locals:
                 if local.transport == "udp":
-                    nursery.start_soon(self.udp.pump, local, endpoint, flows)
+                    turn = partial(self.udp.turn, local, endpoint, flows)
+                    nursery.start_soon(pump, self.udp.socket_of(local), turn, self._clock)
             await nursery.start(self.streams.serve, endpoint, trunks, lambda: self.flush(endpoint))
             task_status.started()
 

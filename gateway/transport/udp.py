@@ -1,17 +1,7 @@
-"""UDP: one pump a socket.
-
-The pump waits until its socket is readable, then drains it in batches without awaiting in between. After as
-many messages as fill a batch it yields, so that a flood on one socket leaves timers, the ledger and other
-sockets their turn.
-
-A wake-up through trio costs as much as handling a message, so under load the pump makes each of them fetch
-many, as network cards do with their interrupts: while messages keep coming it naps for a moment and looks
-again. An idle gateway answers at once; a busy one adds a quarter of a millisecond and saves much of its work.
-
-Where the native core is in use, each system call moves a batch.
+"""UDP sockets, in batches: where the native core is in use, each system call moves one.
 
 When ICMP says that a datagram found nobody, the system keeps that with the start of the datagram in the error
-queue of the socket, and the pump hands it to the endpoint: a dead target is known at once (RFC 3261 18.4).
+queue of the socket, and it is handed to the endpoint: a dead target is known at once (RFC 3261 18.4).
 """
 
 from __future__ import annotations
@@ -20,23 +10,17 @@ import contextlib
 import errno
 import socket
 import struct
-import time
 from collections import defaultdict
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-import trio
+from typing import TYPE_CHECKING, Protocol
 
 from gateway import speedups
 from gateway.histogram import LOOP_SECONDS, Histogram
-from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flow, Flows, Local
 from gateway.sip.message import MAX_DATAGRAM
 
-BATCH = 64
-NAP = 0.00025  # seconds
-BUSY = 0.002  # seconds between two wake-ups, below which the pump naps
-NAPS = 8  # at most this many in a row, then the others have their turn
+from .pump import BATCH
+
 _RECEIVE_BUFFER = 4 * 1024 * 1024
 _SO_RCVBUFFORCE = 33  # Linux, for the privileged; the socket module has no name for it
 _IP_RECVERR, _IPV6_RECVERR = 11, 25  # likewise, and what follows
@@ -52,6 +36,22 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], float]
 Carry = Callable[[bytes, Flow], None]
+
+
+class Receiver(Protocol):
+    """What is above the transports: the endpoint. See there."""
+
+    def receive(self, batch: list[tuple[bytes, Flow]], now: float) -> None:
+        """Take datagrams."""
+
+    def drain(self) -> list[tuple[bytes, Flow]]:
+        """Return what must be sent."""
+
+    def undelivered(self, data: bytes, now: float) -> None:
+        """Take back the start of a datagram that found nobody."""
+
+    def flow_lost(self, flow: Flow, now: float) -> None:
+        """Take the news that a peer cannot be reached."""
 
 
 class UdpTransport:
@@ -94,43 +94,27 @@ class UdpTransport:
         for sock in self._sockets.values():
             sock.close()
 
-    async def pump(self, local: Local, endpoint: Endpoint, flows: Flows) -> None:
-        """Receive on one socket for as long as the gateway runs."""
-        sock = self._sockets[local]
-        clock = self._clock
-        last = 0.0
-        while True:
-            await trio.lowlevel.wait_readable(sock)
-            now = clock()
-            naps = NAPS if now - last < BUSY else 0
-            handled = 0
-            last = now
-            batch = self._read(sock, local, flows)
-            if not batch:
-                self._heed_errors(sock, endpoint)  # it was they that woke us
-                self.flush(endpoint)
-            while batch:
-                if self.tap is not None:
-                    self.tap.received(batch, now)
-                endpoint.receive(batch, now)
-                self.flush(endpoint)
-                if self.measures:
-                    self.measures = False
-                    self.latency.observe(clock() - now)
-                handled += len(batch)
-                if handled >= BATCH:
-                    handled = 0
-                    await trio.lowlevel.checkpoint()
-                if len(batch) < BATCH:
-                    if not naps:
-                        break
-                    naps -= 1
-                    # Blocking on purpose: a sleep through trio would cost more than it saves.
-                    time.sleep(NAP)
-                last = now = clock()
-                batch = self._read(sock, local, flows)
+    def socket_of(self, local: Local) -> socket.socket:
+        """Return the socket of a listening point."""
+        return self._sockets[local]
 
-    def take(self, endpoint: Endpoint, flows: Flows) -> None:
+    def turn(self, local: Local, endpoint: Receiver, flows: Flows, now: float) -> int:
+        """Receive at most a batch from one socket, do what follows from it, and return how many came."""
+        sock = self._sockets[local]
+        batch = self._read(sock, local, flows)
+        if batch:
+            if self.tap is not None:
+                self.tap.received(batch, now)
+            endpoint.receive(batch, now)
+        else:
+            self._heed_errors(sock, endpoint)  # it may be they that made the socket readable
+        self.flush(endpoint)
+        if self.measures and batch:
+            self.measures = False
+            self.latency.observe(self._clock() - now)
+        return len(batch)
+
+    def take(self, endpoint: Receiver, flows: Flows) -> None:
         """Receive at most a batch from each socket, now."""
         for local, sock in self._sockets.items():
             batch = self._read(sock, local, flows)
@@ -141,7 +125,7 @@ class UdpTransport:
                 endpoint.receive(batch, now)
             self._heed_errors(sock, endpoint)
 
-    def flush(self, endpoint: Endpoint) -> None:
+    def flush(self, endpoint: Receiver) -> None:
         """Send everything that the endpoint has for the wire."""
         messages = endpoint.drain()
         if self.tap is not None and messages:
@@ -162,7 +146,7 @@ class UdpTransport:
         assert self.carry is not None, "there is a listening point for it"
         self.carry(data, flow)
 
-    def _send_batches(self, messages: list[tuple[bytes, Flow]], endpoint: Endpoint) -> None:
+    def _send_batches(self, messages: list[tuple[bytes, Flow]], endpoint: Receiver) -> None:
         """Send what there is by as few system calls as it takes: in order from each socket."""
         waiting: dict[Local, list[tuple[bytes, Flow]]] = {}
         for item in messages:
@@ -185,7 +169,7 @@ class UdpTransport:
                     self._send_again(*batch[sent], endpoint)
                     sent += 1
 
-    def _send_again(self, data: bytes, flow: Flow, endpoint: Endpoint) -> None:
+    def _send_again(self, data: bytes, flow: Flow, endpoint: Receiver) -> None:
         """Send what the system refused, in case it was about another datagram: the news that an earlier one
         found nobody is told to whoever uses the socket next.
         """
@@ -208,7 +192,7 @@ class UdpTransport:
         flow_of = flows.get
         return [(data, flow_of(local, peer)) for data, peer in batch]
 
-    def _heed_errors(self, sock: socket.socket, endpoint: Endpoint) -> None:
+    def _heed_errors(self, sock: socket.socket, endpoint: Receiver) -> None:
         """Hand the datagrams that found nobody back to the endpoint, at most a batch of them."""
         for _ in range(BATCH):
             try:
@@ -218,7 +202,7 @@ class UdpTransport:
             if any(_says_unreachable(*note) for note in notes):
                 endpoint.undelivered(data, self._clock())
 
-    def _send_failed(self, error: OSError, flow: Flow, endpoint: Endpoint) -> None:
+    def _send_failed(self, error: OSError, flow: Flow, endpoint: Receiver) -> None:
         """A full buffer loses a datagram, as UDP may; a network that is not there fails its transactions."""
         self.dropped[errno.errorcode.get(error.errno or 0, "unknown")] += 1
         if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM):

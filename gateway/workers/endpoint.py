@@ -43,7 +43,7 @@ class WorkerEndpoint(Endpoint):
         self.book = FlowBook(flows)
         self.tap: Tap | None = None
         self.asks: Asks = lambda _request, _data, _flow: False
-        self.take_notes: Callable[[float], bool] = lambda _now: False
+        self.take_notes: Callable[[float], int] = lambda _now: 0
         self._mesh = mesh
         self._data = b""
         self._is_resuming = False

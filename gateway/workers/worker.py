@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from gateway.telemetry.metric import Metric, counter, gauge
 from gateway.tokens import Tokens
 from gateway.transport.nameserver import read_hosts
 from gateway.transport.ports import Ports
-from gateway.transport.udp import BUSY, NAP, NAPS
+from gateway.transport.pump import pump
 
 from .board import SERVES
 from .colleagues import Colleagues, Reporter, answer
@@ -251,34 +250,22 @@ class Worker(Gateway):
     # -- what the other workers say ---------------------------------------------------------------------
 
     async def _watch_inbox(self) -> None:
-        """Take what the others send: like the pump of a UDP socket."""
-        clock = self._clock
-        last = 0.0
-        while True:
-            await trio.lowlevel.wait_readable(self._mesh.reading)
-            now = clock()
-            naps = NAPS if now - last < BUSY else 0
-            while True:
-                last = now
-                if self._take_notes(now):
-                    self.ports.flush(self.endpoint)
-                    await trio.lowlevel.checkpoint()
-                elif naps:
-                    naps -= 1
-                    # Blocking on purpose: a sleep through trio would cost more than it saves.
-                    time.sleep(NAP)
-                else:
-                    break
-                now = clock()
+        """Take what the others send."""
+        await pump(self._mesh.reading, self._turn, self._clock)
 
-    def _take_notes(self, now: float) -> bool:
+    def _turn(self, now: float) -> int:
+        count = self._take_notes(now)
+        self.ports.flush(self.endpoint)
+        return count
+
+    def _take_notes(self, now: float) -> int:
         notes = self._mesh.receive()
         for note in notes:
             try:
                 self._heed(note, now)
             except Exception as bug:
                 log_bug(bug)
-        return bool(notes)
+        return len(notes)
 
     def _heed(self, note: Note, now: float) -> None:
         if self._post.heed(note, now) or self._earlier.heed(note):

@@ -113,17 +113,20 @@ def test_what_comes_while_a_batch_is_written_waits_for_the_next_one(
     assert len(bench.stored()) == 4
 
 
-def test_a_record_is_taken_as_it_is_and_lets_go_of_the_messages(tmp_path: Path) -> None:
-    """Others may keep the record, and the call may go on to note things in it."""
-    bench = Bench(tmp_path / "gateway.db", limit=1)
-    taken, dropped = rewritten(1, evidence=evidence()), rewritten(2, evidence=evidence())
-    bench.ledger.record(taken)
-    bench.ledger.record(dropped)
+def test_a_record_lets_go_of_the_messages_once_it_is_dropped_or_in_a_row(tmp_path: Path) -> None:
+    """Others may keep the record. Rows are made when a few dozen have come, or all must be written."""
+    bench = Bench(tmp_path / "gateway.db", limit=40)
+    records = [rewritten(n, evidence=evidence()) for n in range(41)]
+    for record in records[:32]:
+        bench.ledger.record(record)
+    assert all(record.evidence is None for record in records[:32])
+    for record in records[32:]:
+        bench.ledger.record(record)
     assert bench.ledger.dropped == 1
-    assert taken.evidence is dropped.evidence is None
-    taken.label = "too late"
+    assert records[40].evidence is None
     bench.do(bench.ledger.flush, bench.ledger.close)
-    assert bench.stored() == [rewritten(1)]
+    assert all(record.evidence is None for record in records)
+    assert sorted(bench.stored(), key=lambda record: record.id) == [rewritten(n) for n in range(40)]
     with sqlite3.connect(bench.path) as connection:
         assert connection.execute("SELECT evidence FROM calls").fetchone() == (pack(evidence(), False),)
     connection.close()

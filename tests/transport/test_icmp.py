@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 
 import pytest
 import trio
@@ -11,6 +12,7 @@ import trio.testing
 from gateway.sip.flow import Flows
 from gateway.sip.message import Request, Response, parse
 from gateway.sip.transaction import Timing
+from gateway.transport.pump import pump
 from gateway.transport.udp import UdpTransport
 
 from .station import CARRIER, PBX, Station, config_text, request, scene, serving
@@ -106,7 +108,8 @@ async def test_the_pump_hands_up_what_came_back_without_waiting_for_a_tick() -> 
 
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(transport.pump, local, Listener(), Flows([local]))
+            turn = partial(transport.turn, local, Listener(), Flows([local]))
+            nursery.start_soon(pump, transport.socket_of(local), turn, trio.current_time)
             transport._sockets[local].sendto(b"to nobody", (CARRIER, dead_port(CARRIER)))
             while not heard:
                 await trio.sleep(0.01)

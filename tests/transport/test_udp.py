@@ -7,6 +7,7 @@ import errno
 import itertools
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -15,7 +16,8 @@ import trio
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flow, Flows, Local
 from gateway.sip.message import Response, parse
-from gateway.transport.udp import BATCH, UdpTransport
+from gateway.transport.pump import BATCH, pump
+from gateway.transport.udp import Receiver, UdpTransport
 
 OPTIONS = (
     b"OPTIONS sip:%b SIP/2.0\r\nVia: SIP/2.0/UDP %b;branch=z9hG4bKa;rport\r\nFrom: <sip:a@h>;tag=a\r\n"
@@ -39,6 +41,11 @@ both_families = pytest.mark.parametrize(
         pytest.param("::1", marks=pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")),
     ],
 )
+
+
+async def pumping(transport: UdpTransport, local: Local, receiver: Receiver, flows: Flows) -> None:
+    turn = partial(transport.turn, local, receiver, flows)
+    await pump(transport.socket_of(local), turn, trio.current_time)
 
 
 class Everybody:
@@ -104,7 +111,7 @@ def test_a_datagram_comes_in_and_its_answer_goes_back(transport: UdpTransport, h
             received = b";received=%b;rport=%d" % (host.encode(), peer.getsockname()[1])
             assert received in answer.need(b"Via")
 
-    run_beside(lambda: transport.pump(local, endpoint, flows), ask)
+    run_beside(lambda: pumping(transport, local, endpoint, flows), ask)
     assert transport.dropped == {}
 
 
@@ -118,7 +125,7 @@ class Recorder:
         self.lost: list[Flow] = []
         self.on_batch: Callable[[], None] = lambda: None
 
-    def receive(self, batch: list[tuple[bytes, Flow]], _now: float) -> None:
+    def receive(self, batch: list[tuple[bytes, Flow]], now: float) -> None:
         self.events.append(f"batch of {len(batch)}")
         self.received += batch
         self.on_batch()
@@ -127,12 +134,11 @@ class Recorder:
         out, self.out = self.out, []
         return out
 
-    def flow_lost(self, flow: Flow, _now: float) -> None:
+    def flow_lost(self, flow: Flow, now: float) -> None:
         self.lost.append(flow)
 
-    @property
-    def endpoint(self) -> Endpoint:
-        return cast("Endpoint", self)
+    def undelivered(self, data: bytes, now: float) -> None:
+        raise AssertionError("everybody can be reached")
 
 
 @pytest.mark.parametrize(("size", "between"), [(BATCH, 3), (BATCH // 2 + 8, 6)])
@@ -165,7 +171,7 @@ def test_a_flood_on_one_socket_leaves_others_their_turn_after_as_many_messages_a
             await trio.lowlevel.checkpoint()
 
     with flooder:
-        run_beside(lambda: transport.pump(local, recorder.endpoint, flows), tick)
+        run_beside(lambda: pumping(transport, local, recorder, flows), tick)
 
     assert recorder.events.count(f"batch of {size}") >= rounds
     # trio runs the tasks that are ready in rounds, in any order within a round: so there may be twice as many
@@ -185,9 +191,9 @@ def test_take_fetches_at_most_a_batch_from_each_socket(transport: UdpTransport) 
                 sender.sendto(b"x", ("127.0.0.1", local.port))
 
     async def take() -> None:
-        transport.take(recorder.endpoint, flows)
-        transport.take(recorder.endpoint, flows)
-        transport.take(recorder.endpoint, flows)
+        transport.take(recorder, flows)
+        transport.take(recorder, flows)
+        transport.take(recorder, flows)
 
     trio.run(take)
     assert recorder.events == [f"batch of {BATCH}"] * 2 + ["batch of 1"] * 2
@@ -202,7 +208,7 @@ def test_a_message_leaves_from_the_socket_of_its_flow(transport: UdpTransport) -
         peer.settimeout(20)
         address = peer.getsockname()
         recorder.out = [(b"%d" % local.port, Flow(local, address)) for local in locals_]
-        transport.flush(recorder.endpoint)
+        transport.flush(recorder)
         for local in locals_:
             assert peer.recvfrom(100) == (b"%d" % local.port, ("127.0.0.1", local.port))
 
@@ -217,7 +223,7 @@ def test_a_message_too_long_for_a_datagram_is_counted_and_the_next_one_goes_out(
         peer.settimeout(20)
         flow = Flow(local, peer.getsockname())
         recorder.out = [(b"x" * 70_000, flow), (b"short", flow)]
-        transport.flush(recorder.endpoint)
+        transport.flush(recorder)
         assert peer.recv(100) == b"short"
     assert transport.dropped == {"EMSGSIZE": 1}
     assert recorder.lost == []
@@ -274,7 +280,7 @@ def test_send_errors_are_counted_and_a_network_that_is_not_there_is_told(
     recorder.out = [(b"one", flow), (b"two", flow)]
 
     async def flush() -> None:
-        transport.flush(recorder.endpoint)
+        transport.flush(recorder)
 
     trio.run(flush)
     assert transport.dropped == {errno.errorcode[code]: 2}
@@ -286,7 +292,7 @@ def test_an_error_on_receiving_keeps_what_was_read_before_it(transport: UdpTrans
     recorder = Recorder()
 
     async def take() -> None:
-        transport.take(recorder.endpoint, Flows([local]))
+        transport.take(recorder, Flows([local]))
 
     trio.run(take)
     assert recorder.events == ["batch of 2"]
