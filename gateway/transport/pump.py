@@ -5,8 +5,8 @@ ledger and other sockets their turn.
 A wake-up through trio costs more than handling a message, and a message alone costs more than one of many:
 processors, too, work best when they do the same thing again. So under load the pump makes each turn fetch
 many, as network cards do with their interrupts: while messages keep coming it naps for a moment and looks
-again. An idle gateway answers at once; a busy one adds up to half a millisecond to a message, and spends a
-tenth less on a call than with half of that.
+again. An idle gateway answers at once; a busy one adds up to half a millisecond to a message, and spends some
+per cent less on a call than with half of that.
 """
 
 from __future__ import annotations
