@@ -4,9 +4,9 @@ Theory of operation. `record` appends the record to a list, so a call never wait
 records, rows are made on the loop. One row at a time would cost a multiple, for the code would have to come
 into the processor's cache for each; and so it would half a second later, and on another core, for then the
 data has left it. Twice a second `run` hands what has gathered, in batches, to a worker thread, one
-transaction a batch. A batch leaves the list only when
-it is committed, so neither a failure nor a cancellation loses it. What comes meanwhile waits for the next
-half second: by the thousand, records cost half of what they do by the hundred.
+transaction a batch. A batch leaves the list only when it is committed, so neither a failure nor a
+cancellation loses it. What comes meanwhile waits for the next half second: by the thousand, records cost half
+of what they do by the hundred.
 
 Two kinds of failure are told apart. When the *database* fails (locked, read-only, full, gone, of another
 version), records go to a file, the spool, and from there into the database when it is back, in order; a
@@ -110,7 +110,12 @@ class Ledger:
     @property
     def waiting(self) -> int:
         """How many records are not yet in the database."""
-        return len(self._fresh) + len(self._queue) + self.spooled
+        return self._held + self.spooled
+
+    @property
+    def _held(self) -> int:
+        """How many of these are in memory."""
+        return len(self._fresh) + len(self._queue)
 
     @property
     def spooled(self) -> int:
@@ -132,7 +137,7 @@ class Ledger:
 
     def record(self, record: CallRecord) -> None:
         """Take the record of a call that has just ended. Returns at once and never raises."""
-        if len(self._queue) + len(self._fresh) >= self._limit:
+        if self._held >= self._limit:
             self.dropped += 1
             record.evidence = None
             return
@@ -159,7 +164,7 @@ class Ledger:
                 self._log(f"ledger: the spool {self._spool_path} cannot be used ({database.reason(error)})")
             else:
                 self._unsettled = self._spool.unsettled
-                self._unsettled[0] = len(self._queue) + len(self._fresh)
+                self._unsettled[0] = self._held
                 self.missing = self._spool.lost
         if self.missing:
             self._log(f"ledger: at most {self.missing} records were lost when the gateway was killed")
@@ -204,6 +209,7 @@ class Ledger:
             self._close_spool()
         if self.spooled:
             self._log(f"ledger: {self.spooled} records wait in {self._spool_path} for the next start")
+        self._make_rows()  # of what came while the last batch was written
         if self._queue:
             self.failed += len(self._queue)
             self._log(f"ledger: {len(self._queue)} records were lost at the end; free or repair the database")

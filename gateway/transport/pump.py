@@ -24,10 +24,12 @@ _BUSY = 0.002  # seconds between two wake-ups, below which the pump naps
 _NAPS = 8  # at most this many in a row, then the others have their turn
 
 
-async def pump(sock: socket.socket, turn: Callable[[float], int], clock: Callable[[], float]) -> None:
+async def pump(
+    sock: socket.socket, turn: Callable[[float], int], clock: Callable[[], float], full: int = BATCH
+) -> None:
     """Call ``turn`` with the time, in seconds, whenever there is something to read on ``sock``, for as long
-    as the gateway runs. It takes what is there, up to a batch, does what follows, and returns how many it
-    took.
+    as the gateway runs. It takes what is there, up to ``full`` messages, does what follows, and returns how
+    many it took; after so many others have their turn.
     """
     last = 0.0
     while True:
@@ -37,10 +39,10 @@ async def pump(sock: socket.socket, turn: Callable[[float], int], clock: Callabl
         handled = 0
         while count := turn(now):
             handled += count
-            if handled >= BATCH:
+            if handled >= full:
                 handled = 0
                 await trio.lowlevel.checkpoint()
-            if count < BATCH:
+            if count < full:
                 if not naps:
                     break
                 naps -= 1

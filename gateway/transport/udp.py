@@ -101,29 +101,31 @@ class UdpTransport:
     def turn(self, local: Local, endpoint: Receiver, flows: Flows, now: float) -> int:
         """Receive at most a batch from one socket, do what follows from it, and return how many came."""
         sock = self._sockets[local]
+        count = self._receive(sock, local, endpoint, flows, now)
+        if not count:
+            self._heed_errors(sock, endpoint)  # it may be they that made the socket readable
+        self.flush(endpoint)
+        if self.measures and count:
+            self.measures = False
+            self.latency.observe(self._clock() - now)
+        return count
+
+    def take(self, endpoint: Receiver, flows: Flows) -> None:
+        """Receive at most a batch from each socket, now."""
+        for local, sock in self._sockets.items():
+            self._receive(sock, local, endpoint, flows, self._clock())
+            self._heed_errors(sock, endpoint)
+
+    def _receive(
+        self, sock: socket.socket, local: Local, endpoint: Receiver, flows: Flows, now: float
+    ) -> int:
+        """Hand at most a batch of datagrams to the endpoint; return how many came."""
         batch = self._read(sock, local, flows)
         if batch:
             if self.tap is not None:
                 self.tap.received(batch, now)
             endpoint.receive(batch, now)
-        else:
-            self._heed_errors(sock, endpoint)  # it may be they that made the socket readable
-        self.flush(endpoint)
-        if self.measures and batch:
-            self.measures = False
-            self.latency.observe(self._clock() - now)
         return len(batch)
-
-    def take(self, endpoint: Receiver, flows: Flows) -> None:
-        """Receive at most a batch from each socket, now."""
-        for local, sock in self._sockets.items():
-            batch = self._read(sock, local, flows)
-            if batch:
-                now = self._clock()
-                if self.tap is not None:
-                    self.tap.received(batch, now)
-                endpoint.receive(batch, now)
-            self._heed_errors(sock, endpoint)
 
     def flush(self, endpoint: Receiver) -> None:
         """Send everything that the endpoint has for the wire."""

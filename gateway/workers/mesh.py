@@ -24,7 +24,8 @@ _SO_SNDBUFFORCE = 32  # Linux, for the privileged; the socket module has no name
 _LARGEST = 1024 * 1024  # bytes of a note
 _BATCH = MAX_DATAGRAM  # bytes of messages in one note, but for the last of them
 _WAITING = 16 * 1024 * 1024  # bytes that wait for one inbox
-_AT_A_TIME = 32  # notes that are read in one go, then the others have their turn
+AT_A_TIME = 32
+"""Notes that are read in one go, then the others have their turn."""
 
 
 class Inbox(NamedTuple):
@@ -149,7 +150,7 @@ class Mesh(Outboxes):
         found: list[Note] = []
         receive = self.reading.recv
         try:
-            while len(found) < _AT_A_TIME:
+            while len(found) < AT_A_TIME:
                 found.append(decode(receive(_LARGEST)))
         except BlockingIOError:
             pass

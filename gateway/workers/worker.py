@@ -35,7 +35,7 @@ from .control import hear, say
 from .earlier import EarlierCalls
 from .endpoint import WorkerEndpoint
 from .merging import Merger
-from .mesh import Mesh
+from .mesh import AT_A_TIME, Mesh
 from .notes import (
     Carry,
     Changed,
@@ -251,7 +251,7 @@ class Worker(Gateway):
 
     async def _watch_inbox(self) -> None:
         """Take what the others send."""
-        await pump(self._mesh.reading, self._turn, self._clock)
+        await pump(self._mesh.reading, self._turn, self._clock, AT_A_TIME)
 
     def _turn(self, now: float) -> int:
         count = self._take_notes(now)

@@ -132,6 +132,23 @@ def test_a_record_lets_go_of_the_messages_once_it_is_dropped_or_in_a_row(tmp_pat
     connection.close()
 
 
+def test_what_comes_while_the_last_batch_is_written_is_told_of(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Ledger._store
+
+    def store_and_record(self: Ledger, batch: Sequence[Row]) -> list[str]:
+        refused = store(self, batch)
+        if batch:
+            bench.ledger.record(rewritten(2))
+        return refused
+
+    monkeypatch.setattr(Ledger, "_store", store_and_record)
+    bench.ledger.record(rewritten(1))
+    bench.do(bench.ledger.close)
+    assert (bench.ledger.written, bench.ledger.failed) == (1, 1)
+
+
 @pytest.mark.parametrize("number", [1, 9, 10, 49, 50, 111, 2345])
 def test_batches_of_every_size_are_written_whole(bench: Bench, number: int) -> None:
     for at in range(number):
