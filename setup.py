@@ -24,6 +24,7 @@ HOT = {
     "sip/transaction": "base client invite_client invite_server server",
     "b2bua": "call core credentials events feedback hunting inside leg loops naming outside policy relay "
     "search",
+    "ledger": "packing",
     "routing": "health route trunk",
     "rules": "decision emit facts rule ruleset",
     "telemetry": "call_times",

@@ -22,7 +22,7 @@ from rules import rule_file
 
 from gateway.commands.replay import from_ledger
 from gateway.ledger.database import open_for_reading, open_for_writing, parse_url
-from gateway.ledger.evidence import RowMaker, emitted_checksum
+from gateway.ledger.packing import RowMaker, emitted_checksum
 from gateway.ledger.query import Selection
 from gateway.ledger.schema import COLUMNS, calls
 from gateway.rules import RuleSet, compile_rules, shipped_rules

@@ -10,12 +10,14 @@ __all__ = [
     "Reader",
     "Rows",
     "ack_key",
-    "lines_except",
+    "joined_lines",
+    "packed_lines",
     "replaced",
     "text_except",
 ]
 
-def lines_except(rows: Sequence[tuple[bytes, bytes]], left_out: Container[bytes]) -> list[bytes]: ...
+def packed_lines(rows: Sequence[tuple[bytes, bytes]], left_out: Container[bytes], added: bytes) -> bytes: ...
+def joined_lines(rows: Sequence[tuple[bytes, bytes]], left_out: Container[bytes]) -> bytes: ...
 def text_except(rows: Sequence[tuple[bytes, bytes]], left_out: Container[bytes], added: bytes) -> bytes: ...
 def ack_key(data: bytes) -> bytes | None: ...
 def replaced(

@@ -22,7 +22,8 @@ from gateway.console.server import Console
 from gateway.console.unwanted import unwanted_routes
 from gateway.ledger.canaries import CanaryKeeper
 from gateway.ledger.drift import DriftWatch
-from gateway.ledger.evidence import RowMaker, hider
+from gateway.ledger.hiding import hider
+from gateway.ledger.packing import RowMaker
 from gateway.ledger.past import Historian
 from gateway.ledger.versions import VersionKeeper, version_of
 from gateway.ledger.writer import Ledger

@@ -16,7 +16,7 @@ from gateway.routing.health import Health
 from gateway.routing.locate import Locator, NoLocator
 from gateway.routing.route import Hop, Plan, Routes, over_tls
 from gateway.routing.trunk import Trunk, TrunkTable
-from gateway.rules import Facts, RuleSet, TrunkView, emit, emitted_q850
+from gateway.rules import Facts, RuleSet, emit, emitted_q850
 from gateway.rules.history import History
 from gateway.rules.trials import Trials
 from gateway.rules.unwanted import FeedbackSink
@@ -38,7 +38,7 @@ from .naming import Names
 from .outside import OutsideRelay, RegisterRelay
 from .ping import Pinger
 from .policy import PolicyTable
-from .record import CallRecord, Evidence, RecordSink, TrunkNote
+from .record import CallRecord, RecordSink
 from .registration import Registrations
 from .search import max_breadth
 from .subscription import OPENING, Subscriptions
@@ -122,7 +122,6 @@ class B2bua:
         self._max_calls = max_calls
         self._max_relays = max_relays
         self.descent = Descent(endpoint)
-        self._trunk_notes: dict[TrunkView, TrunkNote] = {}
         self.contacts: ContactTable = {}
         self.registrations = Registrations(self)
         self.bindings = Bindings(endpoint, self.contacts)
@@ -135,7 +134,6 @@ class B2bua:
             trunk.carry_over(self.setup.trunks.by_name.get(trunk.name))
         self.setup = setup
         self.policies.clear()
-        self._trunk_notes.clear()
         self.endpoint.flows.forget_trunks()
 
     def add_sink(self, sink: RecordSink) -> None:
@@ -251,7 +249,7 @@ class B2bua:
         if self.trials is not None:
             self.trials.told(verdict.facts, decision)
         if self.keeps_evidence:
-            record.evidence = self._evidence(verdict)
+            record.evidence = verdict
         self._count(record.caller_trunk, verdict)
 
     def finished(self, call: Call) -> None:
@@ -267,34 +265,6 @@ class B2bua:
             sink.record(call.record)
 
     # -- in private -------------------------------------------------------------------------------------
-
-    def _evidence(self, verdict: Verdict) -> Evidence:
-        """Gather what a decision was made by, without looking at any of it."""
-        facts = verdict.facts
-        return Evidence(
-            verdict.response.phrase,
-            verdict.response.rows,
-            verdict.rows,
-            facts.request,
-            self._note_of(facts.source),
-            self._note_of(facts.target),
-            facts.method,
-            facts.rang,
-            facts.after,
-            facts.ringing,
-            facts.finals,
-            facts.pending,
-            facts.now,
-            facts.attested,
-            verdict.decision.hunt,
-            verdict.decision.saw,
-        )
-
-    def _note_of(self, trunk: TrunkView) -> TrunkNote:
-        note = self._trunk_notes.get(trunk)
-        if note is None:
-            note = self._trunk_notes[trunk] = TrunkNote.of(trunk)
-        return note
 
     def _begin_call(
         self,

@@ -10,8 +10,8 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.rules.facts import TrunkView
-from gateway.sip.message import Request
+from gateway.rules.decision import Decision
+from gateway.rules.facts import Facts, TrunkView
 from gateway.sip.rows import Rows
 
 
@@ -34,30 +34,25 @@ class TrunkNote(msgspec.Struct, array_like=True, eq=False):
         )
 
 
-class Evidence(msgspec.Struct, array_like=True, gc=False):
-    """What guards and rules could see of the final response that a call was decided by, beside what stands in
-    the record, and the headers that left: enough to decide again (`gateway replay`).
+class Evidence(Protocol):
+    """What guards and rules could see of the final response that a call was decided by, what they decided,
+    and the headers that left: enough to decide again (`gateway replay`). A `hunting.Verdict` is that.
 
-    It refers to what the call had at hand, so that making it costs a call nothing; whoever keeps it for long
-    packs it first (`ledger/evidence.py`).
+    It refers to what the call had at hand, so that a call costs nothing for it; whoever keeps it for long
+    packs it first (`ledger/packing.py`).
     """
 
-    phrase: bytes
-    rows: Rows  # of the response, as it came
-    emitted: Rows  # as it left the rules; the same list when nothing was changed
-    request: Request | None  # the caller's
-    source: TrunkNote  # who answered
-    target: TrunkNote  # who got the answer
-    method: bytes
-    rang: bool
-    after: float | None
-    ringing: float | None
-    finals: tuple[int, ...]
-    pending: int
-    now: float | None
-    attested: str | None  # None when nobody has looked
-    hunt: str
-    saw: str = ""  # the counts of earlier calls that rules went by (`Decision.saw`); part of the label, too
+    @property
+    def facts(self) -> Facts:
+        """What could be seen; the response, too, as it came."""
+
+    @property
+    def decision(self) -> Decision:
+        """What was decided."""
+
+    @property
+    def rows(self) -> Rows:
+        """The headers as they left the rules: those of the response itself when nothing was changed."""
 
 
 class TraceContext(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -84,7 +79,7 @@ class Branch(msgspec.Struct):
     origin: str  # who said so: "peer" | "local"
 
 
-class CallRecord(msgspec.Struct):
+class CallRecord(msgspec.Struct, gc=False):
     """One call, from its INVITE to its end.
 
     The *original triple* (``original_status``, ``original_phrase``, ``original_q850``) is what the far end,

@@ -21,7 +21,7 @@ from cyclopts import Parameter
 
 from gateway.config import Config, SettingsErrors, load, numbers_key
 from gateway.ledger.database import LedgerError, open_for_reading, reason
-from gateway.ledger.evidence import hider
+from gateway.ledger.hiding import hider
 from gateway.ledger.past import read_history
 from gateway.patterns import BadValue, parse_duration
 from gateway.routing.trunk import Trunk

@@ -27,7 +27,8 @@ from gateway.ledger import canaries as events
 from gateway.ledger import query
 from gateway.ledger.canaries import apply_pauses
 from gateway.ledger.database import LedgerError, open_for_reading, reason
-from gateway.ledger.evidence import NOT_KEPT, Unpacker, emitted_checksum
+from gateway.ledger.evidence import Unpacker
+from gateway.ledger.packing import NOT_KEPT, emitted_checksum
 from gateway.ledger.past import read_history
 from gateway.patterns import BadValue, parse_duration
 from gateway.routing.trunk import Trunk, TrunkTable

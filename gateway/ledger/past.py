@@ -19,7 +19,7 @@ from gateway.rules.history import FinishedCall, Hide, History, Watch
 from gateway.rules.unwanted import CALLER, Entry, Feedback, entries
 
 from . import database, unwanted
-from .evidence import is_hidden
+from .hiding import is_hidden
 from .query import MOST_CALLS, begin_of_newest
 from .schema import calls
 

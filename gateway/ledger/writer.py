@@ -36,8 +36,8 @@ import trio
 from gateway.b2bua.record import CallRecord
 
 from . import database
-from .evidence import RowMaker
 from .pace import Pace
+from .packing import RowMaker
 from .schema import COLUMNS, calls
 from .spool import LIMIT, Row, Spool
 
@@ -196,8 +196,8 @@ class Ledger:
     def _make_rows(self) -> None:
         """Make the rows of the records that have come."""
         fresh, self._fresh = self._fresh, []
+        self._queue += map(self._values, fresh)
         for record in fresh:
-            self._queue.append(self._values(record))
             record.evidence = None  # others may keep the record, but not the messages of a call
 
     async def close(self) -> None:

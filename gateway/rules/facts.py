@@ -8,7 +8,7 @@ they mean is remembered by their bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -26,7 +26,7 @@ ANALYTICS = b"v=analytics1;"
 """How the text of a 603+ begins: with its version (ATIS-1000099)."""
 
 
-class TrunkView(Protocol):
+class TrunkView(Hashable, Protocol):
     """What rules see of a trunk; the trunks of routing satisfy it. Compared by identity."""
 
     @property

@@ -47,14 +47,14 @@ def key_set(keys: frozenset[bytes]) -> KeySet:
     return keys if NUMBERED_KEYS is None else NUMBERED_KEYS.set_of(keys)
 
 
-def lines_except_pure(rows: Rows, left_out: KeySet) -> list[bytes]:
+def lines_except(rows: Rows, left_out: KeySet) -> list[bytes]:
     """Return the header lines whose key is not left out, in order."""
     return [line for key, line in rows if key not in left_out]
 
 
 def text_except_pure(rows: Rows, left_out: KeySet, added: bytes) -> bytes:
-    """Return the same lines in one piece, each ended by CRLF, and behind them what is added."""
-    kept = lines_except_pure(rows, left_out)
+    """Return these lines in one piece, each ended by CRLF, and behind them what is added."""
+    kept = lines_except(rows, left_out)
     kept.append(added)
     return b"\r\n".join(kept)
 
@@ -67,6 +67,5 @@ def replaced_pure(rows: Rows, key: bytes, others: tuple[Row, ...]) -> Rows:
     return [*rows[:at], *others, *[row for row in rows[at:] if row[0] != key]]
 
 
-lines_except: Final = speedups.native("lines_except", lines_except_pure)
 text_except: Final = speedups.native("text_except", text_except_pure)
 replaced: Final = speedups.native("replaced", replaced_pure)

@@ -184,14 +184,15 @@ class Telemetry:
 
 
 def _grounds(evidence: Evidence) -> Grounds:
+    facts = evidence.facts
     return Grounds(
-        evidence.rang,
-        evidence.finals,
-        evidence.pending,
-        _microseconds(evidence.after),
-        _microseconds(evidence.ringing),
-        evidence.attested,
-        evidence.saw,
+        facts.rang,
+        facts.finals,
+        facts.pending,
+        _microseconds(facts.after),
+        _microseconds(facts.ringing),
+        facts.attested,
+        evidence.decision.saw,
     )
 
 

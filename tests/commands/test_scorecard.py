@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from gateway.commands.scorecard import scorecard
 from gateway.ledger.database import open_for_writing, parse_url
-from gateway.ledger.evidence import RowMaker
+from gateway.ledger.packing import RowMaker
 from gateway.ledger.schema import COLUMNS, calls
 from tests.commands.conftest import Place
 from tests.ledger.records import answered, rewritten

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from gateway.b2bua.record import CallRecord
-from gateway.ledger.evidence import RowMaker
+from gateway.ledger.packing import RowMaker
 from gateway.ledger.schema import COLUMNS, calls
+from gateway.rules import Decision, Facts
+from gateway.sip.rows import Rows
 
 NOON = 1_800_000_000.0  # seconds since the epoch, when the calls of these tests take place
+
+
+class Judged(NamedTuple):
+    """Evidence: what a decision was made by, the decision, and the headers that left."""
+
+    facts: Facts
+    decision: Decision
+    rows: Rows
 
 
 def rewritten(number: int = 1, **changes: Any) -> CallRecord:

@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from gateway.b2bua.record import CallRecord, Evidence, TrunkNote
+from gateway.b2bua.record import CallRecord
 from gateway.ledger.database import connect, parse_url
-from gateway.ledger.evidence import RowMaker, Unpacker, emitted_checksum, hidden, pack
+from gateway.ledger.evidence import Unpacker
+from gateway.ledger.hiding import hidden
+from gateway.ledger.packing import RowMaker, emitted_checksum, pack
 from gateway.ledger.query import Selection, evidence
 from gateway.ledger.schema import COLUMNS, calls, metadata
 from gateway.rules import Facts, RuleSet, emit, emitted_q850, shipped_rules
 from gateway.rules.replay import Call, Replay
 from tests.helpers import CONFIG, HUNTING, Net
+from tests.ledger.records import Judged
 from tests.rules.support import facts, request, rules
 from tests.rules.test_properties import known_facts, rule_files
 
@@ -165,11 +168,7 @@ def decided(ruleset: RuleSet, known: Facts) -> CallRecord:
         emitted_q850=emitted_q850(decision, known), origin="local" if known.local else "peer",
         rule=decision.rule, guard=decision.guard, mode=decision.mode, shadow_rule=decision.shadow_rule,
         shadow_status=decision.shadow_status,
-        evidence=Evidence(
-            response.phrase, response.rows, emit(decision, known), known.request,
-            TrunkNote.of(known.source), TrunkNote.of(known.target), known.method, known.rang, known.after,
-            known.ringing, known.finals, known.pending, known.now, known.attested, decision.hunt,
-        ),
+        evidence=Judged(known, decision, emit(decision, known)),
     )  # fmt: skip
 
 

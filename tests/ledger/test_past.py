@@ -11,7 +11,8 @@ import trio
 
 from gateway.b2bua.record import CallRecord
 from gateway.ledger import database, past, unwanted
-from gateway.ledger.evidence import RowMaker, hider
+from gateway.ledger.hiding import hider
+from gateway.ledger.packing import RowMaker
 from gateway.ledger.past import Historian, read_history
 from gateway.ledger.writer import Ledger
 from gateway.rules.history import Hide, History, Watch

@@ -12,7 +12,7 @@ import trio
 from gateway.commands.replay import from_ledger
 from gateway.ledger.canaries import ENABLED, STOPPED, CanaryEvent, apply_pauses, pauses
 from gateway.ledger.database import open_for_reading
-from gateway.ledger.evidence import emitted_checksum
+from gateway.ledger.packing import emitted_checksum
 from gateway.ledger.query import Selection
 from gateway.ledger.writer import Ledger
 from gateway.rules import RuleSet, compile_rules

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.b2bua.record import CallRecord
-from gateway.ledger.evidence import RowMaker
+from gateway.ledger.packing import RowMaker
 from gateway.ledger.scorecard import Score, scores, shifts
 from tests.ledger.records import NOON, answered, rewritten
 from tests.ledger.test_evidence import ANY, decided

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from gateway.ledger import database, spool, writer
-from gateway.ledger.evidence import RowMaker
+from gateway.ledger.packing import RowMaker
 from gateway.ledger.schema import COLUMNS
 from gateway.ledger.spool import Spool
 from gateway.ledger.writer import Ledger

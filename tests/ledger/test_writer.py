@@ -14,12 +14,14 @@ from sqlalchemy.dialects import postgresql
 
 from gateway.b2bua.record import CallRecord, Evidence, TrunkNote
 from gateway.ledger import database, writer
-from gateway.ledger.evidence import RowMaker, pack
+from gateway.ledger.packing import RowMaker, pack
 from gateway.ledger.query import Selection, count, recent
 from gateway.ledger.schema import COLUMNS, REVISION, calls
 from gateway.ledger.spool import Row
 from gateway.ledger.writer import Ledger
-from tests.ledger.records import NOON, answered, rewritten
+from gateway.rules import Decision, Facts
+from gateway.sip.message import Response
+from tests.ledger.records import NOON, Judged, answered, rewritten
 
 MONTH = 30 * 86400.0
 
@@ -27,9 +29,8 @@ MONTH = 30 * 86400.0
 def evidence() -> Evidence:
     rows = [(b"From", b"From: <sip:1001@pbx.example>"), (b"Reason", b"Reason: Q.850;cause=1")]
     carrier, pbx = TrunkNote("carrier", "carrier"), TrunkNote("pbx", "pbx")
-    return Evidence(
-        b"Decline", rows, rows, None, carrier, pbx, b"INVITE", False, None, None, (), 0, NOON, None, ""
-    )
+    facts = Facts(Response(603, b"Decline", rows, {}), None, carrier, pbx, now=NOON)
+    return Judged(facts, Decision(603, b"Decline"), rows)
 
 
 class Bench:

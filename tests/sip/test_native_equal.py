@@ -32,8 +32,6 @@ from gateway.sip.message import (
 from gateway.sip.names import KEYS
 from gateway.sip.rows import (
     key_set,
-    lines_except,
-    lines_except_pure,
     replaced,
     replaced_pure,
     text_except,
@@ -233,7 +231,6 @@ def test_the_lines_that_pass(draft: Draft, keys: frozenset[bytes]) -> None:
     expected = parse_pure(draft.data).rows
     left_out = key_set(keys)
     for rows in (expected, parse_native(draft.data).rows):
-        assert lines_except(rows, left_out) == lines_except_pure(expected, keys)
         assert text_except(rows, left_out, b"X: 1") == text_except_pure(expected, keys, b"X: 1")
 
 

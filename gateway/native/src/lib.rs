@@ -24,7 +24,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<names::Keys>()?;
     module.add_class::<names::KeySet>()?;
     module.add_function(wrap_pyfunction!(ack::ack_key, module)?)?;
-    module.add_function(wrap_pyfunction!(rows::lines_except, module)?)?;
+    module.add_function(wrap_pyfunction!(rows::packed_lines, module)?)?;
+    module.add_function(wrap_pyfunction!(rows::joined_lines, module)?)?;
     module.add_function(wrap_pyfunction!(rows::text_except, module)?)?;
     module.add_function(wrap_pyfunction!(rows::replaced, module)?)?;
     #[cfg(target_os = "linux")]

@@ -322,33 +322,92 @@ fn write_marked(via: &[u8], received: &[u8], rport: i32, text: &mut Vec<u8>) {
     }
 }
 
-/// Return the lines of the rows whose key is not left out, in order.
-#[pyfunction]
-pub fn lines_except<'py>(
-    rows: &Bound<'py, PyAny>,
-    left_out: &Bound<'py, KeySet>,
-) -> PyResult<Bound<'py, PyList>> {
-    let py = rows.py();
-    let lines = PyList::empty(py);
+/// Take each line of the rows whose key is not left out, in order.
+fn each_kept(
+    rows: &Bound<'_, PyAny>,
+    left_out: &KeySet,
+    mut take: impl FnMut(&[u8]),
+) -> PyResult<()> {
     if let Ok(rows) = rows.cast::<Rows>() {
-        let data = rows.get().message.as_bytes(py);
-        for run in &rows.get().fields {
-            if !left_out.get().has(run.id, &data[run.name()]) {
-                lines.append(PyBytes::new(py, &data[run.line()]))?;
+        let data = rows.get().message.as_bytes(rows.py());
+        for field in &rows.get().fields {
+            if !left_out.has(field.id, &data[field.name()]) {
+                take(&data[field.line()]);
             }
         }
-        return Ok(lines);
+        return Ok(());
     }
     for row in rows.cast::<PyList>()?.iter() {
         let row = row.cast_into::<PyTuple>()?;
-        if !left_out.get().has_key(row.get_item(0)?.cast::<PyBytes>()?) {
-            lines.append(row.get_item(1)?)?;
+        if !left_out.has_key(row.get_item(0)?.cast::<PyBytes>()?) {
+            take(row.get_item(1)?.cast::<PyBytes>()?.as_bytes());
         }
     }
-    Ok(lines)
+    Ok(())
 }
 
-/// Return the same lines in one piece, each ended by CRLF, and behind them what is added.
+/// Return the lines whose key is not left out, and behind them what is added unless it is b"", as msgpack has a
+/// list of byte strings. Raises OverflowError for more than 65,535 lines.
+#[pyfunction]
+pub fn packed_lines<'py>(
+    rows: &Bound<'py, PyAny>,
+    left_out: &Bound<'py, KeySet>,
+    added: &[u8],
+) -> PyResult<Bound<'py, PyBytes>> {
+    const ROOM: usize = 3; // for the longest head of a list
+    let mut packed = Vec::with_capacity(1024);
+    packed.resize(ROOM, 0);
+    let mut count = 0_usize;
+    each_kept(rows, left_out.get(), |line| {
+        write_packed(line, &mut packed);
+        count += 1;
+    })?;
+    if !added.is_empty() {
+        write_packed(added, &mut packed);
+        count += 1;
+    }
+    let count = u16::try_from(count)?;
+    let start = if count < 16 {
+        packed[ROOM - 1] = 0x90 | count as u8;
+        ROOM - 1
+    } else {
+        packed[0] = 0xdc;
+        packed[1..ROOM].copy_from_slice(&count.to_be_bytes());
+        0
+    };
+    Ok(PyBytes::new(rows.py(), &packed[start..]))
+}
+
+/// Write bytes as msgpack has them.
+fn write_packed(bytes: &[u8], packed: &mut Vec<u8>) {
+    let length = (bytes.len() as u32).to_be_bytes(); // a message is of 65,535 bytes at most
+    match bytes.len() {
+        0..=0xff => packed.extend_from_slice(&[0xc4, length[3]]),
+        0x100..=0xffff => packed.extend_from_slice(&[0xc5, length[2], length[3]]),
+        _ => {
+            packed.push(0xc6);
+            packed.extend_from_slice(&length);
+        }
+    }
+    packed.extend_from_slice(bytes);
+}
+
+/// Return the lines whose key is not left out, with LF between them.
+#[pyfunction]
+pub fn joined_lines<'py>(
+    rows: &Bound<'py, PyAny>,
+    left_out: &Bound<'py, KeySet>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let mut text = Vec::with_capacity(1024);
+    each_kept(rows, left_out.get(), |line| {
+        text.extend_from_slice(line);
+        text.push(b'\n');
+    })?;
+    text.pop();
+    Ok(PyBytes::new(rows.py(), &text))
+}
+
+/// Return the lines whose key is not left out in one piece, each ended by CRLF, and behind them what is added.
 #[pyfunction]
 pub fn text_except<'py>(
     rows: &Bound<'py, PyAny>,
@@ -375,13 +434,10 @@ pub fn text_except<'py>(
         }
         text.extend_from_slice(&data[run]);
     } else {
-        for row in rows.cast::<PyList>()?.iter() {
-            let row = row.cast_into::<PyTuple>()?;
-            if !left_out.has_key(row.get_item(0)?.cast::<PyBytes>()?) {
-                text.extend_from_slice(row.get_item(1)?.cast::<PyBytes>()?.as_bytes());
-                text.extend_from_slice(b"\r\n");
-            }
-        }
+        each_kept(rows, left_out, |line| {
+            text.extend_from_slice(line);
+            text.extend_from_slice(b"\r\n");
+        })?;
     }
     text.extend_from_slice(added);
     Ok(PyBytes::new(py, &text))
