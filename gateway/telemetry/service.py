@@ -131,11 +131,12 @@ class Telemetry:
                 self.trace_long(now)
                 if self._completion is not None:
                     await self._completion.look()
-                if self.sends_readings and looks % _READING == 0:
-                    exporter.read(Reading(self.collect(), now))
+                if looks % _READING == 0:
+                    self._read(exporter)
                 looks += 1
                 await trio.sleep(_LOOK)
         finally:
+            self._read(exporter)  # or the calls since the last reading would never be counted
             logging.getLogger().removeHandler(handler)
 
     def trace_long(self, now: float) -> None:
@@ -154,6 +155,10 @@ class Telemetry:
                 await trio.to_thread.run_sync(self.exporter.close, _CLOSE)
 
     # -- in private -------------------------------------------------------------------------------------
+
+    def _read(self, exporter: Exporter) -> None:
+        if self.sends_readings:
+            exporter.read(Reading(self.collect(), self._clock()))
 
     def _trace(self, record: CallRecord, part: Literal["whole", "opening", "rest"]) -> None:
         """Hand on what may leave the process of a call: numbers as they may be seen, and no headers."""

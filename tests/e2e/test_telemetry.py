@@ -55,6 +55,7 @@ def test_no_call_notices_a_collector(lab: Lab, status: int, hangs: bool) -> None
         assert len(roots) == len({span.trace_id for span in roots}) == CALLS
         assert len(collector.spans) == 2 * CALLS
         assert any(line.body.string_value.startswith("message core: ") for line in collector.lines)
+        assert collector.last("sip_gateway_calls_total") == [CALLS]  # though the next reading was not due yet
 
 
 def test_no_call_notices_that_nobody_collects(lab: Lab) -> None:
@@ -74,5 +75,6 @@ def test_each_call_of_several_workers_is_traced_once(lab: Lab) -> None:
     roots = [span for span in collector.spans if not span.parent_span_id]
     assert len(roots) == len({span.trace_id for span in roots}) == CALLS
     assert len(collector.spans) == len({span.span_id for span in collector.spans}) == 2 * CALLS
-    # The first reading is sent at the start, the next a minute later: by the first worker only.
-    assert len(collector.metrics) == 1
+    # One reading is sent at the start and one at the end, by the first worker only, for all.
+    assert len(collector.metrics) == 2
+    assert collector.last("sip_gateway_calls_total") == [CALLS]

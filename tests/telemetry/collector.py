@@ -62,6 +62,12 @@ class Collector:
             self.lines += [line for scope in scopes_ for line in scope.log_records]
         self.asked.set()
 
+    def last(self, name: str) -> list[int]:
+        """Return the points of a counter in the last reading of the metrics."""
+        scopes = [scope for resource in self.metrics[-1].resource_metrics for scope in resource.scope_metrics]
+        found = [metric for scope in scopes for metric in scope.metrics if metric.name == name]
+        return [point.as_int for metric in found for point in metric.sum.data_points]
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
