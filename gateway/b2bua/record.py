@@ -38,8 +38,8 @@ class Evidence(Protocol):
     """What guards and rules could see of the final response that a call was decided by, what they decided,
     and the headers that left: enough to decide again (`gateway replay`). A `hunting.Verdict` is that.
 
-    It refers to what the call had at hand, so that a call costs nothing for it; whoever keeps it for long
-    packs it first (`ledger/packing.py`).
+    It is what the call had at hand anyway, so it costs nothing; whoever keeps it for long packs it first
+    (`ledger/packing.py`).
     """
 
     @property

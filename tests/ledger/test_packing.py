@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import speedups
 from gateway.ledger.packing import joined_lines, joined_lines_pure, packed_lines, packed_lines_pure
 from gateway.sip.message import parse, parse_pure
 from gateway.sip.names import KEYS
@@ -56,3 +57,9 @@ def test_lines_of_each_length(length: int) -> None:
 def test_the_longest_list() -> None:
     rows = [(b"x-a", b"X-A: 1")] * 65_535
     assert_packed(rows, rows, frozenset())
+
+
+@pytest.mark.skipif(bool(speedups.WHY_PURE), reason=speedups.WHY_PURE)
+def test_a_list_longer_than_any_message_has_is_refused_natively() -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        packed_lines([(b"x-a", b"X-A: 1")] * 65_536, key_set(frozenset()), b"")

@@ -347,7 +347,7 @@ fn each_kept(
 }
 
 /// Return the lines whose key is not left out, and behind them what is added unless it is b"", as msgpack has a
-/// list of byte strings. Raises OverflowError for more than 65,535 lines.
+/// list of byte strings. Raises ValueError for more than 65,535 lines.
 #[pyfunction]
 pub fn packed_lines<'py>(
     rows: &Bound<'py, PyAny>,
