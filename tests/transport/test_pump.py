@@ -11,25 +11,47 @@ from gateway.transport import pump as module
 from gateway.transport.pump import pump
 
 
-def test_the_pump_naps_only_after_a_turn_that_took_all_there_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A nap after a full turn would let what is left wait."""
+def pumped(monkeypatch: pytest.MonkeyPatch, turns: list[tuple[int, float]]) -> list[int | str]:
+    """What the pump of a socket with full turns of 3 does, a turn after the other: how many messages each
+    takes, and the milliseconds of each nap. Given are the messages and the milliseconds of each turn.
+    """
     happened: list[int | str] = []
-    counts = [3, 3, 1, 2, 0]
-    monkeypatch.setattr(module.time, "sleep", lambda _seconds: happened.append("nap"))
+    time = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal time
+        time += seconds
+        happened.append(f"{1000 * seconds:.1f} ms")
+
+    monkeypatch.setattr(module.time, "sleep", sleep)
 
     async def main() -> None:
         with trio.CancelScope() as scope:
 
             def turn(_now: float) -> int:
-                happened.append(counts.pop(0))
-                if not counts:
+                nonlocal time
+                count, milliseconds = turns.pop(0)
+                time += milliseconds / 1000
+                happened.append(count)
+                if not turns:
                     scope.cancel()
-                return int(happened[-1])
+                return count
 
-            await pump(ours, turn, lambda: 0.0, 3)
+            await pump(ours, turn, lambda: time, 3)
 
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.send(b"never read, so there is always something to read")
         trio.run(main)
-    assert happened == [3, 3, 1, "nap", 2, "nap", 0]
+    return happened
+
+
+def test_the_pump_naps_only_after_a_turn_that_took_all_there_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A nap after a full turn would let what is left wait."""
+    turns = [(3, 0.0), (3, 0.0), (1, 0.0), (2, 0.0), (0, 0.0)]
+    assert pumped(monkeypatch, turns) == [3, 3, 1, "1.0 ms", 2, "1.0 ms", 0]
+
+
+def test_a_turn_that_took_long_is_followed_by_less_of_a_nap_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = [(1, 0.4), (2, 0.9), (2, 1.5), (1, 0.0), (0, 0.0)]
+    assert pumped(monkeypatch, turns) == [1, "0.6 ms", 2, "0.1 ms", 2, 1, "1.0 ms", 0]
