@@ -65,7 +65,7 @@ joined_lines: Final = speedups.native("joined_lines", joined_lines_pure)
 
 def pack(evidence: Evidence, hide_numbers: bool) -> bytes:
     """Return the blob of what a call was decided by; with `hide_numbers`, without headers that hold some."""
-    left_out = _LEFT_OUT_HIDDEN if hide_numbers else _LEFT_OUT
+    left_out = _left_out(hide_numbers)
     facts = evidence.facts
     request = facts.request
     attested = facts.attested or UNATTESTED
@@ -82,7 +82,7 @@ def pack(evidence: Evidence, hide_numbers: bool) -> bytes:
             hide_numbers,
             response.phrase,
             msgspec.Raw(packed_lines(response.rows, left_out, b"")),
-            crc32(joined_lines(evidence.rows, left_out)),
+            emitted_checksum(evidence.rows, hide_numbers),
             msgspec.Raw(asked),
             _encoded(facts.source),
             _encoded(facts.target),
@@ -106,18 +106,21 @@ def _encoded(trunk: TrunkView) -> msgspec.Raw:
 
 def emitted_checksum(rows: Rows, numbers_hidden: bool) -> int:
     """Return the checksum of the header lines that a decision sends, as `pack` takes it."""
-    return crc32(joined_lines(rows, _LEFT_OUT_HIDDEN if numbers_hidden else _LEFT_OUT))
+    return crc32(joined_lines(rows, _left_out(numbers_hidden)))
 
 
-_PACKED: Final = len(
-    FIELDS
-)  # the place of the evidence in a record, whose fields are the columns in their order
+def _left_out(numbers_hidden: bool) -> KeySet:
+    return _LEFT_OUT_HIDDEN if numbers_hidden else _LEFT_OUT
+
+
+# The place of the evidence in a record, whose fields are the columns in their order.
+_PACKED: Final = len(FIELDS)
 _CALLER: Final = FIELDS.index("caller")
 _CALLED: Final = FIELDS.index("called")
 
 
 class RowMaker:
-    """Makes the values of a row of a record, as soon as its call is over.
+    """Makes the values of the row of a record whose call is over.
 
     With `hide_numbers`, numbers are replaced by what `hidden` makes of them with `key`, of at most 64 bytes.
     """

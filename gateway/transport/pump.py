@@ -20,7 +20,7 @@ import trio
 BATCH = 64
 """Messages of one socket that are handled before others have their turn."""
 _PERIOD = 0.001  # seconds from one look to the next; twice that doubles what a message waits
-_BUSY = 0.002  # seconds between two wake-ups, below which the pump naps
+_BUSY = 0.002  # seconds with nothing to read, below which the pump naps
 _NAPS = 8  # at most this many in a row, then the others have their turn
 
 

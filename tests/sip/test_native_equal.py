@@ -30,13 +30,7 @@ from gateway.sip.message import (
     parse_pure,
 )
 from gateway.sip.names import KEYS
-from gateway.sip.rows import (
-    key_set,
-    replaced,
-    replaced_pure,
-    text_except,
-    text_except_pure,
-)
+from gateway.sip.rows import key_set, replaced, replaced_pure, text_except, text_except_pure
 
 from .strategies import PROPERTY, Draft, drafts, spoilt
 

@@ -380,7 +380,7 @@ pub fn packed_lines<'py>(
 
 /// Write bytes as msgpack has them.
 fn write_packed(bytes: &[u8], packed: &mut Vec<u8>) {
-    let length = (bytes.len() as u32).to_be_bytes(); // a message is of 65,535 bytes at most
+    let length = (bytes.len() as u32).to_be_bytes(); // no line is of 4 GiB
     match bytes.len() {
         0..=0xff => packed.extend_from_slice(&[0xc4, length[3]]),
         0x100..=0xffff => packed.extend_from_slice(&[0xc5, length[2], length[3]]),
