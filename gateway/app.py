@@ -148,6 +148,7 @@ class Gateway:
             self.telemetry.traces,
             self.wiretap.copies,
             lambda: self.drift.distances,
+            lambda: 0 if self.console is None else self.console.failed,
         )
         self.telemetry.collect = self._collect
         self._make_pages()

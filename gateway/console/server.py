@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Mapping
 
 import hypercorn
-import hypercorn.trio
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.trio.worker_context import WorkerContext
 from starlette.types import ASGIApp
 
 from gateway.addresses import TransportAddress
 from gateway.config import Config, SettingsErrors
 
-_KEEP_ALIVE = 75.0  # seconds
+from .connection import Connection
+
+log = logging.getLogger(__name__)
+
+_CONNECTIONS = 256  # at a time; more wait in the system's queue until there is room
 
 
 class Console:
     """The console's socket, bound; ``app`` must be set before :meth:`serve`. Raises SettingsErrors when the
-    address cannot be had, or when a token is needed and the environment has none.
+    address cannot be had, or when a token is needed and the environment has none. ``failed`` counts the
+    connections on which the peer did what HTTP/1.1 does not know how to answer.
     """
 
     app: ASGIApp
+    failed: int
 
     @classmethod
     def of(
@@ -44,6 +52,14 @@ class Console:
         self._socket = bound or open_socket(config, address)
         self.host = address.host
         self.port: int = self._socket.getsockname()[1]
+        self.failed = 0
+        self._room = trio.Semaphore(_CONNECTIONS)
+        self._context = WorkerContext(None)
+        self._settings = hypercorn.Config()
+        self._settings.accesslog = None
+        self._settings.errorlog = log  # what a page raises
+        self._settings.include_server_header = False
+        self._settings.h11_max_incomplete_size = 16_384
 
     @property
     def url(self) -> str:
@@ -54,22 +70,42 @@ class Console:
         """Give the address back."""
         self._socket.close()
 
-    async def serve(self, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer until cancelled."""
-        config = hypercorn.Config()
-        config.bind = [f"fd://{self._socket.detach()}"]  # the server closes it
-        config.accesslog = None
-        config.errorlog = None
-        config.include_server_header = False
-        config.keep_alive_timeout = _KEEP_ALIVE  # which closes a connection that asks for nothing, too
-        config.h11_max_incomplete_size = 16_384
-        config.graceful_timeout = 0.5
-        await hypercorn.trio.serve(
-            self.app,  # type: ignore[arg-type]  # hypercorn has types of its own for ASGI
-            config,
-            shutdown_trigger=trio.sleep_forever,
-            task_status=task_status,
-        )
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket))
+        task_status.started()
+        await trio.serve_listeners(self._serve_one, [_Patient(listener, self._room)])
+
+    async def _serve_one(self, stream: trio.SocketStream) -> None:
+        app = ASGIWrapper(self.app)  # type: ignore[arg-type]  # hypercorn has types of its own for ASGI
+        try:
+            await Connection(stream).run(app, self._settings, self._context)
+        except Exception as error:  # whatever a peer does costs its own connection
+            self.failed += 1
+            log.debug("a connection to the console failed", exc_info=error)
+        finally:
+            self._room.release()
+
+
+class _Patient(trio.abc.Listener[trio.SocketStream]):
+    """Accepts a connection when there is room for one."""
+
+    def __init__(self, listener: trio.SocketListener, room: trio.Semaphore) -> None:
+        self._listener = listener
+        self._room = room
+
+    async def accept(self) -> trio.SocketStream:
+        """Return the next connection; whoever takes it gives the room back."""
+        await self._room.acquire()
+        try:
+            return await self._listener.accept()
+        except BaseException:
+            self._room.release()
+            raise
+
+    async def aclose(self) -> None:
+        """Close the listener."""
+        await self._listener.aclose()
 
 
 def token_of(config: Config, address: TransportAddress, environment: Mapping[str, str]) -> str:

@@ -27,7 +27,8 @@ from .metric import Metric, counter, gauge, histogram
 @dataclass(slots=True)
 class Sources:
     """Where the counters are. ``traces`` and ``copies`` count traces, and messages for Homer, by what became
-    of them; ``drift`` tells by trunk and window how far finals are from the week before.
+    of them; ``drift`` tells by trunk and window how far finals are from the week before; ``console_failures``
+    counts connections to the console that broke HTTP.
     """
 
     b2bua: B2bua
@@ -39,6 +40,7 @@ class Sources:
     traces: Callable[[], dict[str, int]]
     copies: Callable[[], dict[str, int]] = dict
     drift: Callable[[], Mapping[tuple[str, str], float]] = dict
+    console_failures: Callable[[], int] = int
 
 
 def collect(sources: Sources) -> list[Metric]:
@@ -205,6 +207,8 @@ def _parts(sources: Sources) -> Iterator[Metric]:
     )
     help_text = "Copies of messages for the capture server, by what became of them"
     yield counter("sip_gateway_hep_messages_total", help_text, ("outcome",), sources.copies())
+    help_text = "Connections to the console that ended because the peer broke HTTP"
+    yield counter("sip_gateway_console_failures_total", help_text, (), {(): sources.console_failures()})
     yield gauge(
         "sip_gateway_drift_ratio",
         "Share of a trunk's calls that ended otherwise than in the week before",

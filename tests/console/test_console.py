@@ -30,7 +30,15 @@ class Page:
         assert console is not None
         self.console = console
         self.why = ""
-        self.console.app = make_app(lambda: b"up 1\n", "text/plain", lambda: self.why, console)
+        self.metrics = b"up 1\n"
+        self.streams: list[trio.SocketStream] = []
+        self.console.app = make_app(lambda: self.metrics, "text/plain", lambda: self.why, console)
+
+    async def connect(self) -> trio.SocketStream:
+        """Open a connection, which is closed when the console has ended, if not before."""
+        stream = await trio.open_tcp_stream("127.0.0.1", self.console.port)
+        self.streams.append(stream)
+        return stream
 
     async def get(self, path: str, **headers: str) -> Answer:
         """Ask for a path."""
@@ -49,10 +57,14 @@ class Page:
 @asynccontextmanager
 async def served(text: str = LOCAL, environment: dict[str, str] | None = None) -> AsyncIterator[Page]:
     page = Page(text, environment or {})
-    async with trio.open_nursery() as nursery:
-        await nursery.start(page.console.serve)
-        yield page
-        nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(page.console.serve)
+            yield page
+            nursery.cancel_scope.cancel()
+    finally:
+        for stream in page.streams:
+            await trio.aclose_forcefully(stream)
 
 
 def test_health_readiness_and_metrics() -> None:
