@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import gc
 
-THRESHOLDS = (2_000, 1_000_000, 1_000_000)
+THRESHOLDS = (500, 1_000_000, 1_000_000)
 """New objects, less those that went, before the youngest are looked at, such looks before one at the older
 ones, and those before one at all (gc.set_threshold)."""
 
