@@ -4,9 +4,10 @@ ledger and other sockets their turn.
 
 A wake-up through trio costs more than handling a message, and a message alone costs more than one of many:
 processors, too, work best when they do the same thing again. So under load the pump makes each turn fetch
-many, as network cards do with their interrupts: while messages keep coming it looks once a millisecond, and
-naps for what its turn has left of that. An idle gateway answers at once, a busy one adds up to a millisecond
-to a message, and one that is busy all the time does not nap at all.
+many, as network cards do with their interrupts: while messages keep coming it looks when enough should have
+come to be worth it, at least once a millisecond, and naps for what its turn has left of that. An idle gateway
+answers at once, a busy one adds up to a millisecond to a message, a busier one less, and one that is busy all
+the time does not nap at all.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import trio
 
 BATCH = 64
 """Messages of one socket that are handled before others have their turn."""
-_PERIOD = 0.001  # seconds from one look to the next; twice that doubles what a message waits
+_PERIOD = 0.001  # seconds from one look to the next, at most; twice that doubles what a message waits
+_ENOUGH = 16  # messages worth a look: one of so many costs little more than one of more
 _BUSY = 0.002  # seconds with nothing to read, below which the pump naps
 _NAPS = 8  # at most this many in a row, then the others have their turn
 
@@ -31,7 +33,7 @@ async def pump(
     as the gateway runs. It takes what is there, up to ``full`` messages, does what follows, and returns how
     many it took; after so many others have their turn.
     """
-    last = 0.0
+    last = looked = 0.0
     while True:
         await trio.lowlevel.wait_readable(sock)
         now = clock()
@@ -42,12 +44,13 @@ async def pump(
             if handled >= full:
                 handled = 0
                 await trio.lowlevel.checkpoint()
-            begun, now = now, clock()
+            period = min(_PERIOD, (now - looked) / count * _ENOUGH)
+            looked, now = now, clock()
             if count < full:
                 if not naps:
                     break
                 naps -= 1
-                left = begun + _PERIOD - now
+                left = looked + period - now
                 if left > 0.0:
                     # Blocking on purpose: a sleep through trio would cost more than it saves.
                     time.sleep(left)

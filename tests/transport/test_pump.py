@@ -11,12 +11,14 @@ from gateway.transport import pump as module
 from gateway.transport.pump import pump
 
 
-def pumped(monkeypatch: pytest.MonkeyPatch, turns: list[tuple[int, float]]) -> list[int | str]:
-    """What the pump of a socket with full turns of 3 does, a turn after the other: how many messages each
-    takes, and the milliseconds of each nap. Given are the messages and the milliseconds of each turn.
+def pumped(
+    monkeypatch: pytest.MonkeyPatch, turns: list[tuple[int, float]], full: int = 3
+) -> list[int | str]:
+    """What the pump of a socket does, a turn after the other: how many messages each takes, and the
+    milliseconds of each nap. Given are the messages and the milliseconds of each turn, and a full one.
     """
     happened: list[int | str] = []
-    time = 0.0
+    time = 0.001  # as if there had been a turn a millisecond ago
 
     def sleep(seconds: float) -> None:
         nonlocal time
@@ -37,7 +39,7 @@ def pumped(monkeypatch: pytest.MonkeyPatch, turns: list[tuple[int, float]]) -> l
                     scope.cancel()
                 return count
 
-            await pump(ours, turn, lambda: time, 3)
+            await pump(ours, turn, lambda: time, full)
 
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -48,10 +50,22 @@ def pumped(monkeypatch: pytest.MonkeyPatch, turns: list[tuple[int, float]]) -> l
 
 def test_the_pump_naps_only_after_a_turn_that_took_all_there_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """A nap after a full turn would let what is left wait."""
-    turns = [(3, 0.0), (3, 0.0), (1, 0.0), (2, 0.0), (0, 0.0)]
+    turns = [(3, 0.3), (3, 0.3), (1, 0.0), (2, 0.0), (0, 0.0)]
     assert pumped(monkeypatch, turns) == [3, 3, 1, "1.0 ms", 2, "1.0 ms", 0]
 
 
 def test_a_turn_that_took_long_is_followed_by_less_of_a_nap_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
     turns = [(1, 0.4), (2, 0.9), (2, 1.5), (1, 0.0), (0, 0.0)]
     assert pumped(monkeypatch, turns) == [1, "0.6 ms", 2, "0.1 ms", 2, 1, "1.0 ms", 0]
+
+
+def test_the_more_messages_come_the_sooner_it_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen are worth a look: where forty came in a millisecond, they are there after 0.4 ms."""
+    turns = [(1, 0.0), (40, 0.1), (20, 0.1), (4, 0.0), (0, 0.0)]
+    assert pumped(monkeypatch, turns, 64) == [1, "1.0 ms", 40, "0.3 ms", 20, "0.2 ms", 4, "1.0 ms", 0]
+
+
+def test_a_full_turn_is_a_look_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the next turn takes has come since the full one began."""
+    turns = [(1, 0.0), (64, 0.4), (32, 0.0), (0, 0.0)]
+    assert pumped(monkeypatch, turns, 64) == [1, "1.0 ms", 64, 32, "0.2 ms", 0]
