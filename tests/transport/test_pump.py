@@ -11,9 +11,7 @@ from gateway.transport import pump as module
 from gateway.transport.pump import pump
 
 
-def pumped(
-    monkeypatch: pytest.MonkeyPatch, turns: list[tuple[int, float]], full: int = 3
-) -> list[int | str]:
+def pumped(monkeypatch: pytest.MonkeyPatch, turns: list[tuple[int, float]], full: int = 3) -> list[int | str]:
     """What the pump of a socket does, a turn after the other: how many messages each takes, and the
     milliseconds of each nap. Given are the messages and the milliseconds of each turn, and a full one.
     """
