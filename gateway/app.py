@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
@@ -49,6 +50,8 @@ from gateway.watching import Stamps, changes, stamps
 
 log = logging.getLogger("gateway")
 
+T = TypeVar("T")
+
 TICK = 0.05  # seconds between two looks at the timers
 _SWITCH = 0.0005  # seconds that a thread may keep the interpreter from the loop
 
@@ -76,6 +79,7 @@ class Gateway:
         clock = self._clock = self._make_clock()
         self._read: Stamps = stamps([config.gateway.rules])
         self._stopping = trio.Event()
+        self._reload_wanted = trio.Event()
         self._hurry = False  # asked to stop twice
         self.ports = self._open_ports()
         self.flows = Flows(self.ports.locals)
@@ -176,6 +180,7 @@ class Gateway:
                 nursery.start_soon(self._tick)
                 if self.leads:
                     nursery.start_soon(self._watch_files)
+                nursery.start_soon(self._reload_when_wanted)
                 await nursery.start(self._heed_signals)
                 if self.leads:
                     log.info("message core: %s", speedups.description())
@@ -206,7 +211,7 @@ class Gateway:
         """Put the rules file to work, or say what is wrong with it and go on with the old rules."""
         setup = self.b2bua.setup
         try:
-            rules = await trio.to_thread.run_sync(configured_rules, self.config)
+            rules = await _in_thread(configured_rules, self.config)
         except SettingsErrors as errors:
             log_errors(errors, "the rules in force stay as they are")
             return
@@ -216,7 +221,7 @@ class Gateway:
     async def reload_certificates(self) -> None:
         """Put the certificates to work, or say what is wrong with them and go on with the old ones."""
         try:
-            await trio.to_thread.run_sync(self.ports.certificates.load, self.config)
+            await _in_thread(self.ports.certificates.load, self.config)
         except SettingsErrors as errors:
             log_errors(errors, "the certificates in force stay as they are")
             return
@@ -233,10 +238,10 @@ class Gateway:
         were, and so do connections.
         """
         try:
-            config = await trio.to_thread.run_sync(load, self._path)
-            setup = await trio.to_thread.run_sync(make_setup, config)
-            await trio.to_thread.run_sync(self.ports.certificates.load, config)
-            hosts = await trio.to_thread.run_sync(read_hosts)
+            config = await _in_thread(load, self._path)
+            setup = await _in_thread(make_setup, config)
+            await _in_thread(self.ports.certificates.load, config)
+            hosts = await _in_thread(read_hosts)
         except SettingsErrors as errors:
             log_errors(errors, "configuration and rules in force stay as they are")
             return
@@ -341,9 +346,16 @@ class Gateway:
             task_status.started()
             async for number in signals:
                 if number == signal.SIGHUP:
-                    await self.reload()
+                    self._reload_wanted.set()
                 else:
                     self.stop()
+
+    async def _reload_when_wanted(self) -> None:
+        """Reload, one time after the other, while signals to stop are heeded."""
+        while True:
+            await self._reload_wanted.wait()
+            self._reload_wanted = trio.Event()
+            await self.reload()
 
     async def _drain(self) -> None:
         if self.b2bua.calls:
@@ -363,6 +375,13 @@ def make_setup(config: Config) -> Setup:
 def _shown(local: Local) -> str:
     host = f"[{local.host}]" if local.family == 6 else local.host
     return f"{local.transport}:{host}:{local.port}"
+
+
+async def _in_thread(read: Callable[..., T], *args: object) -> T:
+    """Read files in a thread. One that never comes to its end, a pipe or on a server that is gone, does not
+    keep the gateway from ending.
+    """
+    return await trio.to_thread.run_sync(read, *args, abandon_on_cancel=True)
 
 
 def log_bug(bug: Exception) -> None:

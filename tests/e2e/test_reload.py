@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +49,26 @@ def test_a_call_goes_on_over_sighup_and_the_next_one_takes_the_new_route(lab: La
     alice.waits_for("CALL_ESTABLISHED")
     alice.do("hangup")
     carol.succeeds()
+
+
+def test_rules_that_cannot_be_read_to_their_end_do_not_keep_the_gateway_from_ending(lab: Lab) -> None:
+    """A pipe that nobody writes to, in place of a file on a server that has gone."""
+    gateway = lab.gateway(carriers={"bob": lab.free_port()})
+    gateway.rules.unlink()
+    os.mkfifo(gateway.rules)
+    gateway.process.send_signal(signal.SIGHUP)
+    writing = opened(gateway.rules)
+    try:
+        assert gateway.stop() == 0
+    finally:
+        os.close(writing)
+
+
+def opened(pipe: Path) -> int:
+    """Open a pipe to write to, once somebody reads."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with suppress(OSError):
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.02)
+    pytest.fail("nobody reads the pipe")
