@@ -46,6 +46,7 @@ from gateway.tokens import Tokens
 from gateway.transport.nameserver import NameServers, read_hosts
 from gateway.transport.ports import Ports
 from gateway.transport.resolver import Resolver
+from gateway.upkeep import Upkeep
 from gateway.watching import Stamps, changes, stamps
 
 log = logging.getLogger("gateway")
@@ -163,24 +164,25 @@ class Gateway:
         """Serve until :meth:`stop`, or SIGTERM or SIGINT; print one line on stdout when all is bound."""
         try:
             async with trio.open_nursery() as nursery:
+                parts = Upkeep(nursery)
                 if self.ledger is not None:
-                    await nursery.start(self.ledger.run)
-                nursery.start_soon(self.historian.run)
-                await nursery.start(self.canaries.run)
-                nursery.start_soon(self.drift.run)
+                    await parts.start("the ledger", self.ledger.run)
+                parts.start_soon("the history of calls", self.historian.run)
+                await parts.start("the canaries", self.canaries.run)
+                parts.start_soon("the watch for drift", self.drift.run)
                 await nursery.start(self.resolver.run)
                 await nursery.start(self.ports.serve, self.endpoint, self.flows, self.b2bua.trunks)
                 self._begin()
                 if self._versions is not None:
-                    nursery.start_soon(self._versions.run)
-                await nursery.start(self.telemetry.run)
-                nursery.start_soon(self.wiretap.run)
+                    parts.start_soon("the list of rule versions", self._versions.run)
+                await parts.start("telemetry", self.telemetry.run)
+                parts.start_soon("the wire tap", self.wiretap.run)
                 if self.console is not None:
                     await nursery.start(self.console.serve)
                 nursery.start_soon(self._tick)
                 if self.leads:
-                    nursery.start_soon(self._watch_files)
-                nursery.start_soon(self._reload_when_wanted)
+                    parts.start_soon("the watch on files", self._watch_files)
+                parts.start_soon("reloading", self._reload_when_wanted)
                 await nursery.start(self._heed_signals)
                 if self.leads:
                     log.info("message core: %s", speedups.description())
@@ -269,7 +271,7 @@ class Gateway:
         return make_clock()
 
     def _open_ports(self) -> Ports:
-        return Ports(self.config, self._clock)
+        return Ports(self.config, self._clock, log_bug)
 
     def _open_console(self) -> Console | None:
         return Console.of(self.config, os.environ)
@@ -323,7 +325,10 @@ class Gateway:
             due = trio.current_time() + TICK
             await trio.sleep_until(due)
             self.telemetry.note_lag(trio.current_time() - due)
-            self._on_tick()
+            try:
+                self._on_tick()
+            except Exception as bug:
+                log_bug(bug)
 
     async def _watch_files(self) -> None:
         """Put the rules file, its number lists and the certificates to work whenever they change."""

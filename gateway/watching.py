@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 
 import trio
 import watchfiles
 
+log = logging.getLogger(__name__)
+
 _LOOK = 1_000  # milliseconds until the watch is known to stand
 _STEP = 200  # milliseconds without a change after which those before are told of
 _TOGETHER = 400  # milliseconds of changes that are told of at once, at most
+_POLL = 1.0  # seconds between two looks at files that the system does not watch
 
 
 Stamps = Mapping[Path, object]
@@ -27,8 +31,34 @@ async def changes(files: Iterable[Path], stop: trio.Event, since: Stamps) -> Asy
     are no longer what they were by ``since``, because nobody watched them while they were read.
 
     Their directories are watched, because editors replace files, and links are moved to new ones. Changes
-    within a fifth of a second come together.
+    within a fifth of a second come together. Where the system watches no more files, they are looked at
+    instead, once a second.
     """
+    files = set(files)
+    try:
+        async for changed in _watched(files, stop, since):
+            since = {}
+            yield changed
+    except (OSError, RuntimeError) as error:  # of the latter kind is what watchfiles raises of its own
+        log.warning("files are looked at once a second, for the system does not watch them (%s)", error)
+        async for changed in _polled(files, stop, since or stamps(files)):
+            yield changed
+
+
+async def _polled(files: set[Path], stop: trio.Event, since: Stamps) -> AsyncIterator[set[Path]]:
+    """Yield which files have changed, as their stamps tell."""
+    while not stop.is_set():
+        now = stamps(files)
+        changed = {file for file in files if now[file] != since.get(file, now[file])}
+        since = now
+        if changed:
+            yield changed
+        with trio.move_on_after(_POLL):
+            await stop.wait()
+
+
+async def _watched(files: set[Path], stop: trio.Event, since: Stamps) -> AsyncIterator[set[Path]]:
+    """Yield which files have changed, as the system tells."""
     places = {file.parent.resolve() / file.name: file for file in files}
     folders = {place.parent for place in places if place.parent.is_dir()}
     if not folders:

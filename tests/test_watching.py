@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import trio
+import watchfiles
 
+from gateway import watching
 from gateway.watching import Stamps, changes, stamps
 
 
@@ -59,3 +62,23 @@ def test_a_file_that_came_or_went_meanwhile_is_told(tmp_path: Path) -> None:
     came.write_text("1")
     went.unlink()
     assert told([came, went], since) == {came, went}
+
+
+def test_where_the_system_watches_no_more_files_they_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a machine with many containers, whose inotify instances are used up."""
+
+    def refuse(*_args: object, **_options: object) -> None:
+        raise RuntimeError("Too many open files (os error 24)")
+
+    monkeypatch.setattr(watchfiles, "awatch", refuse)
+    monkeypatch.setattr(watching, "_POLL", 0.05)
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text("1")
+    other.write_text("1")
+    assert told([one, other], stamps([one, other]), lambda: other.write_text("2")) == {other}
+    assert "Too many open files" in caplog.text
+    since = stamps([one, other])
+    one.unlink()
+    assert told([one, other], since) == {one}

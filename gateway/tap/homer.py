@@ -68,8 +68,9 @@ class HomerSender:
         self._thread = threading.Thread(target=self._run, name="hep", daemon=True)
 
     def start(self) -> None:
-        """Begin to send."""
-        self._thread.start()
+        """Begin to send, unless it has begun."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def take(self, batches: Sequence[Batch]) -> None:
         """Take what has come. Returns at once and never raises."""

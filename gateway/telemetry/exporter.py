@@ -59,8 +59,9 @@ class Exporter:
         self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
 
     def start(self) -> None:
-        """Begin to send."""
-        self._thread.start()
+        """Begin to send, unless it has begun."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def wait_ready(self, seconds: float) -> None:
         """Wait until the child has loaded all it needs, for at most ``seconds``. Blocks."""

@@ -40,19 +40,21 @@ class Given(NamedTuple):
 
 class Ports:
     """The listening points of a configuration, bound; those of ``given``, where others have bound them.
-    ``carry`` sends what goes over connections, where these are held elsewhere. Raises SettingsErrors when one
-    cannot be had, or when a certificate cannot be used.
+    ``carry`` sends what goes over connections, where these are held elsewhere. ``on_bug`` is told of what our
+    own mistakes raise. Raises SettingsErrors when one cannot be had, or when a certificate cannot be used.
     """
 
     def __init__(
         self,
         config: Config,
         clock: Clock,
+        on_bug: Callable[[Exception], None],
         given: Sequence[Given] | None = None,
         carry: Carry | None = None,
     ) -> None:
         settings = config.gateway
         self._clock = clock
+        self._on_bug = on_bug
         self.certificates = Certificates(config)
         limits = Limits(
             idle=settings.idle,
@@ -79,10 +81,18 @@ class Ports:
         async with trio.open_nursery() as nursery:
             for local in self.locals:
                 if local.transport == "udp":
-                    turn = partial(self.udp.turn, local, endpoint, flows)
+                    turn = partial(self._turn, local, endpoint, flows)
                     nursery.start_soon(pump, self.udp.socket_of(local), turn, self._clock)
             await nursery.start(self.streams.serve, endpoint, trunks, lambda: self.flush(endpoint))
             task_status.started()
+
+    def _turn(self, local: Local, endpoint: Endpoint, flows: Flows, now: float) -> int:
+        """One turn of a socket; a bug costs what it was about, and no more."""
+        try:
+            return self.udp.turn(local, endpoint, flows, now)
+        except Exception as bug:
+            self._on_bug(bug)
+            return 1
 
     def tick(self, endpoint: Endpoint, flows: Flows) -> None:
         """Do what is due. What has arrived comes before what is due: after a stall, the answer may already be

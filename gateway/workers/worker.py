@@ -130,7 +130,7 @@ class Worker(Gateway):
 
     def _open_ports(self) -> Ports:
         carry = None if self.leads else self._carry
-        return Ports(self.config, self._clock, self._seat.given(), carry)
+        return Ports(self.config, self._clock, log_bug, self._seat.given(), carry)
 
     def _open_console(self) -> Console | None:
         return Console.of(self.config, os.environ, self._seat.console)

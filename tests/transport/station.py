@@ -64,8 +64,9 @@ class Station:
 
     def __init__(self, text: str, limits: Limits | None = None) -> None:
         config = parse_config(text)
+        self.bugs: list[Exception] = []
         tokens = itertools.count(1)
-        self.ports = Ports(config, trio.current_time)
+        self.ports = Ports(config, trio.current_time, self.bugs.append)
         self.streams = self.ports.streams
         if limits is not None:
             self.streams.limits = limits
@@ -104,6 +105,7 @@ async def serving(text: str, limits: Limits | None = None) -> AsyncIterator[Stat
             nursery.start_soon(tick)
             yield station
             nursery.cancel_scope.cancel()
+        assert station.bugs == []
     finally:
         station.ports.close()
 
