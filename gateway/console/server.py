@@ -19,6 +19,7 @@ from .connection import Connection
 
 log = logging.getLogger(__name__)
 
+_WITHOUT_FILES = 0.5  # seconds until accepting is tried again
 _CONNECTIONS = 256  # at a time; more wait in the system's queue until there is room
 
 
@@ -73,8 +74,11 @@ class Console:
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer until cancelled."""
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket))
-        task_status.started()
-        await trio.serve_listeners(self._serve_one, [_Patient(listener, self._room)])
+        async with listener, trio.open_nursery() as nursery:
+            task_status.started()
+            while True:
+                await self._room.acquire()
+                nursery.start_soon(self._serve_one, await _accept(listener))
 
     async def _serve_one(self, stream: trio.SocketStream) -> None:
         app = ASGIWrapper(self.app)  # type: ignore[arg-type]  # hypercorn has types of its own for ASGI
@@ -87,25 +91,13 @@ class Console:
             self._room.release()
 
 
-class _Patient(trio.abc.Listener[trio.SocketStream]):
-    """Accepts a connection when there is room for one."""
-
-    def __init__(self, listener: trio.SocketListener, room: trio.Semaphore) -> None:
-        self._listener = listener
-        self._room = room
-
-    async def accept(self) -> trio.SocketStream:
-        """Return the next connection; whoever takes it gives the room back."""
-        await self._room.acquire()
+async def _accept(listener: trio.SocketListener) -> trio.SocketStream:
+    """Return the next connection; without descriptors, when there are some again."""
+    while True:
         try:
-            return await self._listener.accept()
-        except BaseException:
-            self._room.release()
-            raise
-
-    async def aclose(self) -> None:
-        """Close the listener."""
-        await self._listener.aclose()
+            return await listener.accept()
+        except OSError:
+            await trio.sleep(_WITHOUT_FILES)
 
 
 def token_of(config: Config, address: TransportAddress, environment: Mapping[str, str]) -> str:

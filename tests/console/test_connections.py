@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -222,3 +223,21 @@ def test_connections_above_the_bound_wait_for_room(monkeypatch: pytest.MonkeyPat
         assert b"200" in await third.receive_some()
 
     talk(crowd)
+
+
+def test_without_descriptors_a_connection_waits_until_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_WITHOUT_FILES", 0.05)
+    accept = trio.SocketListener.accept
+    refusals = [OSError(errno.EMFILE, "Too many open files")] * 2
+
+    async def accept_at_last(listener: trio.SocketListener) -> trio.SocketStream:
+        if refusals:
+            raise refusals.pop()
+        return await accept(listener)
+
+    async def ask(page: Page) -> None:
+        assert await page.get("/healthz") == (200, "alive\n")
+        assert refusals == []
+
+    monkeypatch.setattr(trio.SocketListener, "accept", accept_at_last)
+    talk(ask)
