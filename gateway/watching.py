@@ -11,10 +11,9 @@ import watchfiles
 
 log = logging.getLogger(__name__)
 
-_LOOK = 1_000  # milliseconds until the watch is known to stand
+_LOOK = 1_000  # milliseconds between two looks at the files
 _STEP = 200  # milliseconds without a change after which those before are told of
 _TOGETHER = 400  # milliseconds of changes that are told of at once, at most
-_POLL = 1.0  # seconds between two looks at files that the system does not watch
 
 
 Stamps = Mapping[Path, object]
@@ -30,35 +29,37 @@ async def changes(files: Iterable[Path], stop: trio.Event, since: Stamps) -> Asy
     """Yield which of these files have changed, whenever some have, until ``stop`` is set; first those that
     are no longer what they were by ``since``, because nobody watched them while they were read.
 
-    Their directories are watched, because editors replace files, and links are moved to new ones. Changes
-    within a fifth of a second come together. Where the system watches no more files, they are looked at
-    instead, once a second.
+    The system tells at once of most changes; changes within a fifth of a second come together. Once a second
+    the files are looked at, too: the system may watch no more of them, or none on this file system, or
+    another directory than the one that has their names by now.
     """
     files = set(files)
-    try:
-        async for changed in _watched(files, stop, since):
-            since = {}
-            yield changed
-    except (OSError, RuntimeError) as error:  # of the latter kind is what watchfiles raises of its own
-        log.warning("files are looked at once a second, for the system does not watch them (%s)", error)
-        async for changed in _polled(files, stop, since or stamps(files)):
-            yield changed
-
-
-async def _polled(files: set[Path], stop: trio.Event, since: Stamps) -> AsyncIterator[set[Path]]:
-    """Yield which files have changed, as their stamps tell."""
-    while not stop.is_set():
-        now = stamps(files)
-        changed = {file for file in files if now[file] != since.get(file, now[file])}
-        since = now
+    last: Stamps = {**await _looked_at(files), **since}
+    async for told in _news(files, stop):
+        now = await _looked_at(files)
+        changed = told | {file for file in files if now[file] != last[file]}
+        last = now
         if changed:
             yield changed
-        with trio.move_on_after(_POLL):
+
+
+async def _news(files: set[Path], stop: trio.Event) -> AsyncIterator[set[Path]]:
+    """Yield the files that the system tells of; at least once a second, perhaps none."""
+    try:
+        async for told in _watched(files, stop):
+            yield told
+    except (OSError, RuntimeError) as error:  # of the latter kind is what watchfiles raises of its own
+        log.warning("files are looked at once a second, for the system does not watch them (%s)", error)
+    while not stop.is_set():
+        yield set()
+        with trio.move_on_after(_LOOK / 1000):
             await stop.wait()
 
 
-async def _watched(files: set[Path], stop: trio.Event, since: Stamps) -> AsyncIterator[set[Path]]:
-    """Yield which files have changed, as the system tells."""
+async def _watched(files: set[Path], stop: trio.Event) -> AsyncIterator[set[Path]]:
+    """Yield the files that watchfiles tells of; none once a second. Their directories are watched, because
+    editors replace files, and links are moved to new ones.
+    """
     places = {file.parent.resolve() / file.name: file for file in files}
     folders = {place.parent for place in places if place.parent.is_dir()}
     if not folders:
@@ -77,11 +78,12 @@ async def _watched(files: set[Path], stop: trio.Event, since: Stamps) -> AsyncIt
         rust_timeout=_LOOK,
         yield_on_timeout=True,
     ):
-        changed = {places[Path(changed)] for _, changed in found}
-        changed |= {file for file in places.values() if file in since and _stamp(file) != since[file]}
-        since = {}
-        if changed:
-            yield changed
+        yield {places[Path(changed)] for _, changed in found}
+
+
+async def _looked_at(files: set[Path]) -> Stamps:
+    """The stamps of files, looked at in a thread: on a server that is gone, that may take for ever."""
+    return await trio.to_thread.run_sync(stamps, files, abandon_on_cancel=True)
 
 
 def _stamp(file: Path) -> object:

@@ -13,8 +13,15 @@ from gateway import watching
 from gateway.watching import Stamps, changes, stamps
 
 
-def told(files: list[Path], since: Stamps, while_watched: Callable[[], object] = lambda: None) -> set[Path]:
-    """Watch until something is told, having done something as soon as the watch stands."""
+def told(
+    files: list[Path],
+    since: Stamps,
+    while_watched: Callable[[], object] = lambda: None,
+    seen: Callable[[], bool] = lambda: True,
+) -> set[Path]:
+    """Watch until something is told, having done something as soon as the watch stands; and until what was
+    told of could be ``seen``.
+    """
 
     found: list[set[Path]] = []
 
@@ -24,8 +31,9 @@ def told(files: list[Path], since: Stamps, while_watched: Callable[[], object] =
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(later)
                 async for changed in changes(files, stop, since):
-                    found.append(changed)
-                    stop.set()
+                    if seen():
+                        found.append(changed)
+                        stop.set()
                 nursery.cancel_scope.cancel()
 
     async def later() -> None:
@@ -73,7 +81,7 @@ def test_where_the_system_watches_no_more_files_they_are_looked_at(
         raise RuntimeError("Too many open files (os error 24)")
 
     monkeypatch.setattr(watchfiles, "awatch", refuse)
-    monkeypatch.setattr(watching, "_POLL", 0.05)
+    monkeypatch.setattr(watching, "_LOOK", 50)
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_text("1")
     other.write_text("1")
@@ -82,3 +90,49 @@ def test_where_the_system_watches_no_more_files_they_are_looked_at(
     since = stamps([one, other])
     one.unlink()
     assert told([one, other], since) == {one}
+
+
+def test_files_of_a_directory_that_was_replaced_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a copy, or by a link that leads elsewhere now: the system watches the old one."""
+    monkeypatch.setattr(watching, "_LOOK", 50)
+    link = tmp_path / "current"
+    for release in ("1", "2"):
+        (tmp_path / release).mkdir()
+        (tmp_path / release / "rules").write_text(release)
+    link.symlink_to("1")
+    rules = link / "rules"
+
+    def release_2() -> None:
+        new = tmp_path / "new"
+        new.unlink(missing_ok=True)
+        new.symlink_to("2")
+        new.replace(link)
+
+    assert told([rules], stamps([rules]), release_2) == {rules}
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    rules = copy / "rules"
+    rules.write_text("1")
+    since = stamps([rules])
+
+    def copy_anew() -> None:
+        if rules.exists() and rules.read_text() == "1":
+            rules.unlink()
+            copy.rmdir()
+        else:
+            copy.mkdir(exist_ok=True)
+            rules.write_text("2")
+
+    assert told([rules], since, copy_anew, seen=lambda: rules.exists()) == {rules}
+
+
+def test_files_whose_directory_is_not_there_yet_are_told(tmp_path: Path) -> None:
+    rules = tmp_path / "later" / "rules"
+
+    def come() -> None:
+        rules.parent.mkdir(exist_ok=True)
+        rules.write_text("1")
+
+    assert told([rules], stamps([rules]), come) == {rules}
