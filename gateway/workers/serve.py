@@ -9,6 +9,7 @@ from pathlib import Path
 from gateway import app
 from gateway.config import SettingsErrors, load
 from gateway.telemetry import logs
+from gateway.telemetry.log_writer import LogWriter
 
 from .seat import workers_of
 from .supervisor import Supervisor
@@ -16,7 +17,7 @@ from .supervisor import Supervisor
 
 def serve(path: Path | None) -> int:
     """Load, run, and return the exit code: 0, or 2 when the configuration is bad."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=logging.INFO, handlers=[LogWriter(sys.stderr.fileno())])
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     try:
         config = load(path)

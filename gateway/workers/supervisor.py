@@ -161,7 +161,9 @@ class Supervisor:
         pid = os.fork()
         if pid == 0:
             ours.close()
-            os._exit(self._work(place, theirs))
+            code = self._work(place, theirs)
+            logging.shutdown()
+            os._exit(code)
         theirs.close()
         place.pid, place.control, place.line = pid, ours, ""
         place.started_at = time.monotonic()
