@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import select
 import threading
 import time
-from collections import deque
 
 LIMIT = 2_048
 """Lines that wait at most."""
@@ -29,39 +29,33 @@ class LogWriter(logging.Handler):
         os.register_at_fork(after_in_child=self._begin)
 
     def _begin(self) -> None:
-        self._lines: deque[str] = deque()
+        self._lines: queue.Queue[str] = queue.Queue(LIMIT)
         self._left_out = 0
-        self._waiting = threading.Semaphore(0)
-        self._written = 0
-        self._taken = 0
         self._thread: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a line. Returns at once."""
-        if len(self._lines) >= LIMIT:
+        if self._lines.full():
             self._left_out += 1
             return
         line = self.format(record)
         if self._left_out:
             line = f"{self._left_out} lines were left out here: nobody read them\n{line}"
             self._left_out = 0
-        self._lines.append(line)
-        self._taken += 1
+        self._lines.put(line)  # never waits: lines are put under the handler's lock, and only here
         if self._thread is None:
             self._thread = threading.Thread(target=self._write, name="log", daemon=True)
             self._thread.start()
-        self._waiting.release()
 
     def _write(self) -> None:
         while True:
-            self._waiting.acquire()
-            left = f"{self._lines.popleft()}\n".encode(errors="backslashreplace")
+            left = f"{self._lines.get()}\n".encode(errors="backslashreplace")
             try:
                 while left:
                     left = left[self._write_some(left) :]
             except OSError:
                 pass  # nobody will ever read it
-            self._written += 1
+            self._lines.task_done()
 
     def _write_some(self, data: bytes) -> int:
         try:
@@ -73,6 +67,6 @@ class LogWriter(logging.Handler):
     def close(self) -> None:
         """Wait until all is written, for at most 2 seconds."""
         deadline = time.monotonic() + _CLOSE
-        while self._written < self._taken and time.monotonic() < deadline:
+        while self._lines.unfinished_tasks and time.monotonic() < deadline:
             time.sleep(0.005)
         super().close()
