@@ -24,13 +24,16 @@ from pathlib import Path
 
 from engine import FLOWS, Engine, establish
 
-from gateway.garbage import THRESHOLDS, tame
+from gateway import garbage
+from gateway.garbage import THRESHOLDS
 
 RESULT = Path(__file__).parent / "results" / "pauses.json"
 LIMIT_MS = 20.0
 A_SECOND = 1_000
 """Calls in a second of the engine's time, which passes in steps of ten calls."""
 STEP = 10
+A_TICK = 50
+"""Calls in a tick of the gateway, with which it looks for garbage."""
 
 
 class Watch:
@@ -69,20 +72,18 @@ def measure(calls: int, beside: int, threshold: tuple[int, int, int]) -> dict[st
     engine, watch = Engine(), Watch()
     for flow in FLOWS.values():
         flow(engine)
-    tame(threshold)
+    garbage.tame(threshold)
     watch.take()
     before = resident()
     for number in range(calls):
         establish(engine)
-        if number % STEP == 0:
-            engine.pass_time(STEP / A_SECOND)
+        pass_time(engine, number)
     top = resident()
     growing = watch.take()
     begun = time.process_time()
     for number in range(beside):
         FLOWS["rejected" if number % 2 else "answered"](engine)
-        if number % STEP == 0:
-            engine.pass_time(STEP / A_SECOND)
+        pass_time(engine, number)
     took = time.process_time() - begun
     return {
         "thresholds": threshold,
@@ -93,6 +94,14 @@ def measure(calls: int, beside: int, threshold: tuple[int, int, int]) -> dict[st
         "beside": watch.take(),
         "us_a_call_beside": round(took / beside * 1e6, 1),
     }
+
+
+def pass_time(engine: Engine, number: int) -> None:
+    """Let the time of a call go by, with what the gateway does meanwhile."""
+    if number % STEP == 0:
+        engine.pass_time(STEP / A_SECOND)
+    if number % A_TICK == 0:
+        garbage.look()
 
 
 def longest(row: dict[str, object]) -> float:

@@ -292,6 +292,7 @@ class Gateway:
         print(line, flush=True)
 
     def _on_tick(self) -> None:
+        garbage.look()
         self.ports.tick(self.endpoint, self.flows)
 
     # -- in private -------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from .headers import Via
 from .itself import Itself
 from .message import MalformedMessageError, Request, Response, parse
 from .sizing import MAX_UDP_REQUEST, LargeRequests
-from .timers import Timers
+from .timers import EVERYBODY, Timers
 from .traffic import Tally, Traffic
 from .transaction import (
     ClientTransaction,
@@ -110,9 +110,9 @@ class Endpoint:
                 note_call(bug, data)
                 self._report(bug)
 
-    def tick(self, now: float) -> None:
-        """Fire every timer that is due."""
-        self.timers.fire(now, self._on_bug)
+    def tick(self, now: float, most: int = EVERYBODY) -> None:
+        """Fire the timers that are due, at most so many."""
+        self.timers.fire(now, self._on_bug, most)
 
     def flow_lost(self, flow: Flow, now: float, reached: bool = True) -> None:
         """Tell the client transactions on a flow that it is broken (RFC 3261 17.1.4).

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 SLOTS_PER_SECOND: Final = 100
+EVERYBODY: Final = 1 << 40
 
 
 class Timed(Protocol):
@@ -39,16 +40,25 @@ class Timers:
         else:
             waiting.append(target)
 
-    def fire(self, now: float, on_bug: Callable[[Exception], None] | None = None) -> None:
-        """Call everybody whose time has come, in order of time.
+    def fire(
+        self, now: float, on_bug: Callable[[Exception], None] | None = None, most: int = EVERYBODY
+    ) -> None:
+        """Call those whose time has come, in order of time, at most so many of them.
 
         ``on_bug`` is told of what one of them raises, and the others have their turn all the same; without
         it the exception comes out.
         """
         heap = self._heap
         # The same division as in next_due, so that what falls due then also fires then.
-        while heap and heap[0] / SLOTS_PER_SECOND <= now:
-            for target in self._slots.pop(heapq.heappop(heap)):
+        while most > 0 and heap and heap[0] / SLOTS_PER_SECOND <= now:
+            slot = heapq.heappop(heap)
+            due = self._slots.pop(slot)
+            if len(due) > most:
+                self._slots[slot] = due[most:]
+                heapq.heappush(heap, slot)
+                due = due[:most]
+            most -= len(due)
+            for target in due:
                 try:
                     target.on_timer(now)
                 except Exception as bug:

@@ -21,7 +21,7 @@ import trio
 BATCH = 64
 """Messages of one socket that are handled before others have their turn."""
 _PERIOD = 0.001  # seconds from one look to the next, at most; twice that doubles what a message waits
-_ENOUGH = 16  # messages worth a look: one of so many costs little more than one of more
+_ENOUGH = 8  # messages worth a look: with more, one costs little less and waits longer
 _BUSY = 0.002  # seconds with nothing to read, below which the pump naps
 _NAPS = 8  # at most this many in a row, then the others have their turn
 

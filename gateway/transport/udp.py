@@ -12,7 +12,7 @@ import socket
 import struct
 from collections import defaultdict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway import speedups
 from gateway.histogram import LOOP_SECONDS, Histogram
@@ -28,6 +28,8 @@ _MSG_ERRQUEUE = 0x2000
 _EXTENDED_ERROR = struct.Struct("=IBB")  # how sock_extended_err begins: errno, origin, type
 _UNREACHABLE = {(2, 3), (3, 1)}  # (origin, type): destination unreachable, of ICMP and of ICMPv6
 _OVERFLOW = "receive buffer full"
+_AT_ONCE: Final = 32  # timers that fire in a turn: under load there is one for most messages
+_STALL: Final = 0.2  # seconds since every socket was looked at
 _QUOTED = 1024  # bytes of a datagram that are looked at: the branch stands near its start
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ class Receiver(Protocol):
 
     def receive(self, batch: list[tuple[bytes, Flow]], now: float) -> None:
         """Take datagrams."""
+
+    def tick(self, now: float, most: int) -> None:
+        """Do what is due, at most so much of it."""
 
     def drain(self) -> list[tuple[bytes, Flow]]:
         """Return what must be sent."""
@@ -72,6 +77,7 @@ class UdpTransport:
         self.tap: Ear | None = None
         self._clock = clock
         self._sockets: dict[Local, socket.socket] = {}
+        self._taken_at = 0.0
         self._batches: dict[Local, Batches] = {}  # of each socket, where the native core is in use
 
     def bind(self, host: str, port: int, advertise: str) -> Local:
@@ -99,11 +105,16 @@ class UdpTransport:
         return self._sockets[local]
 
     def turn(self, local: Local, endpoint: Receiver, flows: Flows, now: float) -> int:
-        """Receive at most a batch from one socket, do what follows from it, and return how many came."""
+        """Receive at most a batch from one socket, do what follows from it and some of what is due, and
+        return how many came. After a stall nothing is due before all sockets have been read (:meth:`take`):
+        an answer may be waiting.
+        """
         sock = self._sockets[local]
         count = self._receive(sock, local, endpoint, flows, now)
         if not count:
             self._heed_errors(sock, endpoint)  # it may be they that made the socket readable
+        if count < BATCH and now - self._taken_at < _STALL:
+            endpoint.tick(now, _AT_ONCE)  # with each tick they would hold up messages, by the hundred
         self.flush(endpoint)
         if self.measures and count:
             self.measures = False
@@ -115,6 +126,7 @@ class UdpTransport:
         for local, sock in self._sockets.items():
             self._receive(sock, local, endpoint, flows, self._clock())
             self._heed_errors(sock, endpoint)
+        self._taken_at = self._clock()
 
     def _receive(
         self, sock: socket.socket, local: Local, endpoint: Receiver, flows: Flows, now: float

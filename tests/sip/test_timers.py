@@ -118,6 +118,35 @@ def test_a_time_that_is_already_past_comes_with_the_next_look() -> None:
     assert target.called == [10.0]
 
 
+def test_of_many_that_are_due_at_most_so_many_are_called_in_order_and_the_others_next_time() -> None:
+    timers = Timers()
+    order: list[int] = []
+
+    class Numbered:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def on_timer(self, _now: float) -> None:
+            order.append(self.number)
+            if self.number == 2:
+                timers.at(0.5, Numbered(99))  # a time that is past comes in its order, too
+
+    for number in range(6):
+        timers.at(1.0 if number < 5 else 2.0, Numbered(number))
+    timers.fire(3.0, most=2)
+    assert order == [0, 1]
+    assert timers.next_due() == pytest.approx(1.01)
+    timers.fire(3.0, most=2)
+    assert order == [0, 1, 2, 3]
+    timers.fire(3.0, most=1)
+    assert order == [0, 1, 2, 3, 99]
+    timers.fire(3.0, most=0)
+    assert len(timers) == 2
+    timers.fire(3.0)
+    assert order == [0, 1, 2, 3, 99, 4, 5]
+    assert timers.next_due() is None
+
+
 class Broken:
     """Raises when it is called."""
 

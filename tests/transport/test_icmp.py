@@ -103,6 +103,9 @@ async def test_the_pump_hands_up_what_came_back_without_waiting_for_a_tick() -> 
         def undelivered(self, data: bytes, _now: float) -> None:
             heard.append(data)
 
+        def tick(self, _now: float, _most: int) -> None:
+            pass
+
         def drain(self) -> list[object]:
             return []
 

@@ -130,6 +130,9 @@ class Recorder:
         self.received += batch
         self.on_batch()
 
+    def tick(self, now: float, most: int) -> None:
+        self.events.append(f"at most {most} timers")
+
     def drain(self) -> list[tuple[bytes, Flow]]:
         out, self.out = self.out, []
         return out
@@ -198,6 +201,38 @@ def test_take_fetches_at_most_a_batch_from_each_socket(transport: UdpTransport) 
     trio.run(take)
     assert recorder.events == [f"batch of {BATCH}"] * 2 + ["batch of 1"] * 2
     assert {flow.local for _, flow in recorder.received} == set(locals_)
+
+
+def test_a_turn_fires_some_timers_once_its_socket_is_empty_but_not_after_a_stall() -> None:
+    """After a stall the answer that a timer waits for may stand at another socket: all are read first."""
+    now = 1000.0
+    transport = UdpTransport(lambda: now)
+    recorder = Recorder()
+    try:
+        local = transport.bind("127.0.0.1", 0, "")
+        flows = Flows([local])
+        turn = partial(transport.turn, local, recorder, flows)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for _ in range(BATCH + 1):
+                sender.sendto(b"x", ("127.0.0.1", local.port))
+        transport.take(recorder, flows)
+        assert turn(now) == 1
+        assert turn(now + 0.1) == 0
+        assert recorder.events == [
+            f"batch of {BATCH}",
+            "batch of 1",
+            "at most 32 timers",
+            "at most 32 timers",
+        ]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for _ in range(BATCH):
+                sender.sendto(b"x", ("127.0.0.1", local.port))
+        recorder.events.clear()
+        assert turn(now) == BATCH
+        assert turn(now + 40) == 0
+        assert recorder.events == [f"batch of {BATCH}"]
+    finally:
+        transport.close()
 
 
 def test_a_message_leaves_from_the_socket_of_its_flow(transport: UdpTransport) -> None:
