@@ -176,10 +176,12 @@ def note_sent(leg: Leg, message: Request | Response, policy: Policy) -> None:
 
 
 def passed(leg: Leg, other: Leg, request: Request, response: Response, back: Policy, now: float) -> bytes:
-    """A re-INVITE or UPDATE of ``leg`` got a 2xx from ``other``: the timers of both begin anew. Return what
-    the 2xx says of that to ``leg``.
+    """A re-INVITE or UPDATE of ``leg`` got a 2xx from ``other``: what both were sent is their session now,
+    and the timers of both begin anew. Return what the 2xx says of that to ``leg``.
     """
-    note_sent(leg, response, back)
+    if not has_own(leg, other):
+        return b""
+    _note_exchange(leg, other, request, response, back)
     other_timer, timer = _running(other), _running(leg)
     if other_timer is not None:
         other_timer.agreed(response, now)
@@ -197,9 +199,15 @@ def refresh_rows(leg: Leg, other: Leg, request: Request, rows: Rows, forth: Poli
     """
     if speaks_reliably(leg) or speaks_reliably(other):
         rows = without_option(rows, RELIABLE)
-    note_sent(other, request, forth)
     timer = _running(other)
     return rows, b"" if timer is None else timer.request_lines()
+
+
+def _note_exchange(leg: Leg, other: Leg, request: Request, response: Response, back: Policy) -> None:
+    """Take note of the offer that ``other`` was sent and of the answer to it, which tells that it counts."""
+    if other.own is not None and other.own.timer is not None and other.call is not None:
+        other.own.timer.accepted(request, other.call.policy(leg, other).body(request))
+    note_sent(leg, response, back)
 
 
 def _running(leg: Leg) -> SessionTimer | None:

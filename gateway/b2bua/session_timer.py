@@ -2,8 +2,9 @@
 
 Each side of a session agrees with us on an interval and on who refreshes. Where it is us, half the interval
 after the last refresh an UPDATE goes out; or, where the peer does not take UPDATE, a re-INVITE with the
-session description that this leg was sent last. Where it is the peer, we wait. A session that was not
-refreshed ends on both sides a little before the interval is over (RFC 4028 10).
+session description that this leg was sent last and has accepted: one that was refused is no part of the
+session (RFC 3261 14.1). Where it is the peer, we wait. A session that was not refreshed ends on both sides a
+little before the interval is over (RFC 4028 10).
 
 A peer that refuses a refresh is alive, and keeps the call; one that says nothing, or that it knows no such
 dialog, does not.
@@ -62,6 +63,7 @@ class SessionTimer(Keeper):
         "_body",
         "_expires_at",
         "_least",
+        "_offer_seq",
         "_request",
         "interval",
         "updates",
@@ -73,9 +75,9 @@ class SessionTimer(Keeper):
         self.updates = False  # whether the peer takes UPDATE
         self._least = LEAST  # Min-SE that the peer has asked for
         self._asked_again = False  # after a 422
-        self._body: tuple[bytes, bytes] | None = (
-            None  # Content-Type and description that this leg was sent last
-        )
+        # Content-Type and description that this leg was sent last, and did not refuse.
+        self._body: tuple[bytes, bytes] | None = None
+        self._offer_seq = -1  # CSeq number, on the other leg, of the last offer inside the dialog that counts
         self._expires_at = OFF
         self._request: ClientTransaction | None = None
         self._acknowledged: tuple[ClientTransaction, bytes] | None = None
@@ -141,6 +143,21 @@ class SessionTimer(Keeper):
         kind = message.get(b"Content-Type") or b""
         if not self.updates and body and kind.lower().startswith(b"application/sdp"):
             self._body = (kind, body)
+
+    def accepted(self, request: Request, body: bytes) -> None:
+        """Take note of a re-INVITE or UPDATE that this leg has accepted, for its offer; one that is refused
+        leaves the session as it was (RFC 3261 14.1, RFC 3311 5.2).
+        """
+        if not body:
+            return
+        if self._dialog().confirmed:
+            # A re-INVITE that was answered by a reliable response lets an UPDATE pass before its 2xx comes:
+            # the offer that counts is the later one (RFC 3311 5.1).
+            seq = request.cseq[0]
+            if seq < self._offer_seq:
+                return
+            self._offer_seq = seq
+        self.sent(request, body)
 
     # -- what becomes of our refresh --------------------------------------------------------------------
 

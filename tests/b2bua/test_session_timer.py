@@ -129,6 +129,64 @@ def test_the_description_that_is_repeated_is_the_last_one_sent_on_that_leg() -> 
     net.assert_all_freed()
 
 
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+@pytest.mark.parametrize("asking", ["caller", "callee"])
+def test_an_offer_that_was_refused_is_never_repeated_3261_14_1(asking: str, method: str) -> None:
+    """The session is as it was, and so is what a refresh says of it (RFC 3264 8, RFC 4028 7.4)."""
+    net = Net(BOTH_OWN)
+    caller, callee, *_ = call(net)
+    one, other = (caller, callee) if asking == "caller" else (callee, caller)
+    for status in (488, 407, 500):
+        sent = one.request(method, body=b"v=0 hold the line")
+        if method == "INVITE":
+            one.peer.take(100)
+        other.peer.reply(other.peer.take_request(method), status)
+        one.peer.take(status)
+        if method == "INVITE":
+            one.ack_refusal(sent)
+            other.peer.take("ACK")
+    net.run(900.1)
+    for peer, before in ((net.carrier, SDP), (net.pbx, ANSWER)):
+        refresh = peer.take_request("INVITE")
+        assert refresh.body == before
+        peer.reply(refresh, 200, body=ANSWER)
+        peer.take("ACK")
+    hang_up(caller, callee)
+    net.assert_all_freed()
+
+
+@pytest.mark.parametrize(("status", "counts"), [(200, b"v=0 later"), (491, b"v=0 earlier")])
+def test_of_a_reinvite_and_an_update_on_its_way_the_later_offer_counts_that_was_accepted_3311_5_1(
+    status: int, counts: bytes
+) -> None:
+    """A reliable response has answered the re-INVITE, so that an UPDATE may pass before its 2xx."""
+    net = Net(CALLEE_OWN)
+    caller, callee, *_ = call(net)
+    sent = caller.request("INVITE", headers="Supported: 100rel", body=b"v=0 earlier")
+    net.pbx.take(100)
+    got = net.carrier.take_request("INVITE")
+    net.carrier.reply(got, 183, headers="Require: 100rel\nRSeq: 1", body=ANSWER)
+    net.pbx.take(183)
+    for method, headers, body, answer in (
+        ("PRACK", f"RAck: 1 {sent.cseq[0]} INVITE", b"", 200),
+        ("UPDATE", "", b"v=0 later", status),
+    ):
+        caller.request(method, headers=headers, body=body, contact=method == "UPDATE")
+        net.carrier.reply(net.carrier.take_request(method), answer, body=ANSWER if body else b"")
+        net.pbx.take(answer)
+    net.carrier.reply(got, 200)
+    net.pbx.take(200)
+    caller.ack(sent)
+    net.carrier.take("ACK")
+    net.run(900.1)
+    refresh = net.carrier.take_request("INVITE")
+    assert refresh.body == counts
+    net.carrier.reply(refresh, 200, body=ANSWER)
+    net.carrier.take("ACK")
+    hang_up(caller, callee)
+    net.assert_all_freed()
+
+
 def test_the_answer_to_a_late_offer_is_what_a_refresh_repeats() -> None:
     net = Net(CALLEE_OWN)
     sent = net.pbx.invite(b"")
