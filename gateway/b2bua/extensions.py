@@ -67,6 +67,7 @@ class Own:
         """The callee has answered."""
         self._invite = None
         if self.timer is not None:
+            self.timer.confirmed()
             self.timer.agreed(response, now)
         if self.ping is not None:
             self.ping.start(now)
@@ -75,8 +76,8 @@ class Own:
 
     def progress(self, tag: bytes, provisional: Provisional, response: Response, now: float) -> bool:
         """Take over a provisional response to the caller; False where it goes out plainly."""
-        if self.timer is not None:
-            self.timer.sent(response, provisional.body)
+        if self.timer is not None and provisional.body:
+            self.timer.sent(response, provisional.body, self.timer.early(tag))
         if self.reliable is None:
             return False
         self.reliable.send(tag, provisional, now)
@@ -96,6 +97,7 @@ class Own:
             self.ping.start(now)
         if self.timer is None:
             return b""
+        self.timer.confirmed()
         lines = self.timer.accept(request, now)
         self.timer.sent(response, body)
         return lines
@@ -170,9 +172,10 @@ def reinvites(leg: Leg) -> bool:
 
 
 def note_sent(leg: Leg, message: Request | Response, policy: Policy) -> None:
-    """Take note of a message that this leg was sent under a policy, for its body."""
-    if leg.own is not None and leg.own.timer is not None:
-        leg.own.timer.sent(message, policy.body(message))
+    """Take note of a message that this leg, which is answered, was sent under a policy, for its body."""
+    timer = _timer(leg)
+    if timer is not None:
+        timer.sent(message, policy.body(message))
 
 
 def passed(leg: Leg, other: Leg, request: Request, response: Response, back: Policy, now: float) -> bytes:
@@ -204,10 +207,23 @@ def refresh_rows(leg: Leg, other: Leg, request: Request, rows: Rows, forth: Poli
 
 
 def _note_exchange(leg: Leg, other: Leg, request: Request, response: Response, back: Policy) -> None:
-    """Take note of the offer that ``other`` was sent and of the answer to it, which tells that it counts."""
-    if other.own is not None and other.own.timer is not None and other.call is not None:
-        other.own.timer.accepted(request, other.call.policy(leg, other).body(request))
-    note_sent(leg, response, back)
+    """Take note of the offer that ``other`` was sent and of the answer to it, which tells that it counts:
+    in the dialog of the request alone, and nowhere when another fork has been confirmed meanwhile.
+    """
+    key = (request.to_tag, request.from_tag)
+    dialog = next((dialog for dialog in leg.dialogs if dialog.key == key), None)
+    if dialog is None or dialog.twin is None:
+        return
+    other_timer, timer = _timer(other), _timer(leg)
+    if other_timer is not None and other.call is not None:
+        other_timer.accepted(request, other.call.policy(leg, other).body(request), dialog.twin)
+    if timer is not None:
+        timer.sent(response, back.body(response), dialog)
+
+
+def _timer(leg: Leg) -> SessionTimer | None:
+    """Return the leg's session timer, if it has one."""
+    return None if leg.own is None else leg.own.timer
 
 
 def _running(leg: Leg) -> SessionTimer | None:

@@ -16,6 +16,7 @@ import re
 from enum import IntEnum
 from zlib import crc32
 
+from gateway.sip.dialog import Dialog
 from gateway.sip.message import Request, Response
 from gateway.sip.transaction import ClientTransaction, InviteClient
 from gateway.sip.transaction.base import OFF, compile_table
@@ -61,6 +62,7 @@ class SessionTimer(Keeper):
         "_acknowledged",
         "_asked_again",
         "_body",
+        "_early",
         "_expires_at",
         "_least",
         "_offer_seq",
@@ -77,6 +79,8 @@ class SessionTimer(Keeper):
         self._asked_again = False  # after a 422
         # Content-Type and description that this leg was sent last, and did not refuse.
         self._body: tuple[bytes, bytes] | None = None
+        # Likewise what an early dialog alone was sent, until one is confirmed. None while there is nothing.
+        self._early: dict[Dialog, tuple[bytes, bytes]] | None = None
         self._offer_seq = -1  # CSeq number, on the other leg, of the last offer inside the dialog that counts
         self._expires_at = OFF
         self._request: ClientTransaction | None = None
@@ -138,26 +142,48 @@ class SessionTimer(Keeper):
         self.interval = self._least = least
         return True
 
-    def sent(self, message: Request | Response, body: bytes) -> None:
-        """Take note of a session description that this leg was sent: a re-INVITE of ours would repeat it."""
+    def sent(self, message: Request | Response, body: bytes, dialog: Dialog | None = None) -> None:
+        """Take note of a session description that this leg was sent: a re-INVITE of ours would repeat it.
+        What an early ``dialog`` was sent counts only there: each fork has a session of its own (RFC 3261
+        13.2.2.4).
+        """
         kind = message.get(b"Content-Type") or b""
-        if not self.updates and body and kind.lower().startswith(b"application/sdp"):
+        if self.updates or not body or not kind.lower().startswith(b"application/sdp"):
+            return
+        if dialog is None or dialog.confirmed:
             self._body = (kind, body)
+        elif self._early is None:
+            self._early = {dialog: (kind, body)}
+        else:
+            self._early[dialog] = (kind, body)
 
-    def accepted(self, request: Request, body: bytes) -> None:
-        """Take note of a re-INVITE or UPDATE that this leg has accepted, for its offer; one that is refused
-        leaves the session as it was (RFC 3261 14.1, RFC 3311 5.2).
+    def early(self, tag: bytes) -> Dialog | None:
+        """Return the caller's dialog in which we have this tag."""
+        assert self.leg is not None, "a leg that is closed is sent no 18x"
+        return next((dialog for dialog in self.leg.dialogs if dialog.local_tag == tag), None)
+
+    def confirmed(self) -> None:
+        """The leg is answered: of what its early dialogs were sent, that of the confirmed one counts, should
+        its 2xx say nothing more (RFC 3261 13.2.1).
+        """
+        if self._early is not None:
+            self._body = self._early.get(self._dialog(), self._body)
+            self._early = None
+
+    def accepted(self, request: Request, body: bytes, dialog: Dialog) -> None:
+        """Take note of a re-INVITE or UPDATE that this leg has accepted in ``dialog``, for its offer; one
+        that is refused leaves the session as it was (RFC 3261 14.1, RFC 3311 5.2).
         """
         if not body:
             return
-        if self._dialog().confirmed:
+        if dialog.confirmed:
             # A re-INVITE that was answered by a reliable response lets an UPDATE pass before its 2xx comes:
             # the offer that counts is the later one (RFC 3311 5.1).
             seq = request.cseq[0]
             if seq < self._offer_seq:
                 return
             self._offer_seq = seq
-        self.sent(request, body)
+        self.sent(request, body, dialog)
 
     # -- what becomes of our refresh --------------------------------------------------------------------
 
@@ -190,7 +216,7 @@ class SessionTimer(Keeper):
         super().stop(now)
         if isinstance(self._request, InviteClient):
             self._request.cancel(b"", now)
-        self._request = self._body = self._acknowledged = None
+        self._request = self._body = self._early = self._acknowledged = None
 
     # -- in private -------------------------------------------------------------------------------------
 

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from tests.b2bua.sessions import ANSWER, BOTH_OWN, CALLEE_OWN, CALLER_OWN, UPDATES, call, timer_headers
-from tests.helpers import SDP, End, Net, hang_up, text
+from gateway.sip.message import Request
+from tests.b2bua.sessions import (
+    ANSWER,
+    BOTH_OWN,
+    CALLEE_OWN,
+    CALLER_OWN,
+    TIMER,
+    UPDATES,
+    call,
+    timer_headers,
+    with_pbx,
+)
+from tests.helpers import SDP, End, Net, begin, hang_up, text
+from tests.peer import Peer
 
 # -- passed from end to end --------------------------------------------------------------------------------
 
@@ -266,6 +278,112 @@ def test_a_callee_that_says_an_impossible_interval_cannot_make_us_send_without_p
     net.carrier.reply(net.carrier.take_request("UPDATE"), 200, headers=given)
     hang_up(caller, callee)
     net.assert_all_freed()
+
+
+# -- with forks --------------------------------------------------------------------------------------------
+
+
+def answered_by(net: Net, fork: str, invite: Request, got: Request, body: bytes = b"") -> tuple[End, End]:
+    """One fork answers: both ends of the call."""
+    net.carrier.reply(got, 200, tag=fork, body=body)
+    response = net.pbx.take_response(200)
+    net.pbx.ack(invite, response)
+    net.carrier.take("ACK")
+    return End.of_caller(net.pbx, invite, response), End.of_callee(net.carrier, got, fork)
+
+
+def refreshed_with(net: Net, peer: Peer, body: bytes, ends: tuple[End, End]) -> None:
+    """The refresh of a peer repeats this description; then that peer ends the call."""
+    net.run(900.1)
+    refresh = peer.take_request("INVITE")
+    assert refresh.body == body
+    peer.reply(refresh, 200, body=ANSWER)
+    peer.take("ACK")
+    caller, callee = ends
+    hang_up(caller, callee) if peer is net.pbx else hang_up(callee, caller)
+    net.assert_all_freed()
+
+
+@pytest.mark.parametrize("fork", ["one", "two"])
+@pytest.mark.parametrize("keys", [TIMER, f'{TIMER}\nprack = "local"'])
+def test_the_caller_is_refreshed_with_what_the_fork_that_answered_has_said_3261_13_2_1(
+    fork: str, keys: str
+) -> None:
+    """Its answer was in its 183, so its 2xx needs none."""
+    net = Net(with_pbx(keys))
+    invite, got = begin(net)
+    for tag, status, body in (("one", 183, b"v=0 one"), ("two", 183, b"v=0 two"), ("one", 180, b"")):
+        net.carrier.reply(got, status, tag=tag, body=body)
+        net.pbx.take(status)
+    refreshed_with(net, net.pbx, b"v=0 %b" % fork.encode(), answered_by(net, fork, invite, got))
+
+
+def test_the_body_of_the_2xx_counts_more_than_what_its_fork_has_said_before() -> None:
+    net = Net(CALLER_OWN)
+    invite, got = begin(net)
+    net.carrier.reply(got, 183, tag="one", body=b"v=0 early")
+    net.pbx.take(183)
+    refreshed_with(net, net.pbx, ANSWER, answered_by(net, "one", invite, got, ANSWER))
+
+
+def test_a_fork_that_has_said_nothing_is_refreshed_without_the_description_of_another() -> None:
+    net = Net(CALLER_OWN)
+    invite, got = begin(net)
+    net.carrier.reply(got, 183, tag="one", body=b"v=0 one")
+    net.pbx.take(183)
+    ends = answered_by(net, "two", invite, got)
+    net.run(900.1)
+    net.pbx.reply(net.pbx.take_request("UPDATE"), 200)
+    hang_up(*ends)
+    net.assert_all_freed()
+
+
+@pytest.mark.parametrize(("fork", "offered"), [("one", b"v=0 later"), ("two", SDP)])
+def test_the_callee_is_refreshed_with_what_the_fork_that_answered_was_offered_3261_13_2_2_4(
+    fork: str, offered: bytes
+) -> None:
+    """An UPDATE before the answer is for one fork alone; the offer of the INVITE was for both."""
+    net = Net(CALLEE_OWN)
+    invite, got = begin(net)
+    for tag in ("one", "two"):
+        net.carrier.reply(got, 183, tag=tag, body=ANSWER)
+    early = End.of_caller(net.pbx, invite, net.pbx.take_response(183))
+    net.pbx.take(183)
+    early.request("UPDATE", body=b"v=0 later")
+    net.carrier.reply(net.carrier.take_request("UPDATE"), 200, body=ANSWER)
+    net.pbx.take(200)
+    refreshed_with(net, net.carrier, offered, answered_by(net, fork, invite, got))
+
+
+@pytest.mark.parametrize(("fork", "offered"), [("one", b"v=0 later"), ("two", b"v=0 two")])
+def test_the_caller_is_refreshed_with_what_the_fork_that_answered_has_offered_before_3261_13_2_2_4(
+    fork: str, offered: bytes
+) -> None:
+    net = Net(CALLER_OWN)
+    invite, got = begin(net)
+    for tag in ("one", "two"):
+        net.carrier.reply(got, 183, tag=tag, body=b"v=0 %b" % tag.encode())
+        net.pbx.take(183)
+    End.of_callee(net.carrier, got, "one").request("UPDATE", body=b"v=0 later")
+    net.pbx.reply(net.pbx.take_request("UPDATE"), 200, body=ANSWER)
+    net.carrier.take(200)
+    refreshed_with(net, net.pbx, offered, answered_by(net, fork, invite, got))
+
+
+@pytest.mark.parametrize(("config", "counts"), [(CALLEE_OWN, SDP), (CALLER_OWN, ANSWER)])
+def test_an_update_that_another_forks_answer_has_overtaken_changes_no_session(
+    config: str, counts: bytes
+) -> None:
+    net = Net(config)
+    invite, got = begin(net)
+    net.carrier.reply(got, 183, tag="one", body=b"v=0 one")
+    early = End.of_caller(net.pbx, invite, net.pbx.take_response(183))
+    early.request("UPDATE", body=b"v=0 later")
+    update = net.carrier.take_request("UPDATE")
+    ends = answered_by(net, "two", invite, got, ANSWER)
+    net.carrier.reply(update, 200, body=b"v=0 later answer")
+    net.pbx.take(200)
+    refreshed_with(net, net.carrier if config == CALLEE_OWN else net.pbx, counts, ends)
 
 
 # -- agreed on with the caller -----------------------------------------------------------------------------
