@@ -196,7 +196,7 @@ def has_own(leg: Leg, other: Leg) -> bool:
     return leg.own is not None or other.own is not None
 
 
-def refresh_rows(leg: Leg, other: Leg, request: Request, rows: Rows, forth: Policy) -> tuple[Rows, bytes]:
+def refresh_rows(leg: Leg, other: Leg, rows: Rows) -> tuple[Rows, bytes]:
     """Return the rows of a re-INVITE or UPDATE from ``leg`` that pass to ``other``, and what it says there of
     the extensions.
     """

@@ -97,7 +97,7 @@ def _pass_update(
     leg.updating = True
     added = b""
     if has_own(leg, other):
-        rows, added = refresh_rows(leg, other, request, rows, forth)
+        rows, added = refresh_rows(leg, other, rows)
 
     def updated(response: Response | None, then: float) -> bytes:
         leg.updating = False
@@ -137,7 +137,7 @@ def _pass_reinvite(
     transaction.respond(100, b"Trying", b"", b"", b"", now)
     rows, added = request.rows, b""
     if has_own(leg, other):
-        rows, added = refresh_rows(leg, other, request, rows, forth)
+        rows, added = refresh_rows(leg, other, rows)
     relay.send(twin, request, forth.lines(rows) + added, now)
     relay.watch(now + other.trunk.ring_timeout, now)
 
