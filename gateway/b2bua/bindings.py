@@ -2,8 +2,9 @@
 
 The registrar is told a contact of ours in place of each of the PBX's, so that calls to it come through the
 gateway; the PBX is told its own contacts in the answer. What stands with a contact (expires, q, instance ids)
-passes as it came, and so does ``*``. A binding lives as long as the registrar grants; the table of them is
-bounded.
+passes as it came, and so does ``*``. A binding lives as long as the registrar grants; one that it has never
+granted goes when it refuses. The table of them is bounded, and so is what one trunk may have of it under one
+address of record: what others register there does not count.
 
 A contact is no more believed than one in a dialog: where the PBX is behind a NAT, or names an address that it
 must not send us to, its contact is called where its REGISTER came from; and so it is where it takes no
@@ -27,11 +28,13 @@ from .contacts import ContactTable, ContactValue, expires_of, our_contact, read_
 
 MAX_BINDINGS = 50_000
 MAX_CONTACTS = 16
-"""Contacts of one address of record."""
+"""Contacts that one trunk has under one address of record."""
 _DEFAULT_EXPIRES = 3600  # RFC 3261 10.2.1.1 leaves it to the registrar; this is what most take
 _LONGEST = 7 * 86_400  # seconds; a registrar that grants more is not believed
 _UNCONFIRMED = 40.0  # seconds that a binding waits for the answer, and for credentials
 _SWEEP = 60.0  # seconds between two looks for what has expired
+# The same REGISTER comes again, with credentials or for longer (RFC 3261 22.2, 10.2.8).
+_COMES_AGAIN = (401, 407, 423)
 _FEATURE_607 = b"+sip.607"
 
 
@@ -102,14 +105,23 @@ class Bindings:
 
         Raises TooManyContactsError, and MalformedError for a Contact that cannot be read.
         """
-        return Registering(self, request, source.name, flow, registrar, local, now)
+        registering = Registering(self, request, registrar, now)
+        try:
+            registering.map(request, source.name, flow, local, now)
+        except (TooManyContactsError, MalformedError):
+            registering.forget()
+            raise
+        return registering
 
     def bind(self, key: tuple[str, bytes], source: str, contact: bytes, flow: Flow, now: float) -> Binding:
         """Return the binding of a contact, made on first need. Raises TooManyContactsError."""
         bound = self._bound.get(key, {})
         binding = bound.get((source, contact))
         if binding is None:
-            if len(bound) >= MAX_CONTACTS:
+            for other in list(bound.values()):
+                if other.expires_at <= now:
+                    self.drop(key, other)
+            if sum(other.source == source for other in bound.values()) >= MAX_CONTACTS:
                 raise TooManyContactsError(403)
             if self._count >= MAX_BINDINGS:
                 raise TooManyContactsError(503)
@@ -152,26 +164,21 @@ class Bindings:
 class Registering:
     """One REGISTER on its way. ``rows`` are its header rows as the registrar gets them."""
 
-    __slots__ = ("_asked", "_bindings", "_key", "_registrar", "rows")
+    __slots__ = ("_asked", "_bindings", "_key", "_registrar", "_waits_until", "rows")
 
-    def __init__(
-        self,
-        bindings: Bindings,
-        request: Request,
-        source: str,
-        flow: Flow,
-        registrar: Trunk,
-        local: Local,
-        now: float,
-    ) -> None:
+    def __init__(self, bindings: Bindings, request: Request, registrar: Trunk, now: float) -> None:
         self._bindings = bindings
         self._registrar = registrar
         self._key = (registrar.name, request.receiver.uri)
         self._asked: dict[bytes, int] = {}  # seconds, by token
+        self._waits_until = now + _UNCONFIRMED
+        self.rows: list[Row] = []
+
+    def map(self, request: Request, source: str, flow: Flow, local: Local, now: float) -> None:
+        """Bind the contacts, and make the rows. Raises TooManyContactsError and MalformedError."""
         otherwise = expires_of(request)
         if otherwise is None:
             otherwise = _DEFAULT_EXPIRES
-        self.rows: list[Row] = []
         for key, line in request.rows:
             value = unfold(line.partition(b":")[2]) if key == b"Contact" else b"*"
             if value == b"*":
@@ -179,7 +186,7 @@ class Registering:
                 continue
             said = []
             for item in read_contacts(value):
-                binding = bindings.bind(self._key, source, item.uri, flow, now)
+                binding = self._bindings.bind(self._key, source, item.uri, flow, now)
                 self._asked[binding.token] = otherwise if item.expires is None else item.expires
                 said.append(item.before + our_contact(local, binding.token) + item.after)
             self.rows.append((key, b"Contact: " + b", ".join(said)))
@@ -209,6 +216,20 @@ class Registering:
         if 607 in self._registrar.supports and not _says_607(response):
             rows.append((b"Feature-Caps", b"Feature-Caps: *;" + _FEATURE_607))  # RFC 8197 6, RFC 6809 4.3
         response.rows = rows
+
+    def refused(self, response: Response) -> None:
+        """Take a refusal: what it would have bound is not bound (RFC 3261 10.3), unless it is asked again."""
+        if response.status not in _COMES_AGAIN:
+            self.forget()
+
+    def forget(self) -> None:
+        """Drop what only this REGISTER has asked for: nothing that was granted before, and nothing that
+        another one has named since, which waits for its own answer.
+        """
+        for token, binding in self._bindings.of(self._key).items():
+            is_ours = token in self._asked and binding.expires_at <= self._waits_until
+            if is_ours and not binding.is_confirmed:
+                self._bindings.drop(self._key, binding)
 
     def _map_back(
         self, line: bytes, known: dict[bytes, Binding], granted: dict[bytes, int], otherwise: int | None

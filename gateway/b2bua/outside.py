@@ -280,6 +280,12 @@ class RegisterRelay(OutsideRelay):
         self._registering = bindings.begin(request, self._source, came_on, hop.trunk, flow.local, now)
         return self.forth.lines_with_contact(self._registering.rows)
 
+    def pass_back(self, response: Response, now: float) -> None:
+        """Take note of a refusal, whoever is asked next."""
+        if response.status >= 300:
+            self._registering.refused(response)
+        super().pass_back(response, now)
+
     def _succeed(self, response: Response, now: float) -> None:
         """Take note of what was granted, and pass it back."""
         self._registering.answered(response, now)
