@@ -149,10 +149,10 @@ class OutsideRelay(Relay):
         request, uri = self.forth.opening(self._request, self._uri)
         half = self._half(hop, request, uri, flow, now)
         lines = self._lines(request, hop, flow, now)
-        self._client = self.send(half, request, lines, now)
+        self.send(half, request, lines, now)
 
     def follow(self, client: ClientTransaction) -> None:
-        """The request went out again with credentials: that is the attempt that counts now."""
+        """The request went out, or again with credentials: that is the attempt that counts now."""
         self._client = client
 
     def _lines(self, request: Request, hop: Hop, _flow: Flow, _now: float) -> bytes:

@@ -32,10 +32,11 @@ OnFinal = Callable[[Response | None, float], bytes | None]
 class Relay:
     """One request on its way. ``forth`` is the policy for the request, ``back`` the one for its responses;
     ``on_final`` hears the final response (or None when none came) before it is passed, and may return header
-    lines of our own for a 2xx.
+    lines of our own for a 2xx. ``on_numbered`` is called each time the request has gone out: its CSeq number
+    is the last one of its dialog then.
     """
 
-    __slots__ = ("added", "back", "endpoint", "forth", "on_final", "server")
+    __slots__ = ("added", "back", "endpoint", "forth", "on_final", "on_numbered", "server")
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Relay:
         self.forth = forth
         self.back = back
         self.on_final = on_final
+        self.on_numbered: Callable[[], None] | None = None
         self.added = b""
 
     def send(self, dialog: Dialog, request: Request, lines: bytes, now: float) -> ClientTransaction:
@@ -58,10 +60,14 @@ class Relay:
             lines += b"Contact: %b\r\n" % dialog.contact
         hops = request.max_forwards - 1
         body, trunk = self.forth.body(request), self.forth.target
-        return ask(self.endpoint, trunk, request.method, dialog, lines, body, self, now, hops, self.follow)
+        client = ask(self.endpoint, trunk, request.method, dialog, lines, body, self, now, hops, self.follow)
+        self.follow(client)
+        return client
 
     def follow(self, client: ClientTransaction) -> None:
-        """The request went out again with credentials: this is its transaction now."""
+        """The request went out, or again, with credentials or elsewhere: this is its transaction now."""
+        if self.on_numbered is not None:
+            self.on_numbered()
 
     def on_response(self, _client: ClientTransaction, response: Response, now: float) -> None:
         """Pass a response back (the 100 is each hop's own affair, RFC 3261 8.1.1.7)."""
@@ -189,9 +195,7 @@ class ReinviteRelay(Relay):
     def send(self, dialog: Dialog, request: Request, lines: bytes, now: float) -> ClientTransaction:
         """Send the re-INVITE on in ``dialog``."""
         self._answered = dialog
-        client = super().send(dialog, request, lines, now)
-        self.follow(client)
-        return client
+        return super().send(dialog, request, lines, now)
 
     def follow(self, client: ClientTransaction) -> None:
         """The re-INVITE went out, or again with credentials: this is the transaction to cancel."""

@@ -70,7 +70,8 @@ class Subscription:
     """One subscription in a pair of dialogs: ``near`` is the subscriber's, ``far`` the notifier's.
 
     ``near_key`` and ``far_key`` are package and id of its Event, as either side knows them: for a REFER the
-    id is the number of its CSeq (RFC 3515 2.4.6), and each leg counts for itself.
+    id is the number of its CSeq (RFC 3515 2.4.6), and each leg counts for itself. A challenged REFER comes to
+    the notifier again, with the next number.
     """
 
     __slots__ = ("_granted", "_looks_at", "_owner", "_until", "far", "far_key", "near", "near_key", "state")
@@ -108,6 +109,10 @@ class Subscription:
         self.state, action = step
         if action is not None:
             action(self, seconds, now)
+
+    def numbered(self) -> None:
+        """Its REFER has gone out to the notifier, or again: the last number there is its own."""
+        self.far_key = (self.far_key[0], b"%d" % self.far.seq)
 
     def on_timer(self, now: float) -> None:
         """Look whether it has run out, or its dialog was closed by whoever owns it."""
@@ -238,6 +243,8 @@ class Subscriptions:
                 rows = _rename_event(rows, subscription, dialog is subscription.near)
                 watch = self._watch_notify if method == b"NOTIFY" else self._watch_refresh
                 relay.on_final = watch(subscription, request)
+                if method == b"REFER":
+                    relay.on_numbered = subscription.numbered
         relay.send(twin, request, forth.lines(rows), now)
 
     def outlive(self, *legs: Leg) -> None:
@@ -289,14 +296,10 @@ class Subscriptions:
         return None
 
     def _ask(self, dialog: Dialog, request: Request, now: float) -> Subscription | None:
-        twin = dialog.twin
-        assert twin is not None, "who owns the dialog has looked"
         if len(self.pairs.get(dialog, ())) >= _MAX_IN_DIALOG:
             return None
-        near_key = far_key = event_of(request)
-        if request.method == b"REFER":
-            far_key = (near_key[0], b"%d" % (twin.seq + 1))
-        return self.begin(dialog, near_key, far_key, now)
+        key = event_of(request)  # of a REFER the notifier's differs, once it has gone out
+        return self.begin(dialog, key, key, now)
 
     def _watch_refresh(
         self, subscription: Subscription, request: Request
@@ -338,7 +341,7 @@ class Opening:
     overtaken the response, and one for each further fork (RFC 6665 4.4.1), until timer N (4.1.2.4).
     """
 
-    __slots__ = ("_far", "_half", "_keys", "_made", "_owner", "_request", "_server", "trunk")
+    __slots__ = ("_far", "_half", "_key", "_made", "_owner", "_request", "_server", "trunk")
 
     def __init__(
         self,
@@ -351,9 +354,7 @@ class Opening:
         now: float,
     ) -> None:
         """Wait for what comes to ``half``. Raises MalformedError when the Event cannot be read."""
-        key = event_of(request)
-        # The half's first request is the one that opens it.
-        self._keys = (key, (key[0], b"1") if request.method == b"REFER" else key)
+        self._key = event_of(request)
         self.trunk = near
         self._owner = owner
         self._server = server
@@ -427,7 +428,9 @@ class Opening:
         endpoint.open(near)
         endpoint.open(far)
         self._made[far.remote_tag] = (far, near.local_tag)
-        self._owner.begin(near, *self._keys, now)
+        subscription = self._owner.begin(near, self._key, self._key, now)
+        if request.method == b"REFER":
+            subscription.numbered()  # the half has sent nothing else, and its number is the dialog's
 
 
 def event_of(request: Request) -> EventKey:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.b2bua.account import WITH_ACCOUNT, challenge
 from tests.b2bua.subscribers import ACTIVE, EVENT, TERMINATED, end, notify, subscribe
 from tests.helpers import CONFIG, End, Net, make_setup, text
 
@@ -256,6 +257,31 @@ def test_a_refer_outside_of_a_dialog_opens_one_3515_2_4(named: bool) -> None:
         assert text(told, b"Event") == ("refer;id=77" if named else "refer")
     referee.request("NOTIFY", headers=f"{event}\n{TERMINATED}")
     net.carrier.take(481)
+    net.assert_all_freed()
+
+
+@pytest.mark.parametrize("overtaking", [False, True])
+def test_the_notifys_of_a_challenged_refer_name_the_one_that_was_accepted_3515_2_4_6(
+    overtaking: bool,
+) -> None:
+    net = Net(WITH_ACCOUNT)
+    sent = net.pbx.request("REFER", headers="Refer-To: <sip:2002@192.0.2.9>", seq=77)
+    challenge(net, net.carrier.take_request("REFER"))
+    got = net.carrier.take_request("REFER")
+    assert got.cseq[0] == 2
+    referee, event = End.of_callee(net.carrier, got), "Event: refer;id=2"
+    if overtaking:
+        referee.request("NOTIFY", headers=f"{event}\n{ACTIVE}")
+        first = net.pbx.take_request("NOTIFY")
+        assert text(first, b"Event") == "refer;id=77"
+        net.pbx.reply(first, 200)
+        net.carrier.take(200)
+    net.carrier.reply(got, 202)
+    referrer = End.of_caller(net.pbx, sent, net.pbx.take_response(202))
+    assert text(notify(referee, referrer, event=event), b"Event") == "refer;id=77"
+    net.run(40)  # longer than a first NOTIFY is waited for
+    assert text(notify(referee, referrer, TERMINATED, event=event), b"Event") == "refer;id=77"
+    assert not net.endpoint.dialogs
     net.assert_all_freed()
 
 

@@ -6,8 +6,10 @@ import pytest
 
 from gateway.sip.message import Request
 from gateway.sip.uri import unescape
+from tests.b2bua.account import WITH_ACCOUNT, challenge
 from tests.helpers import CONFIG, SDP, End, Net, Peer, establish, give_up, hang_up, text
 
+from .test_aiming import two_addresses
 from .test_naming import known_to, named_by
 
 FIRST = "Subscription-State: active;expires=60"
@@ -142,6 +144,62 @@ def test_the_ids_of_several_refers_are_their_cseq_numbers_on_either_leg_3515_2_4
     tell(referee, referrer, LAST, DONE)
     assert not net.endpoint.dialogs
     net.assert_all_freed()
+
+
+@pytest.mark.parametrize("overtaking", [False, True])
+def test_the_id_of_a_challenged_refer_is_the_number_of_the_one_that_was_accepted_3515_2_4_6(
+    overtaking: bool,
+) -> None:
+    net = Net(WITH_ACCOUNT)
+    referrer, referee = establish(net)
+    sent = referrer.request("REFER", headers="Refer-To: <sip:2002@192.0.2.9>")
+    first = net.carrier.take_request("REFER")
+    referrer.request("INFO")  # takes the number after it
+    net.carrier.reply(net.carrier.take_request("INFO"), 200)
+    net.pbx.take(200)
+    challenge(net, first)
+    again = net.carrier.take_request("REFER")
+    assert again.cseq[0] == first.cseq[0] + 2
+    event = f"Event: refer;id={again.cseq[0]}"
+    if not overtaking:
+        net.carrier.reply(again, 202)
+        net.pbx.take(202)
+    told = tell(referee, referrer, FIRST, TRYING, event)
+    assert text(told, b"Event") == f"refer;id={sent.cseq[0]}"
+    if overtaking:
+        net.carrier.reply(again, 202)
+        net.pbx.take(202)
+    hang_up(referrer, referee)
+    net.run(40)  # longer than a first NOTIFY is waited for
+    told = tell(referee, referrer, LAST, DONE, event)
+    assert text(told, b"Event") == f"refer;id={sent.cseq[0]}"
+    assert not net.endpoint.dialogs
+    net.assert_all_freed()
+
+
+def test_a_refresh_of_a_challenged_refer_names_it_as_the_referee_knows_it_3515_2_4_4() -> None:
+    net = Net(WITH_ACCOUNT)
+    referrer, referee = establish(net)
+    sent = referrer.request("REFER", headers="Refer-To: <sip:2002@192.0.2.9>")
+    challenge(net, net.carrier.take_request("REFER"))
+    again = net.carrier.take_request("REFER")
+    net.carrier.reply(again, 202)
+    net.pbx.take(202)
+    tell(referee, referrer, FIRST, TRYING)
+    referrer.request("SUBSCRIBE", headers=f"Event: refer;id={sent.cseq[0]}\nExpires: 60")
+    assert text(net.carrier.take_request("SUBSCRIBE"), b"Event") == f"refer;id={again.cseq[0]}"
+
+
+def test_the_id_of_a_refer_that_went_to_the_next_address_is_its_number_there_3263_4_3() -> None:
+    net, first, second, referrer, referee = two_addresses()
+    sent = referrer.request("REFER", headers="Refer-To: <sip:2002@192.0.2.9>")
+    first.reply(first.take_request("REFER"), 503)
+    again = second.take_request("REFER")
+    second.reply(again, 202)
+    net.pbx.take(202)
+    told = tell(referee, referrer, LAST, DONE, f"Event: refer;id={again.cseq[0]}")
+    assert text(told, b"Event") == f"refer;id={sent.cseq[0]}"
+    assert not net.core.subscriptions
 
 
 def test_a_refer_in_an_early_dialog_ends_with_it() -> None:
