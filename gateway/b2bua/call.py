@@ -348,6 +348,8 @@ class Call:
         record.end_reason = reason
         if self.core.subscriptions.pairs and self.callee is not None:
             self.core.subscriptions.outlive(self.caller, self.callee)
+        if self.callee is not None:
+            self._acknowledge_all(now)
         self.caller.close(now)
         if self.callee is not None:
             self.callee.close(now)

@@ -1,7 +1,8 @@
 """Requests inside a call's dialogs, passed to the twin dialog on the other leg.
 
 Each leg numbers its own requests, so CSeq differs on both sides and the RAck of a PRACK is mapped. Re-INVITE
-and UPDATE meet glare rules (RFC 3261 14.2, RFC 3311 5.2); all else simply passes, unknown methods too.
+and UPDATE meet glare rules (RFC 3261 14.2, RFC 3311 5.2), and move the remote target once they are accepted
+(RFC 3261 8.2, RFC 6141 3); all else simply passes, unknown methods too.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ from .subscription import SUBSCRIBING
 if TYPE_CHECKING:
     from .call import Call
 
-_TARGET_REFRESH = (b"INVITE", b"UPDATE")
-
 
 def pass_inside(
     call: Call, leg: Leg, dialog: Dialog, transaction: ServerTransaction, request: Request, now: float
@@ -44,47 +43,48 @@ def pass_inside(
         transaction.reject(481, b"", now)
         return
     other = twin.user
-    status = _glare(call, leg, other, request)
+    status = _glare(call, leg, other, dialog, twin, request)
     if status:
         # RFC 3261 14.2: a random wait of 0 to 10 s; the tag is random already.
         wait = b"Retry-After: %d\r\n" % (dialog.local_tag[-1] % 10) if status == 500 else b""
         transaction.reject(status, b"", now, wait)
         return
-    if method in _TARGET_REFRESH:
-        dialog.retarget(request, call.endpoint.flows)
     rows = call.core.names.rename(request, other.trunk)
     if method == b"PRACK" and request.has(b"RAck"):
         rows = _map_rack(leg, other, request)
     if isinstance(transaction, InviteServer):
-        _pass_reinvite(call, leg, transaction, request, twin, now)
+        _pass_reinvite(call, leg, dialog, transaction, request, twin, now)
     elif method == b"UPDATE":
-        _pass_update(call, leg, transaction, request, twin, rows, now)
+        _pass_update(call, leg, dialog, transaction, request, twin, rows, now)
     else:
         forth, back = call.policy(leg, other), call.policy(other, leg)
         Relay(call.endpoint, transaction, forth, back).send(twin, request, forth.lines(rows), now)
 
 
-def _glare(call: Call, leg: Leg, other: Leg, request: Request) -> int:
-    """Return the status that an INVITE or UPDATE at a bad moment gets, or 0."""
+def _glare(call: Call, leg: Leg, other: Leg, dialog: Dialog, twin: Dialog, request: Request) -> int:
+    """Return the status that an INVITE or UPDATE at a bad moment gets, or 0. Each early dialog has its own
+    UPDATE (RFC 3311 5.2).
+    """
     if request.method == b"INVITE":
         if reinvites(leg) or reinvites(other):
             return 491
-        if other.reinvite is not None or other.updating:
+        if other.reinvite is not None or twin.updating:
             return 491
         if leg.reinvite is not None or call.state in (State.CALLING, State.RINGING, State.DECIDING):
             return 500
         return 491 if call.state == State.ANSWERED else 0
     if request.method == b"UPDATE":
         reinviting = other.reinvite is not None or reinvites(leg) or reinvites(other)
-        if other.updating or (reinviting and request.body):
+        if twin.updating or (reinviting and request.body):
             return 491
-        return 500 if leg.updating else 0
+        return 500 if dialog.updating else 0
     return 0
 
 
 def _pass_update(
     call: Call,
     leg: Leg,
+    dialog: Dialog,
     transaction: ServerTransaction,
     request: Request,
     twin: Dialog,
@@ -94,15 +94,16 @@ def _pass_update(
     other = twin.user
     assert isinstance(other, Leg)
     forth, back = call.policy(leg, other), call.policy(other, leg)
-    leg.updating = True
+    dialog.updating = True
     added = b""
     if has_own(leg, other):
         rows, added = refresh_rows(leg, other, rows)
 
     def updated(response: Response | None, then: float) -> bytes:
-        leg.updating = False
+        dialog.updating = False
         if response is None or response.status >= 300:
             return b""
+        dialog.retarget(request, call.endpoint.flows)
         twin.retarget(response, call.endpoint.flows)
         return passed(leg, other, request, response, back, then)
 
@@ -111,7 +112,13 @@ def _pass_update(
 
 
 def _pass_reinvite(
-    call: Call, leg: Leg, transaction: InviteServer, request: Request, twin: Dialog, now: float
+    call: Call,
+    leg: Leg,
+    dialog: Dialog,
+    transaction: InviteServer,
+    request: Request,
+    twin: Dialog,
+    now: float,
 ) -> None:
     other = twin.user
     assert isinstance(other, Leg)
@@ -121,6 +128,7 @@ def _pass_reinvite(
         leg.reinvite = None
         if response is None or response.status >= 300:
             return b""
+        dialog.retarget(request, call.endpoint.flows)
         return passed(leg, other, request, response, back, then)
 
     def sent(client: InviteClient) -> None:

@@ -48,7 +48,6 @@ class Leg:
         "own",
         "reinvite",
         "trunk",
-        "updating",
     )
 
     def __init__(self, call: Call, trunk: Trunk, endpoint: Endpoint) -> None:
@@ -60,7 +59,6 @@ class Leg:
         self.answers: dict[int, Answer] = {}  # by CSeq number of the INVITE that came on this leg
         self.invite_seqs = (-1, -1)  # CSeq of the last re-INVITE from this leg, here and on the other leg
         self.reinvite: ReinviteRelay | None = None  # came on this leg and has no final response yet
-        self.updating = False  # likewise an UPDATE
         self.own: Own | None = None  # extensions that we speak by ourselves on this leg
 
     def add(self, dialog: Dialog) -> None:
@@ -73,8 +71,12 @@ class Leg:
         dialog.confirmed = True
         for other in self.dialogs:
             if other is not dialog:
-                self.endpoint.close(other)
+                self._drop(other)
         self.dialogs = [dialog]
+
+    def _drop(self, dialog: Dialog) -> None:
+        """Have no more requests of a dialog come here."""
+        self.endpoint.close(dialog)
 
     def close(self, now: float) -> None:
         """Forget every dialog and the call, and end what is under way."""
@@ -82,7 +84,7 @@ class Leg:
             self.reinvite.give_up(now)
             self.reinvite = None
         for dialog in self.dialogs:
-            self.endpoint.close(dialog)
+            self._drop(dialog)
         self.dialogs = []
         self.answers = {}
         self._leave(now)
@@ -285,11 +287,20 @@ class CalleeLeg(Leg):
     def abandon(self, lines: bytes, now: float) -> None:
         """Give up: cancel the INVITE, and hang up should an answer cross the CANCEL (RFC 3261 9.1, 15)."""
         for dialog in self.dialogs:
-            self.endpoint.close(dialog)
+            self._drop(dialog)
         self.dialogs = []
         self._leave(now)
         if self._invite is not None:
             self._invite.cancel(lines, now)
+
+    def _drop(self, dialog: Dialog) -> None:
+        """An answer may still come for it: what we send it then has to go on counting where the dialog was
+        (RFC 3261 12.2.1.1, 13.2.2.4).
+        """
+        super()._drop(dialog)
+        half = self._half
+        if half is not None and half.seq < dialog.seq:
+            half.seq = dialog.seq
 
     def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         """Take a response to the INVITE."""
@@ -367,8 +378,8 @@ class CalleeLeg(Leg):
         if dialog is None:
             dialog = self._fork(response, self)
             self.add(dialog)
-        elif response.has(b"Contact"):
-            dialog.retarget(response, self.endpoint.flows)
+        else:
+            dialog.settle(response, self.endpoint.flows)
         self.confirm(dialog)
         if self.own is not None:
             self.own.answered(response, now)

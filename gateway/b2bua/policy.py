@@ -31,6 +31,8 @@ _CREDENTIALS = frozenset((b"Authorization", b"Proxy-Authorization"))
 _CHALLENGES = frozenset(
     (b"WWW-Authenticate", b"Proxy-Authenticate", b"Authentication-Info", b"proxy-authentication-info")
 )
+# A response carries that of its request (RFC 3261 8.2.6.1): the other leg's would be a second one.
+_NOT_BACK = frozenset((b"Timestamp",))
 # A CANCEL speaks for the hop only and has no body (RFC 3261 9.1).
 _NOT_IN_CANCEL = frozenset((b"Require", b"Proxy-Require", b"Content-Type", b"Content-Disposition"))
 # Each side of a session timer speaks for its own leg (RFC 4028).
@@ -46,6 +48,8 @@ class Policy:
         "_added",
         "_added_cancel",
         "_dropped",
+        "_dropped_back",
+        "_dropped_back_contact_passes",
         "_dropped_cancel",
         "_dropped_contact_passes",
         "_ends_timers",
@@ -70,6 +74,8 @@ class Policy:
         self.target = target
         self._dropped = key_set(frozenset(dropped))
         self._dropped_contact_passes = key_set(frozenset(dropped - {b"Contact"}))
+        self._dropped_back = key_set(frozenset(dropped | _NOT_BACK))
+        self._dropped_back_contact_passes = key_set(frozenset(dropped - {b"Contact"} | _NOT_BACK))
         self._dropped_cancel = key_set(frozenset(dropped | _NOT_IN_CANCEL))
         self._added = b"".join(b"%b: %b\r\n" % item for item in target.set)
         self._added_cancel = b"".join(
@@ -88,16 +94,26 @@ class Policy:
         return message.body
 
     def lines(self, rows: Rows) -> bytes:
-        """Return the header lines that pass, each ended by CRLF."""
+        """Return the header lines of a request that pass, each ended by CRLF."""
         if self._ends_timers:
             rows = without_option(rows, b"timer")
         return self._passed(rows, self._dropped, self._added)
 
     def lines_with_contact(self, rows: Rows) -> bytes:
-        """Like :meth:`lines`, but Contact passes too: in a 3xx or 485 it is the answer itself
-        (RFC 3261 21.3, 21.4.23), and in REGISTER it is what is registered.
-        """
+        """Like :meth:`lines`, but Contact passes too: in REGISTER it is what is registered."""
         return self._passed(rows, self._dropped_contact_passes, self._added)
+
+    def back(self, rows: Rows) -> bytes:
+        """Return the header lines of a response that pass, each ended by CRLF."""
+        if self._ends_timers:
+            rows = without_option(rows, b"timer")
+        return self._passed(rows, self._dropped_back, self._added)
+
+    def back_with_contact(self, rows: Rows) -> bytes:
+        """Like :meth:`back`, but Contact passes too: in a 3xx or 485 it is the answer itself
+        (RFC 3261 21.3, 21.4.23), and in that to a REGISTER it is what is registered.
+        """
+        return self._passed(rows, self._dropped_back_contact_passes, self._added)
 
     def cancel_lines(self, rows: Rows) -> bytes:
         """Return what passes from one leg's CANCEL to the other's, its Reason above all (RFC 3326)."""

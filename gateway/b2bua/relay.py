@@ -56,11 +56,12 @@ class Relay:
 
     def send(self, dialog: Dialog, request: Request, lines: bytes, now: float) -> ClientTransaction:
         """Send the request on in ``dialog``, with these header lines, and return its transaction."""
-        if request.has(b"Contact") and request.method != b"REGISTER":
+        method = request.method
+        if method == b"INVITE" or (request.has(b"Contact") and method != b"REGISTER"):
             lines += b"Contact: %b\r\n" % dialog.contact
         hops = request.max_forwards - 1
         body, trunk = self.forth.body(request), self.forth.target
-        client = ask(self.endpoint, trunk, request.method, dialog, lines, body, self, now, hops, self.follow)
+        client = ask(self.endpoint, trunk, method, dialog, lines, body, self, now, hops, self.follow)
         self.follow(client)
         return client
 
@@ -104,8 +105,8 @@ def back_lines(policy: Policy, response: Response, server: ServerTransaction) ->
     """Return the header lines of a response that passes back, our Contact in place of the other side's."""
     status = response.status
     if 300 <= status < 400 or status == 485 or server.method == b"REGISTER":
-        return policy.lines_with_contact(response.rows)
-    lines = policy.lines(response.rows)
+        return policy.back_with_contact(response.rows)
+    lines = policy.back(response.rows)
     if status < 300 and (response.has(b"Contact") or server.method == b"INVITE"):
         lines += b"Contact: %b\r\n" % server.contact
     return lines
@@ -204,8 +205,14 @@ class ReinviteRelay(Relay):
         self._on_sent(client)
 
     def on_response(self, client: ClientTransaction, response: Response, now: float) -> None:
-        """Pass a response back; a 2xx that comes again only gets its ACK again."""
+        """Pass a response back; a 2xx that comes again only gets its ACK again, and one that comes after the
+        call has ended gets one of ours each time (RFC 3261 14.1).
+        """
         if self._is_over:
+            if 200 <= response.status < 300:
+                assert isinstance(client, InviteClient)
+                assert self._answered is not None
+                self.endpoint.acknowledge(self._answered, client.seq, b"", b"", 70)
             return
         if response.status >= 200:
             self._deadline = math.inf

@@ -248,9 +248,10 @@ class SessionTimer(Keeper):
         leg = self.leg
         assert leg is not None
         dialog = self._dialog()
-        other = None if dialog.twin is None else dialog.twin.user
-        for side in (leg, other):
-            if isinstance(side, Leg) and (side.reinvite is not None or side.updating):
+        for side in (dialog, dialog.twin):
+            if side is not None and (
+                side.updating or (isinstance(side.user, Leg) and side.user.reinvite is not None)
+            ):
                 self.feed(Input.GLARE, None, now)
                 return
         lines = self.request_lines() + b"Contact: %b\r\n" % dialog.contact

@@ -47,11 +47,12 @@ def _parsed(uri: bytes) -> Uri:
 
 @remembered
 def _way_to(uri: bytes) -> tuple[Uri, bytes, str]:
-    """Return a URI in parts, the transport that it names (b"" for none), and its host as sockets have it.
-    Raises MalformedError.
+    """Return a URI in parts, the transport that it names (b"" for none), and the host to send to, its
+    ``maddr`` where it has one (RFC 3263 4), as sockets have it. Raises MalformedError.
     """
     parsed = parse_uri(uri)
-    return parsed, (parsed.param(b"transport") or b"").lower(), parsed.host.strip(b"[]").decode()
+    host = parsed.param(b"maddr") or parsed.host
+    return parsed, (parsed.param(b"transport") or b"").lower(), host.strip(b"[]").decode()
 
 
 class Dialog:
@@ -63,7 +64,7 @@ class Dialog:
     to where the peer's last message came from, whatever host it names: it is behind a NAT. ``others`` are for
     where ``flow`` fails: the further addresses of a next hop that is a name (RFC 3263 4.3), and the
     connection that the peer speaks on where it may take none. ``credentials`` are the header lines that our
-    last INVITE carried, for its ACK.
+    last INVITE carried, for its ACK. While ``updating``, an UPDATE that came in it has no final response yet.
     """
 
     __slots__ = (
@@ -83,6 +84,7 @@ class Dialog:
         "seq",
         "target",
         "twin",
+        "updating",
         "user",
     )
 
@@ -115,6 +117,7 @@ class Dialog:
         self.confirmed = False
         self.credentials = b""
         self.twin: Dialog | None = None
+        self.updating = False
 
     @property
     def key(self) -> tuple[bytes, bytes]:
@@ -187,6 +190,20 @@ class Dialog:
             self.target = target
         else:
             self._route_strictly(target)
+        self.aim(flows)
+
+    def settle(self, response: Response, flows: Flows) -> None:
+        """Take route set and remote target anew from the 2xx that confirms an early dialog
+        (RFC 3261 13.2.2.4). Raises MalformedError.
+        """
+        target = self.target
+        if self._strict is not None:
+            target = parse_name_addr(split_list(self.route[6:].strip())[-1]).uri
+        self.target = _target_of(response, target)
+        self._strict = None
+        self.route = b""
+        if response.has(b"Record-Route"):
+            self._set_route(parse_addresses_raw(response.values(b"Record-Route"))[::-1])
         self.aim(flows)
 
     def aim(self, flows: Flows) -> None:

@@ -167,12 +167,17 @@ class Endpoint:
         """Put bytes on the wire."""
         self._out.append((data, flow))
 
+    def unmerge(self, transaction: ServerTransaction) -> None:
+        """Take the same request in another transaction for a new one from now on."""
+        if transaction.merge_key is not None:
+            self._merged.pop(transaction.merge_key, None)
+            transaction.merge_key = None
+
     def forget(self, transaction: Transaction) -> None:
         """Take a terminated transaction out of the tables."""
         if isinstance(transaction, ServerTransaction):
             self.servers.pop(transaction.key, None)
-            if transaction.merge_key is not None:
-                self._merged.pop(transaction.merge_key, None)
+            self.unmerge(transaction)
         else:
             self.clients.pop(transaction.key, None)
             if self._large:
@@ -268,7 +273,7 @@ class Endpoint:
         if not data or (data[0] in _KEEPALIVE and not data.strip(_KEEPALIVE)):
             return  # RFC 5626 3.5.1, and what NAT helpers send for it
         try:
-            if data[:4] == b"ACK " and self._ends_transaction(data, now):
+            if data[:4] == b"ACK " and self._ends_transaction(data, flow, now):
                 return
             message = parse(data)
             if isinstance(message, Response):
@@ -284,12 +289,12 @@ class Endpoint:
             if isinstance(message, Request):
                 self._refuse(message, flow, error.status)
 
-    def _ends_transaction(self, data: bytes, now: float) -> bool:
+    def _ends_transaction(self, data: bytes, flow: Flow, now: float) -> bool:
         """Take an ACK that belongs to an INVITE we refused, found by its topmost Via alone: such an ACK says
         nothing more, and every rejected call has one (RFC 3261 17.2.3). False leaves it to be read in full.
         """
         key = ack_key(data)
-        transaction = None if key is None else self.servers.get(key)
+        transaction = None if key is None else self.servers.get(b"%b %b" % (key, flow.host))
         if not isinstance(transaction, InviteServer) or transaction.is_accepted:
             return False
         transaction.feed(InviteServerInput.ACK, None, now)
@@ -317,7 +322,7 @@ class Endpoint:
     def _request(self, request: Request, flow: Flow, now: float) -> None:
         via = request.via
         method = request.method
-        key = server_key(request, via, method)
+        key = server_key(request, via, method, flow.host)
         transaction = self.servers.get(key)
         if method == b"ACK":
             if isinstance(transaction, InviteServer) and not transaction.is_accepted:
@@ -362,7 +367,7 @@ class Endpoint:
         method = request.method
         to_tag = request.to_tag
         if method == b"CANCEL":
-            self._cancel(transaction, request, now)
+            self._cancel(transaction, request, flow, now)
         elif dialog is not None:
             self._in_dialog(transaction, dialog, request, flow, now)
         elif to_tag or method in _DIALOG_ONLY:
@@ -424,9 +429,9 @@ class Endpoint:
         self.servers[key] = transaction
         return transaction
 
-    def _cancel(self, transaction: ServerTransaction, cancel: Request, now: float) -> None:
+    def _cancel(self, transaction: ServerTransaction, cancel: Request, source: Flow, now: float) -> None:
         """Answer a CANCEL and pass it to whoever answers its INVITE (RFC 3261 9.2)."""
-        invite = self.servers.get(server_key(cancel, cancel.via, b"INVITE"))
+        invite = self.servers.get(server_key(cancel, cancel.via, b"INVITE", source.host))
         if not isinstance(invite, InviteServer):
             transaction.reject(481, self.new_token(), now)
             return

@@ -179,3 +179,34 @@ def test_a_lost_100_of_ours_is_sent_again_with_each_copy_of_the_invite_3261_17_2
     net.carrier.nothing()
     net.pbx.forget()
     net.assert_all_freed()
+
+
+@pytest.mark.parametrize("method", ["INVITE", "MESSAGE"])
+def test_a_request_that_comes_again_after_it_was_refused_is_a_new_attempt_3261_8_2_2_2(method: str) -> None:
+    """A proxy before us tries again in a new transaction: none is under way that it could be a copy of."""
+    net = Net()
+    same = {"call_id": "c1", "from_": "<sip:pbx@192.0.2.2>;tag=x"}
+    for _ in range(2):
+        request = net.pbx.request(method, body=SDP, **same)
+        offer = net.carrier.take_request(method)
+        net.carrier.reply(offer, 486)
+        if method == "INVITE":
+            net.pbx.take(100)
+            net.carrier.take("ACK")
+        refused = net.pbx.take_response(486)
+        if method == "INVITE":
+            net.pbx.ack(request, refused)
+        net.run(1)
+
+
+def test_a_copy_of_an_invite_that_was_answered_is_still_refused_3261_8_2_2_2() -> None:
+    net = Net()
+    same = {"call_id": "c1", "from_": "<sip:pbx@192.0.2.2>;tag=x"}
+    invite = net.pbx.request("INVITE", body=SDP, **same)
+    net.pbx.take(100)
+    net.carrier.reply(net.carrier.take_request("INVITE"), 200, body=SDP)
+    net.pbx.ack(invite, net.pbx.take_response(200))
+    net.carrier.take("ACK")
+    net.pbx.request("INVITE", body=SDP, **same)
+    net.pbx.take(482)
+    net.carrier.nothing()

@@ -106,6 +106,9 @@ class Lone:
     def tally(self, flow: Flow) -> Tally:
         return self.traffic.tally(flow, "")
 
+    def unmerge(self, transaction: Transaction) -> None:
+        assert transaction is self.transaction
+
     def forget(self, transaction: Transaction) -> None:
         assert transaction is self.transaction
         assert not self.gone, "forgotten twice"

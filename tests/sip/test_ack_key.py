@@ -31,11 +31,13 @@ def test_the_native_form_and_the_python_one_agree_on_whatever_resembles_an_ack(d
 
 
 @pytest.mark.parametrize("sent_by", [b"192.0.2.1:5060", b"pbx.example:1", b"[2001:db8::1]:65535"])
-def test_it_is_the_key_that_the_whole_message_gives(sent_by: bytes) -> None:
+def test_it_is_the_key_that_the_whole_message_gives_but_for_its_source(sent_by: bytes) -> None:
     whole = ACK.replace(b"192.0.2.1:5060", sent_by) + REST
     request = parse(whole)
     assert isinstance(request, Request)
-    assert ack_key(whole) == server_key(request, request.via, b"ACK")
+    key = ack_key(whole)
+    assert key is not None
+    assert key + b" 192.0.2.9" == server_key(request, request.via, b"ACK", b"192.0.2.9")
 
 
 @pytest.mark.parametrize(

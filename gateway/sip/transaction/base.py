@@ -54,6 +54,11 @@ class Wire(Protocol):
     def send_cancel(self, invite: InviteClient, data: bytes, now: float) -> None:
         """Start the transaction of a CANCEL for this INVITE (RFC 3261 9.1)."""
 
+    def unmerge(self, transaction: ServerTransaction) -> None:
+        """Take the same request, should it come again in another transaction, for a new attempt: this one is
+        over (RFC 3261 8.2.2.2 speaks of ongoing ones).
+        """
+
     def forget(self, transaction: Transaction) -> None:
         """Take a terminated transaction out of the tables."""
 

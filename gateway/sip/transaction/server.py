@@ -22,22 +22,24 @@ _ACK_VIA: Final = re.compile(
 )
 
 
-def server_key(request: Request, via: Via, method: bytes) -> bytes:
-    """Return the key of the server transaction that a request belongs to (RFC 3261 17.2.3).
+def server_key(request: Request, via: Via, method: bytes, source: bytes) -> bytes:
+    """Return the key of the server transaction that a request from the host ``source`` belongs to
+    (RFC 3261 17.2.3).
 
-    An ACK belongs to its INVITE. Without the magic cookie the RFC 2543 fields serve instead.
+    An ACK belongs to its INVITE. Without the magic cookie the RFC 2543 fields serve instead. What a Via says
+    of its sender is only its word: without the source, who guesses a branch could cancel another's call.
     """
     name = b"INVITE" if method == b"ACK" else method
     if via.has_cookie:
-        return b"%b %b:%d %b" % (via.branch, via.host, via.port, name)
+        return b"%b %b:%d %b %b" % (via.branch, via.host, via.port, name, source)
     seq = request.cseq[0]
-    parts = (request.uri, request.from_tag, request.call_id, b"%d" % seq, via.raw, name)
+    parts = (request.uri, request.from_tag, request.call_id, b"%d" % seq, via.raw, name, source)
     return b"2543 " + b" ".join(parts)
 
 
 def ack_key_pure(data: bytes) -> bytes | None:
-    """Return the key of the INVITE's transaction that an ACK belongs to, found by its topmost Via alone; None
-    where that is not of the usual form.
+    """Return the key of the INVITE's transaction that an ACK belongs to, but for the source, found by its
+    topmost Via alone; None where that is not of the usual form.
     """
     match = _ACK_VIA.match(data)
     if match is None:
@@ -101,6 +103,7 @@ class ServerTransaction(Transaction):
         data = response_bytes(status, phrase, self.echo, to_tag, lines, body)
         if status >= 300:
             given = self._FAILURE
+            self.wire.unmerge(self)
         elif status >= 200:
             given = self._SUCCESS
         else:
