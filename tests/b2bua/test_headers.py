@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from gateway.b2bua.policy import OWNED
-from gateway.sip.message import Message, Response
+from gateway.sip.message import Message, Request, Response
 from tests.helpers import CONFIG, End, Net, establish, hang_up, make_setup, text
 from tests.sip.strategies import Draft, drafts
 
@@ -300,3 +301,15 @@ def rebuild_head(offer: Message, status: int) -> list[bytes]:
     copied = [line for key, line in offer.rows if key in (b"Via", b"From", b"Call-ID", b"CSeq")]
     to = b"To: " + offer.need(b"To") + b";tag=callee"
     return [b"SIP/2.0 %d Refused" % status, *copied, to]
+
+
+@pytest.mark.parametrize("status", [180, 200, 302, 486])
+def test_a_response_has_the_timestamp_of_its_request_and_no_second_one_3261_20_38(status: int) -> None:
+    net = Net()
+    net.pbx.invite(headers="Timestamp: 54.2")
+    assert net.pbx.take_response(100).lines(b"Timestamp") == [b"Timestamp: 54.2"]
+    offer = net.carrier.take_request("INVITE")
+    assert offer.lines(b"Timestamp") == [b"Timestamp: 54.2"]
+    net.carrier.reply(offer, status, headers="Timestamp: 54.2 0.1")
+    (passed,) = [message for message in net.pbx.inbox if not isinstance(message, Request)]
+    assert passed.lines(b"Timestamp") == [b"Timestamp: 54.2"]

@@ -141,3 +141,39 @@ def test_a_late_18x_of_a_reinvite_goes_nowhere_after_its_answer_6026_7_2(asking:
     other.peer.nothing()
     hang_up(one, other)
     net.assert_all_freed()
+
+
+@pytest.mark.parametrize("by", ["caller", "callee"])
+def test_a_2xx_that_comes_when_the_call_is_over_gets_an_ack_each_time_3261_14_1(by: str) -> None:
+    net = Net()
+    caller, callee = pair(net, "caller")
+    _request, offer = reinvite(caller, callee)
+    if by == "callee":
+        callee.request("BYE", contact=False)
+        net.pbx.reply(net.pbx.take_request("BYE"), 200)
+    else:
+        caller.request("BYE", contact=False)
+        net.carrier.reply(net.carrier.take_request("BYE"), 200)
+    net.pbx.forget()
+    net.carrier.forget()
+    for _ in range(2):
+        net.carrier.reply(offer, 200, body=SDP)
+        assert net.carrier.take_request("ACK").cseq == (offer.cseq[0], b"ACK")
+    net.pbx.nothing()
+
+
+def test_a_2xx_that_crosses_the_bye_of_who_asked_is_not_repeated_to_it() -> None:
+    """Nobody is there any more to acknowledge it; its sender has its ACK."""
+    net = Net()
+    caller, callee = pair(net, "caller")
+    _request, offer = reinvite(caller, callee)
+    caller.request("BYE", contact=False)
+    bye = net.carrier.take_request("BYE")
+    net.carrier.reply(offer, 200, body=SDP)
+    net.pbx.take(200)
+    net.carrier.reply(bye, 200)
+    net.pbx.take(200)
+    net.carrier.take("ACK")
+    net.run(200)
+    net.pbx.nothing()
+    net.assert_all_freed()

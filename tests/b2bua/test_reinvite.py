@@ -407,3 +407,67 @@ def test_re_invites_that_were_answered_are_forgotten_long_before_they_would_have
     assert len(net.endpoint.timers) == 0
     hang_up(caller, callee)
     net.assert_all_freed()
+
+
+# -- what belongs to one dialog ---------------------------------------------------------------------------
+
+
+def test_each_fork_has_its_own_update_3311_5_2() -> None:
+    """Two phones that ring at once may both ask the caller for something, as preconditions do."""
+    net = Net()
+    invite = net.pbx.invite()
+    net.pbx.take(100)
+    offer = net.carrier.take_request("INVITE")
+    for tag in ("one", "two"):
+        net.carrier.reply(offer, 183, tag=tag, body=SDP)
+        net.pbx.take(183)
+    asked = [End.of_callee(net.carrier, offer, tag).request("UPDATE", body=SDP) for tag in ("one", "two")]
+    for _ in asked:
+        net.pbx.reply(net.pbx.take_request("UPDATE"), 200, body=SDP)
+        net.carrier.take(200)
+    net.carrier.nothing()
+    del invite
+
+
+def test_an_update_to_a_fork_that_is_gone_blocks_nobody_3261_14_2() -> None:
+    net = Net()
+    invite = net.pbx.invite()
+    net.pbx.take(100)
+    offer = net.carrier.take_request("INVITE")
+    net.carrier.reply(offer, 183, tag="one", body=SDP)
+    End.of_caller(net.pbx, invite, net.pbx.take_response(183)).request("UPDATE", body=SDP)
+    net.carrier.take("UPDATE")  # and never answers it
+    net.carrier.reply(offer, 200, tag="two", body=SDP)
+    net.pbx.ack(invite, net.pbx.take_response(200))
+    net.carrier.take("ACK")
+    End.of_callee(net.carrier, offer, "two").request("INVITE", body=SDP)
+    net.carrier.take(100)
+    net.pbx.take("INVITE")
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+@pytest.mark.parametrize("status", [200, 488])
+def test_only_an_accepted_request_moves_its_sender_3261_8_2(method: str, status: int) -> None:
+    """A refused one changes nothing, its Contact included (RFC 6141 3)."""
+    net = Net()
+    moved = net.peer(("192.0.2.2", 5099), "moved")
+    caller, callee = pair(net, "caller")
+    contact = "Contact: <sip:moved@192.0.2.2:5099>"
+    request = caller.request(method, body=SDP, contact=False, headers=contact)
+    if method == "INVITE":
+        net.pbx.take(100)
+    net.carrier.reply(net.carrier.take_request(method), status, body=SDP if status == 200 else b"")
+    net.pbx.take(status)
+    if method == "INVITE":
+        (caller.ack if status == 200 else caller.ack_refusal)(request)
+    net.carrier.forget()
+    callee.request("INFO", contact=False)
+    (moved if status == 200 else net.pbx).take("INFO")
+
+
+def test_a_reinvite_without_contact_leaves_with_ours_3261_8_1_1_8() -> None:
+    net = Net()
+    caller, _callee = pair(net, "caller")
+    caller.request("INVITE", body=SDP, contact=False)
+    net.pbx.take(100)
+    assert text(net.carrier.take_request("INVITE"), b"Contact") == "<sip:192.0.2.1:5060>"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.sip.message import Request
-from tests.helpers import SDP, End, Net, Peer, text
+from tests.helpers import SDP, End, Net, Peer, begin, text
 
 PROXY_A, PROXY_B = ("192.0.2.61", 5060), ("192.0.2.62", 5062)
 
@@ -168,3 +170,69 @@ def test_a_contact_with_a_name_leaves_requests_where_messages_came_from() -> Non
     net.carrier.reply(net.carrier.take_request("BYE"), 200)
     net.pbx.take(200)
     net.assert_all_freed()
+
+
+# -- the 2xx has the last word (RFC 3261 13.2.2.4) --------------------------------------------------------
+
+
+def rung_and_answered(net: Net, ringing: str, answering: str) -> None:
+    """A call that rings and is answered with these header lines, up to its ACK."""
+    invite, offer = begin(net)
+    net.carrier.reply(offer, 180, headers=ringing)
+    net.pbx.take(180)
+    net.carrier.reply(offer, 200, headers=answering, body=SDP)
+    net.pbx.ack(invite, net.pbx.take_response(200))
+
+
+def test_a_route_that_only_the_2xx_has_is_followed_3261_13_2_2_4() -> None:
+    net = Net()
+    proxy = net.peer(PROXY_A, "proxy")
+    rung_and_answered(net, "", "Record-Route: <sip:192.0.2.61;lr>")
+    take(proxy, "ACK", "sip:carrier@192.0.2.3:5060", ["<sip:192.0.2.61;lr>"])
+    net.carrier.nothing()
+
+
+def test_a_route_that_the_2xx_has_no_more_is_left_3261_13_2_2_4() -> None:
+    net = Net()
+    proxy = net.peer(PROXY_A, "proxy")
+    rung_and_answered(net, "Record-Route: <sip:192.0.2.61;lr>", "")
+    assert net.carrier.take_request("ACK").values(b"Route") == []
+    proxy.nothing()
+
+
+def test_behind_a_strict_router_the_target_outlives_a_2xx_without_contact() -> None:
+    net = Net()
+    proxy, other = net.peer(PROXY_A, "proxy"), net.peer(PROXY_B, "other")
+    invite, offer = begin(net)
+    net.carrier.reply(offer, 180, headers="Record-Route: <sip:192.0.2.61>")
+    net.pbx.take(180)
+    loose = "Record-Route: <sip:192.0.2.62:5062;lr>"
+    net.carrier.reply(offer, 200, headers=loose, body=SDP, contact=False)
+    net.pbx.ack(invite, net.pbx.take_response(200))
+    take(other, "ACK", "sip:carrier@192.0.2.3:5060", ["<sip:192.0.2.62:5062;lr>"])
+    proxy.nothing()
+
+
+# -- maddr (RFC 3263 4) -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["192.0.2.3:5060", "phone.example.com"])
+def test_a_contact_with_maddr_is_reached_there_3263_4(host: str) -> None:
+    net = Net()
+    there = net.peer(PROXY_A, "there")
+    invite, offer = begin(net)
+    contact = f"Contact: <sip:x@{host};maddr=192.0.2.61>"
+    net.carrier.reply(offer, 200, body=SDP, contact=False, headers=contact)
+    net.pbx.ack(invite, net.pbx.take_response(200))
+    assert there.take_request("ACK").uri == f"sip:x@{host};maddr=192.0.2.61".encode()
+    net.carrier.nothing()
+
+
+def test_a_router_with_maddr_is_reached_there_3263_4() -> None:
+    net = Net()
+    there = net.peer(PROXY_A, "there")
+    router = "<sip:192.0.2.62;maddr=192.0.2.61;lr>"
+    invite, offer = begin(net)
+    net.carrier.reply(offer, 200, body=SDP, headers=f"Record-Route: {router}")
+    net.pbx.ack(invite, net.pbx.take_response(200))
+    take(there, "ACK", "sip:carrier@192.0.2.3:5060", [router])
