@@ -54,6 +54,7 @@ log = logging.getLogger("gateway")
 T = TypeVar("T")
 
 TICK = 0.05  # seconds between two looks at the timers
+_PARTING = 0.6  # seconds for what calls are ended by to arrive: T1 and some, so that it is sent twice
 _SWITCH = 0.0005  # seconds that a thread may keep the interpreter from the loop
 
 
@@ -369,6 +370,11 @@ class Gateway:
         with trio.move_on_after(self.config.gateway.drain):
             while (self.b2bua.calls or self.b2bua.registrations.are_leaving) and not self._hurry:
                 await trio.sleep(TICK)
+        if self.b2bua.calls:
+            log.warning("%d calls are still up; they are hung up", len(self.b2bua.calls))
+            self.b2bua.end_calls(self._clock())
+            self.ports.flush(self.endpoint)
+            await trio.sleep(_PARTING)
 
 
 def make_setup(config: Config) -> Setup:

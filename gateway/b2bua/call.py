@@ -271,13 +271,21 @@ class Call:
         self._finish("caller", "cancelled", now)
 
     def _no_prack(self, _detail: object, now: float) -> None:
-        """The caller does not acknowledge: 504 to it, CANCEL to every target."""
+        """The caller does not acknowledge."""
+        self._break_off(504, "no PRACK", now)
+
+    def _stop_searching(self, _detail: object, now: float) -> None:
+        """The gateway ends before anybody has answered."""
+        self._break_off(503, "gateway stopped", now)
+
+    def _break_off(self, status: int, reason: str, now: float) -> None:
+        """Refuse the call ourselves, and CANCEL it to every target."""
         search = self._searching
-        self.caller.reject(504, phrase_for(504), b"", b"", now)
-        self.record.emitted_status = 504
-        self.record.emitted_phrase = phrase_for(504).decode()
-        search.abandon(search.legs, b'Reason: SIP;cause=504;text="no PRACK"\r\n', now)
-        self._finish("gateway", "no PRACK", now)
+        self.caller.reject(status, phrase_for(status), b"", b"", now)
+        self.record.emitted_status = status
+        self.record.emitted_phrase = phrase_for(status).decode()
+        search.abandon(search.legs, b'Reason: SIP;cause=%d;text="%b"\r\n' % (status, reason.encode()), now)
+        self._finish("gateway", reason, now)
 
     def _ring_out(self, leg: CalleeLeg, now: float) -> None:
         """A target has not answered in time: cancel it and go on as if it had said 408."""
@@ -322,9 +330,12 @@ class Call:
     def _too_long(self, _detail: object, now: float) -> None:
         self._hang_up("max_duration", now)
 
-    def _hang_up(self, reason: str, now: float) -> None:
+    def _stopped(self, _detail: object, now: float) -> None:
+        self._hang_up("gateway stopped", now, 503)
+
+    def _hang_up(self, reason: str, now: float, cause: int = 408) -> None:
         """End both legs ourselves."""
-        line = b'Reason: SIP;cause=408;text="%b"\r\n' % reason.encode()
+        line = b'Reason: SIP;cause=%d;text="%b"\r\n' % (cause, reason.encode())
         self._acknowledge_all(now)
         self.caller.hang_up(line, now)
         assert self.callee is not None
@@ -383,6 +394,11 @@ Call.TABLE = {
     (State.TALKING, Event.TOO_LONG): (State.ENDED, Call._too_long),
     (State.ENDING, Event.BYE): (State.ENDING, Call._bye_crossed),
     (State.ENDING, Event.BYE_DONE): (State.ENDED, Call._bye_done),
+    (State.CALLING, Event.STOPPED): (State.ENDED, Call._stop_searching),
+    (State.RINGING, Event.STOPPED): (State.ENDED, Call._stop_searching),
+    (State.ANSWERED, Event.STOPPED): (State.ENDED, Call._stopped),
+    (State.TALKING, Event.STOPPED): (State.ENDED, Call._stopped),
+    (State.ENDING, Event.STOPPED): (State.ENDED, Call._bye_done),  # its BYE is out
     (State.ENDING, Event.BYE_CHALLENGED): (State.TALKING, Call._resume),  # RFC 3261 22.2
 }
 Call.STEPS = compile_table(State, Event, Call.TABLE)

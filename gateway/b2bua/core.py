@@ -31,6 +31,7 @@ from .aiming import Aiming
 from .bindings import Bindings
 from .call import Call
 from .contacts import ContactTable
+from .events import Event
 from .feedback import note_final
 from .hunting import Verdict
 from .loops import Descent
@@ -145,6 +146,11 @@ class B2bua:
         self.pinger.begin(now)
         if not self.draining:
             self.registrations.update(self.setup.trunks, now)
+
+    def end_calls(self, now: float) -> None:
+        """End the calls that are up, since the gateway stops: peers hear of it, and the records tell."""
+        for call in list(self.calls):
+            call.feed(Event.STOPPED, None, now)
 
     # -- what the endpoint asks -------------------------------------------------------------------------
 

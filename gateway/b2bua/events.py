@@ -48,6 +48,7 @@ class Event(IntEnum):
     TOO_LONG = 13  # max_duration
     NO_PRACK = 14  # caller: a reliable provisional response was never acknowledged
     LOST = 15  # either: the peer is gone
+    STOPPED = 16  # the gateway ends
 
 
 class Progress:
