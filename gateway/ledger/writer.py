@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import msgspec
 import sqlalchemy as sa
@@ -46,10 +46,13 @@ _ROWS_AT_ONCE = 32  # records whose rows are made together, on the loop
 _BATCH = 2000  # records a transaction
 _ROWS = (50, 10, 1)  # rows a statement, largest first; 50 rows are 1,500 of SQLite's 32,766 variables
 _EXPIRY_PAUSE = 60.0  # seconds between two looks for records that are too old
+_PATIENT = 15.0  # seconds that the database may take for a batch
 _CLOSE = 5.0  # seconds that close may take
 _PATIENCE = 10  # one part of so many of the records that may wait do so before the writer hurries
 _CATCH_UP = 10  # batches out of the spool at a time, before new records get their turn
 _ENDED_AT = COLUMNS.index("ended_at")
+
+T = TypeVar("T")
 
 # What a driver raises when one value cannot be stored, as opposed to a database that cannot be used.
 _BAD_DATA = (sa.exc.DataError, sa.exc.IntegrityError, ValueError, OverflowError, TypeError)
@@ -104,6 +107,7 @@ class Ledger:
         self._failing_since: float | None = None
         self._lost_before = 0
         self._refusal_told = False
+        self._abandoned = 0  # threads that were left to the database
         self._next_expiry = 0.0
         self._closing = False
 
@@ -263,13 +267,24 @@ class Ledger:
     ) -> list[str] | None:
         """Store a batch in a thread. Returns why records of it were refused; None when all must wait."""
         try:
-            refused = await trio.to_thread.run_sync(store, abandon_on_cancel=abandon_on_cancel)
+            refused = await self._in_thread(store, abandon_on_cancel)
         except Exception as error:  # whatever a driver raises costs records, never calls
             self._disconnect()
             self._note_failure(error)
             return None
         self._note_success()
         return refused
+
+    async def _in_thread(self, work: Callable[[], T], abandon_on_cancel: bool = False) -> T:
+        """Have a thread use the database. Raises what it raises, and TimeoutError when it takes too long: a
+        server that keeps the connection and says nothing. The thread is left to its fate then, and the engine
+        to it; what it commits in the end is there twice and kept once.
+        """
+        with trio.CancelScope(shield=not abandon_on_cancel, deadline=trio.current_time() + _PATIENT):
+            return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+        self._engine = None
+        self._abandoned += 1
+        raise TimeoutError(f"no answer for {_PATIENT:.0f} s")
 
     def _settle(self, count: int, refused: Sequence[str]) -> None:
         """Let go of the first records of the list: they are in other hands, or cannot be stored."""
@@ -290,7 +305,7 @@ class Ledger:
             return
         self._next_expiry = now + _EXPIRY_PAUSE
         try:
-            deleted = await trio.to_thread.run_sync(self._delete_before, now - self._keep)
+            deleted = await self._in_thread(partial(self._delete_before, now - self._keep))
         except Exception as error:
             self._disconnect()
             self._note_failure(error)
@@ -311,11 +326,11 @@ class Ledger:
     def _store_spooled(self) -> list[str]:
         """Write the batch that has waited longest in the spool, as `_store` does."""
         assert self._spool is not None
-        engine = self._ready()
+        engine, abandoned = self._ready(), self._abandoned
         damaged = self._spool.damaged
         rows = self._spool.first()
         refused = ["damaged in the spool"] * (self._spool.damaged - damaged) + self._insert(engine, rows)
-        if rows:
+        if rows and abandoned == self._abandoned:  # else somebody else does it by now
             self._spool.forget_first(len(rows))
         return refused
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -360,4 +361,46 @@ def test_counting_agrees_with_what_was_written(bench: Bench) -> None:
     engine = database.open_for_reading(bench.url)
     with engine.connect() as connection:
         assert count(connection, Selection()) == 12
+    engine.dispose()
+
+
+def test_a_database_that_keeps_the_connection_and_says_nothing_costs_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither now nor when it comes to itself, with a batch of its own that it had been given before."""
+    monkeypatch.setattr(writer, "_PATIENT", 0.1)
+    log: list[str] = []
+    url, spool = f"sqlite:///{tmp_path / 'ledger.db'}", tmp_path / "spool"
+    ledger = Ledger(url, MONTH, spool_path=spool, log=log.append, clock=lambda: NOON)
+    insert, awake = ledger._insert, threading.Event()
+
+    def hang(engine: sa.Engine, batch: Sequence[Row]) -> list[str]:
+        if batch:
+            awake.wait(20)
+        return insert(engine, batch)
+
+    async def main() -> None:
+        await ledger.open()
+        monkeypatch.setattr(ledger, "_insert", hang)
+        ledger.record(answered(id="first"))
+        await ledger.flush()
+        assert (ledger.spooled, len(ledger._queue)) == (1, 0)
+        assert "no answer for" in log[-1]
+        await ledger.flush()  # with another connection, as silent
+        monkeypatch.setattr(ledger, "_insert", insert)
+        ledger.record(answered(id="second"))
+        awake.set()
+        with trio.fail_after(20):
+            while ledger.spooled:
+                await ledger.flush()
+                await trio.sleep(0.05)
+        await trio.sleep(0.1)  # for those that were left
+        ledger.record(answered(id="third"))
+        await ledger.flush()
+        await ledger.close()
+
+    trio.run(main)
+    engine = database.open_for_reading(database.parse_url(url))
+    with engine.connect() as connection:
+        assert count(connection, Selection()) == 3
     engine.dispose()
