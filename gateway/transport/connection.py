@@ -68,6 +68,7 @@ class Connection:
         "flow",
         "framer",
         "incoming",
+        "is_counted",
         "is_writing",
         "meeting",
         "session",
@@ -83,6 +84,7 @@ class Connection:
         self.framer = Framer()
         self.carried: set[Flow] = set()
         self.alias = False  # it is found by the port that its peer takes connections at, too
+        self.is_counted = False  # among the handshakes that peers began and that go on
         self.is_writing = False  # a task waits until the socket takes more
         self.active_at = now  # when the peer was last heard
         self._since = now  # when what the stage or the framer waits for began

@@ -262,6 +262,7 @@ class StreamTransport:
                 assert context is not None, "a tls: listener without a certificate is a configuration error"
                 connection.session = Session(context, server=True)
                 connection.enter(Stage.SECURING, now)
+                connection.is_counted = True
                 self._securing += 1
             else:
                 self._opened(connection, now)
@@ -342,12 +343,18 @@ class StreamTransport:
         flow = connection.flow
         if connection.meeting is not None:
             return "" if connection.meeting.accepts(names) else "certificate names another"
-        self._securing -= 1
+        self._uncount(connection)
         trunk = self._trunks().identify(flow.peer[0], flow.peer[1], names)
         if trunk is None:
             return "unknown source"
         flow.trunk = trunk.name
         return ""
+
+    def _uncount(self, connection: Connection) -> None:
+        """Leave the place of a handshake that is over, or whose connection is, to another; once."""
+        if connection.is_counted:
+            connection.is_counted = False
+            self._securing -= 1
 
     def _offer(self, connection: Connection) -> None:
         """Have requests to the port in the peer's Via go over the connection that it opened (RFC 5923)."""
@@ -380,12 +387,9 @@ class StreamTransport:
         if connection.stage == Stage.CLOSED:
             return
         now = self._clock()
-        if connection.stage < Stage.OPEN:
-            session = connection.session
-            if not connection.incoming:
-                self._complain(connection.flow, ": ".join([reason, *sorted(names)]))
-            elif session is not None and not session.established:
-                self._securing -= 1
+        self._uncount(connection)
+        if connection.stage < Stage.OPEN and not connection.incoming:
+            self._complain(connection.flow, ": ".join([reason, *sorted(names)]))
         if connection.stage != Stage.LEAVING:
             self.closed[reason] += 1
             self._forget(connection, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from gateway.config import SettingsErrors
 from gateway.config import parse as parse_config
 from gateway.transport import streams
-from gateway.transport.connection import Limits
+from gateway.transport.connection import Connection, Limits
 from gateway.transport.tls import Certificates
 
 from .station import (
@@ -295,6 +296,37 @@ async def test_so_many_handshakes_at_a_time_and_no_more(
         pbx = await dial_tls(station.local("tls"), vault.client())  # what is closed makes room
         await pbx.send(request(transport="TLS"))
         await pbx.response(200)
+
+
+@pytest.mark.parametrize("after", ["noise", "reset"])
+@scene
+async def test_a_handshake_whose_connection_breaks_as_it_ends_gives_its_place_back(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    sound = Connection.write
+
+    def write(self: Connection, data: bytes) -> None:
+        if after == "reset" and self.session is not None and self.session.established:
+            raise ConnectionResetError(errno.ECONNRESET, "as the tickets go out")
+        sound(self, data)
+
+    monkeypatch.setattr(Connection, "write", write)
+    async with serving(vault.text()) as station:
+        pbx = await dial(station.local("tls"))
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = vault.client().wrap_bio(incoming, outgoing, server_hostname="gw.example")
+        while True:
+            try:
+                session.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                await pbx.send(outgoing.read())
+                incoming.write(bytes(await pbx.stream.receive_some()))
+        noise = b"\x17\x03\x03\x00\x20" + b"x" * 32
+        await pbx.send(outgoing.read() + (noise if after == "noise" else b""))
+        await station.until(lambda: bool(station.streams.closed))
+        assert not station.streams.connections
+        assert station.streams._securing == 0
 
 
 @scene
