@@ -61,7 +61,7 @@ class Ports:
             connections=settings.max_connections,
             per_source=settings.max_connections_per_source,
         )
-        self.streams = StreamTransport(clock, self.certificates, limits)
+        self.streams = StreamTransport(clock, self.certificates, on_bug, limits)
         self.udp = UdpTransport(clock, carry or self.streams.send)
         try:
             self.locals = self._bind(config, given)

@@ -18,7 +18,7 @@ import logging
 import socket
 import ssl
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
 import trio
@@ -50,10 +50,17 @@ Key = tuple[Local, str, int, str]
 class StreamTransport:
     """The TCP and TLS connections of a gateway.
 
-    ``closed`` counts why connections ended, ``refused`` why some were not accepted.
+    ``closed`` counts why connections ended, ``refused`` why some were not accepted. ``on_bug`` is told of
+    what our own mistakes raise; they end the connection that they were about, and no more.
     """
 
-    def __init__(self, clock: Clock, certificates: Certificates, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        certificates: Certificates,
+        on_bug: Callable[[Exception], None],
+        limits: Limits | None = None,
+    ) -> None:
         self.limits = limits or Limits()
         self.certificates = certificates
         self.closed: defaultdict[str, int] = defaultdict(int)
@@ -61,6 +68,7 @@ class StreamTransport:
         self.connections: set[Connection] = set()
         self.tap: Ear | None = None  # told of the messages that come; of the others the UDP transport tells
         self._clock = clock
+        self._on_bug = on_bug
         self._listeners: dict[Local, socket.socket] = {}
         self._by_key: dict[Key, Connection] = {}
         self._by_source: defaultdict[str, int] = defaultdict(int)
@@ -128,6 +136,9 @@ class StreamTransport:
         except (OSError, ssl.SSLError) as error:
             self._end(connection, _reason(error))
             return
+        except Exception as bug:
+            self._give_up(connection, bug)
+            return
         self._write_rest(connection)
 
     def note_reply(self, flow: Flow) -> None:
@@ -154,8 +165,17 @@ class StreamTransport:
         connection = Connection(own, self._clock(), incoming=False)
         self.connections.add(connection)
         self._by_key[_key(flow)] = connection
-        self._nursery.start_soon(self._connect, connection)
+        self._nursery.start_soon(self._guarded, self._connect, connection)
         return connection
+
+    async def _guarded(self, task: Callable[[Connection], Awaitable[None]], connection: Connection) -> None:
+        """Run a task of a connection; a bug costs that connection, and no more."""
+        try:
+            await task(connection)
+        except Exception as bug:
+            self._give_up(connection, bug)
+            with self._reporting():
+                self._flush()
 
     async def _connect(self, connection: Connection) -> None:
         if connection.stage == Stage.CLOSED:
@@ -211,7 +231,7 @@ class StreamTransport:
     def _write_rest(self, connection: Connection) -> None:
         if connection.has_unsent and not connection.is_writing and self._nursery is not None:
             connection.is_writing = True
-            self._nursery.start_soon(self._write, connection)
+            self._nursery.start_soon(self._guarded, self._write, connection)
 
     async def _write(self, connection: Connection) -> None:
         if connection.sock is None:
@@ -241,7 +261,11 @@ class StreamTransport:
                         self.refused["no descriptors"] += 1
                         await trio.sleep(_WITHOUT_FILES)
                     break
-                self._accepted(sock, Flow(local, (peer[0], peer[1])))
+                try:
+                    self._accepted(sock, Flow(local, (peer[0], peer[1])))
+                except Exception as bug:
+                    self._on_bug(bug)
+                    sock.close()
 
     def _accepted(self, sock: socket.socket, flow: Flow) -> None:
         """Take a connection in, or close it at once: strangers get nothing, nobody gets more than a share."""
@@ -269,8 +293,11 @@ class StreamTransport:
         except OSError as error:
             self._end(connection, _reason(error))
             return
+        except Exception as bug:
+            self._give_up(connection, bug)
+            return
         assert self._nursery is not None
-        self._nursery.start_soon(self._read, connection)
+        self._nursery.start_soon(self._guarded, self._read, connection)
 
     def _refusal(self, flow: Flow) -> str:
         host, port = flow.peer
@@ -379,7 +406,7 @@ class StreamTransport:
         if connection.stage == Stage.CLOSED:
             return
         self.closed[reason] += 1
-        self._forget(connection, now)
+        self._forget(connection, now, reached=True)
         connection.leave(now)
 
     def _end(self, connection: Connection, reason: str, names: frozenset[str] = frozenset()) -> None:
@@ -390,16 +417,31 @@ class StreamTransport:
         self._uncount(connection)
         if connection.stage < Stage.OPEN and not connection.incoming:
             self._complain(connection.flow, ": ".join([reason, *sorted(names)]))
-        if connection.stage != Stage.LEAVING:
-            self.closed[reason] += 1
-            self._forget(connection, now)
         self.connections.discard(connection)
         if connection.incoming:
             source = connection.flow.peer[0]
             self._by_source[source] -= 1
             if not self._by_source[source]:
                 del self._by_source[source]
+        stage = connection.stage
         connection.close()
+        if stage != Stage.LEAVING:
+            self.closed[reason] += 1
+            self._forget(connection, now, reached=stage >= Stage.OPEN)
+
+    def _give_up(self, connection: Connection, bug: Exception) -> None:
+        """Report a mistake of ours, and close the connection that it was about."""
+        self._on_bug(bug)
+        with self._reporting():
+            self._end(connection, "a mistake of ours")
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Report what is raised, and go on."""
+        try:
+            yield
+        except Exception as bug:
+            self._on_bug(bug)
 
     def _complain(self, flow: Flow, why: str) -> None:
         """Log why a peer cannot be reached: once, and again when it is another reason."""
@@ -409,9 +451,8 @@ class StreamTransport:
             self._failing[_key(flow)] = why
             log.warning("%s cannot be reached (%s)", flow, why)
 
-    def _forget(self, connection: Connection, now: float) -> None:
+    def _forget(self, connection: Connection, now: float, *, reached: bool) -> None:
         """Have nothing more go over a connection, and tell its transactions."""
-        reached = connection.stage >= Stage.OPEN
         flow = connection.flow
         for key in (_key(flow), _reply_key(flow)):
             if self._by_key.get(key) is connection:

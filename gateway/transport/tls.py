@@ -129,8 +129,11 @@ class Session:
 
     @property
     def names(self) -> frozenset[str]:
-        """What the peer's certificate has proved."""
-        return names_of(self._object.getpeercert())
+        """What the peer's certificate has proved: nothing, where its names are no text."""
+        try:
+            return names_of(self._object.getpeercert())
+        except UnicodeDecodeError:
+            return frozenset()
 
 
 def _is_met(trunk: TrunkSettings) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import trio
 
 from gateway.sip.message import parse
+from gateway.transport import streams
+from gateway.transport.connection import Connection
 
-from .station import PBX, config_text, request, scene, serving
+from .station import PBX, config_text, dial, listening, request, scene, serving
 
 
 class Flawed:
@@ -45,3 +48,92 @@ async def test_a_mistake_of_ours_costs_one_turn_of_the_socket() -> None:
                 pass
         assert [type(bug) for bug in station.bugs] == [ZeroDivisionError]
         station.bugs.clear()
+
+
+def stumble(*_: Any) -> None:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("place", ["accepting", "taking", "reading on"])
+@scene
+async def test_a_mistake_of_ours_costs_one_connection_that_a_peer_opened(
+    monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """And none of the others."""
+    async with serving(config_text()) as station:
+        other = await dial(station.local("tcp"))
+        await other.send(request())
+        await other.response(200)
+        with monkeypatch.context() as patch:
+            if place == "accepting":
+                patch.setattr(streams, "tune", stumble)
+            elif place == "taking":
+                patch.setattr(Connection, "take", stumble)
+            else:
+                patch.setattr(station.streams, "_flush", stumble)
+            pbx = await dial(station.local("tcp"))
+            await pbx.send(request())
+            assert await pbx.end() == b""
+        assert {type(bug) for bug in station.bugs} == {ZeroDivisionError}
+        station.bugs.clear()
+        assert station.streams.closed == {"a mistake of ours": 1}
+        await other.send(request())
+        await other.response(200)
+        await (again := await dial(station.local("tcp"))).send(request())
+        await again.response(200)
+        assert len(station.streams.connections) == 2
+
+
+@scene
+async def test_a_mistake_of_ours_before_a_connection_is_taken_in_closes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving(config_text()) as station:
+        with monkeypatch.context() as patch:
+            patch.setattr(station.streams, "_refusal", stumble)
+            assert await (await dial(station.local("tcp"))).end() == b""
+        assert [type(bug) for bug in station.bugs] == [ZeroDivisionError]
+        station.bugs.clear()
+        pbx = await dial(station.local("tcp"))
+        await pbx.send(request())
+        await pbx.response(200)
+
+
+@pytest.mark.parametrize("place", ["connecting", "sending", "writing on"])
+@scene
+async def test_a_mistake_of_ours_costs_one_connection_that_we_opened(
+    monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Its calls hear of its end as of any other."""
+    async with (
+        listening() as (port, _),
+        serving(config_text(f'"sip:127.0.0.3:{port};transport=tcp"')) as station,
+    ):
+        pbx = await dial(station.local("tcp"))
+        with monkeypatch.context() as patch:
+            if place == "connecting":
+                patch.setattr(station.streams, "_leave_from", stumble)
+            elif place == "sending":
+                sound = Connection.send
+
+                def send(self: Connection, data: bytes) -> None:
+                    (sound if self.incoming else stumble)(self, data)
+
+                patch.setattr(Connection, "send", send)
+            else:
+                sound_write = Connection.write
+
+                def write(self: Connection, data: bytes) -> None:
+                    if self.incoming:
+                        sound_write(self, data)
+                    else:
+                        self._unsent += data  # as if the socket took nothing
+
+                patch.setattr(Connection, "write", write)
+                patch.setattr(Connection, "write_rest", stumble)
+            await pbx.send(request("INVITE", "sip:1001@127.0.0.1"))
+            await pbx.response(100)
+            await pbx.response(503)
+        assert [type(bug) for bug in station.bugs] == [ZeroDivisionError]
+        station.bugs.clear()
+        assert station.streams.closed == {"a mistake of ours": 1}

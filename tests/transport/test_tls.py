@@ -12,12 +12,28 @@ from pathlib import Path
 import pytest
 import trio
 import trustme
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
+from cryptography.x509 import (
+    CertificateBuilder,
+    Name,
+    NameAttribute,
+    UnrecognizedExtension,
+    load_pem_x509_certificate,
+    random_serial_number,
+)
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from gateway.config import SettingsErrors
 from gateway.config import parse as parse_config
@@ -85,6 +101,34 @@ class Vault:
         now = datetime.datetime.now(datetime.UTC)
         days = datetime.timedelta(days=1)
         return self.ca.issue_cert(*identities, not_before=now - 9 * days, not_after=now - days)
+
+    def nameless(self, common_name: str) -> ssl.SSLContext:
+        """What a peer that connects uses, with a certificate whose DNS name is no text."""
+        issuer = load_pem_x509_certificate(self.ca.cert_pem.bytes())
+        signer = load_pem_private_key(self.ca.private_key_pem.bytes(), None)
+        assert isinstance(signer, EllipticCurvePrivateKey)
+        key = generate_private_key(SECP256R1())
+        names = b"\x30\x04\x82\x02\xff\xfe"
+        now = datetime.datetime.now(datetime.UTC)
+        cert = (
+            CertificateBuilder()
+            .subject_name(Name([NameAttribute(NameOID.COMMON_NAME, common_name)]))
+            .issuer_name(issuer.subject)
+            .public_key(key.public_key())
+            .serial_number(random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, names), False)
+            .sign(signer, SHA256())
+        )
+        file = self.folder / "nameless.pem"
+        file.write_bytes(
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            + cert.public_bytes(Encoding.PEM)
+        )
+        context = self.client()
+        context.load_cert_chain(file)
+        return context
 
     def text(self, port: int = 9, *, target: str = "", carrier: str = "", more: str = "") -> str:
         """A configuration with a tls: listener, and a carrier that is met over TLS."""
@@ -259,6 +303,19 @@ async def test_a_client_whose_certificate_has_expired_does_not_get_in_5280_4_1_2
             await wire.stream.receive_some()
         await station.until(lambda: bool(station.streams.closed))
         assert station.streams.closed == {"TLS: certificate verify failed": 1}
+
+
+@scene
+async def test_a_certificate_whose_names_are_no_text_speaks_for_nobody(vault: Vault) -> None:
+    """Not even for its common name."""
+    text = vault.text().replace('source = ["127.0.0.3"]', 'source = ["carrier.example"]')
+    async with serving(text) as station:
+        wire = await dial_tls(station.local("tls"), vault.nameless("carrier.example"), STRANGER)
+        assert await wire.end() == b""
+        assert station.streams.closed == {"unknown source": 1}
+        pbx = await dial_tls(station.local("tls"), vault.nameless("carrier.example"))
+        await pbx.send(request(transport="TLS"))
+        await pbx.response(200)
 
 
 @pytest.mark.parametrize("noise", [b"INVITE sip:a SIP/2.0\r\n\r\n", b"\0" * 100])
