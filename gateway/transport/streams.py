@@ -283,7 +283,7 @@ class StreamTransport:
             tune(sock)
             if flow.local.transport == "tls":
                 context = self.certificates.server
-                assert context is not None, "a tls: listener without a certificate is a configuration error"
+                assert context is not None, "without a certificate it was refused"
                 connection.session = Session(context, server=True)
                 connection.enter(Stage.SECURING, now)
                 connection.is_counted = True
@@ -305,6 +305,8 @@ class StreamTransport:
         is_tls = flow.local.transport == "tls"
         if trunks.find(host, port) is None and not (is_tls and trunks.with_tls_name):
             return "unknown source"
+        if is_tls and self.certificates.server is None:
+            return "no certificate"  # a reload took it away, and listeners stay until a restart
         if len(self.connections) >= self.limits.connections:
             return "too many connections"
         if self._by_source.get(host, 0) >= self.limits.per_source:

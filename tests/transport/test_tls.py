@@ -442,6 +442,22 @@ async def test_new_certificates_serve_new_connections_and_old_ones_go_on(vault: 
 
 
 @scene
+async def test_a_listener_whose_certificate_a_reload_took_away_takes_nobody_in(vault: Vault) -> None:
+    """And those that are in go on."""
+    async with serving(text := vault.text()) as station:
+        pbx = await dial_tls(station.local("tls"), vault.client())
+        station.ports.certificates.load(parse_config(config_text()))
+        assert await (await dial(station.local("tls"))).end() == b""
+        assert station.streams.refused == {"no certificate": 1}
+        await pbx.send(request(transport="TLS"))
+        await pbx.response(200)
+        station.ports.certificates.load(parse_config(text))
+        again = await dial_tls(station.local("tls"), vault.client())
+        await again.send(request(transport="TLS"))
+        await again.response(200)
+
+
+@scene
 async def test_a_call_goes_on_over_its_connections_when_certificates_are_renewed(vault: Vault) -> None:
     async with (
         listening(context=vault.server("127.0.0.3")) as (port, accept),
