@@ -15,7 +15,7 @@ from enum import IntEnum
 
 import trio
 
-from gateway.sip.flow import Flow
+from gateway.sip.flow import Flow, Local
 from gateway.sip.framing import Framer
 
 from .tls import Meeting, Session
@@ -52,8 +52,8 @@ class Stage(IntEnum):
 
 class Connection:
     """A connection. ``flow`` is what its messages are handed up with; ``carried`` are the flows whose
-    requests went out on it, so that their transactions hear of its end; ``meeting`` says whom we expect, on
-    one that we opened over TLS.
+    requests went out on it, so that their transactions hear of its end; ``keys`` are what the transport
+    finds it by; ``meeting`` says whom we expect, on one that we opened over TLS.
     """
 
     __slots__ = (
@@ -70,6 +70,7 @@ class Connection:
         "incoming",
         "is_counted",
         "is_writing",
+        "keys",
         "meeting",
         "session",
         "sock",
@@ -83,6 +84,7 @@ class Connection:
         self.meeting: Meeting | None = None
         self.framer = Framer()
         self.carried: set[Flow] = set()
+        self.keys: list[tuple[Local, str, int, str]] = []
         self.alias = False  # it is found by the port that its peer takes connections at, too
         self.is_counted = False  # among the handshakes that peers began and that go on
         self.is_writing = False  # a task waits until the socket takes more

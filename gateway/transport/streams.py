@@ -123,7 +123,7 @@ class StreamTransport:
 
     def send(self, data: bytes, flow: Flow) -> None:
         """Send a message over the connection of a flow, which is opened for it if need be."""
-        connection = self._by_key.get(_key(flow))
+        connection = self._standing(_key(flow))
         if connection is None:
             connection = self._open(flow)
             if connection is None:
@@ -143,18 +143,29 @@ class StreamTransport:
 
     def note_reply(self, flow: Flow) -> None:
         """Take what the Via of a request says of its connection, where another worker has read it."""
-        connection = self._by_key.get(_key(flow))
+        connection = self._standing(_key(flow))
         if connection is not None and connection.incoming and flow.reply_port:
             connection.flow.reply_port = flow.reply_port
             if flow.alias and not connection.alias:
                 self._offer(connection)
+
+    def _standing(self, key: Key) -> Connection | None:
+        """Return the connection that messages with this key go over, unless its end has begun."""
+        connection = self._by_key.get(key)
+        return None if connection is None or connection.stage >= Stage.LEAVING else connection
+
+    def _register(self, connection: Connection, key: Key) -> None:
+        """Have messages with this key go over a connection, unless another stands for it."""
+        if self._standing(key) is None:
+            self._by_key[key] = connection
+            connection.keys.append(key)
 
     def _open(self, flow: Flow) -> Connection | None:
         """Begin to connect to where a flow leads; None when there is no such place, or no room."""
         if flow.reply_port:
             # The peer opened the connection that this was, and takes others at that port.
             flow = Flow(flow.local, (flow.peer[0], flow.reply_port), flow.trunk)
-            standing = self._by_key.get(_key(flow))
+            standing = self._standing(_key(flow))
             if standing is not None:
                 return standing
         if self._nursery is None or len(self.connections) >= self.limits.connections:
@@ -164,7 +175,7 @@ class StreamTransport:
         own = Flow(flow.local, flow.peer, flow.trunk)
         connection = Connection(own, self._clock(), incoming=False)
         self.connections.add(connection)
-        self._by_key[_key(flow)] = connection
+        self._register(connection, _key(flow))
         self._nursery.start_soon(self._guarded, self._connect, connection)
         return connection
 
@@ -225,7 +236,7 @@ class StreamTransport:
         connection.open(now)
         if self._failing and self._failing.pop(_key(connection.flow), None) is not None:
             log.info("%s is reached again", connection.flow)
-        self._by_key.setdefault(_key(connection.flow), connection)
+        self._register(connection, _key(connection.flow))
         self._write_rest(connection)
 
     def _write_rest(self, connection: Connection) -> None:
@@ -389,7 +400,7 @@ class StreamTransport:
         """Have requests to the port in the peer's Via go over the connection that it opened (RFC 5923)."""
         flow = connection.flow
         connection.alias = True
-        self._by_key.setdefault(_reply_key(flow), connection)
+        self._register(connection, _reply_key(flow))
 
     # -- the end ----------------------------------------------------------------------------------------
 
@@ -455,10 +466,10 @@ class StreamTransport:
 
     def _forget(self, connection: Connection, now: float, *, reached: bool) -> None:
         """Have nothing more go over a connection, and tell its transactions."""
-        flow = connection.flow
-        for key in (_key(flow), _reply_key(flow)):
+        for key in connection.keys:
             if self._by_key.get(key) is connection:
                 del self._by_key[key]
+        connection.keys.clear()
         for carried in connection.carried:
             self._endpoint.flow_lost(carried, now, reached)
 

@@ -201,6 +201,22 @@ async def test_a_connection_offered_by_alias_takes_our_requests_rfc_5923() -> No
 
 
 @scene
+async def test_a_port_offered_by_alias_is_met_again_after_the_peer_named_another_and_left_rfc_5923() -> None:
+    async with with_carrier() as (station, accept, port):
+        carrier = await dial(station.local("tcp"), "127.0.0.3")
+        for named in (port, port - 1):
+            await carrier.send(request(sent_by=f"127.0.0.3:{named}", via=";alias"))
+            await carrier.response(200)
+        pbx = await dial(station.local("tcp"))
+        await call(pbx, call="one")
+        await carrier.request("INVITE")
+        await carrier.stream.aclose()
+        await pbx.response(503)
+        await call(pbx, call="two")
+        await (await accept()).request("INVITE")
+
+
+@scene
 async def test_what_a_peer_says_in_its_via_does_not_redirect_our_requests_to_its_target() -> None:
     async with with_carrier() as (station, accept, _):
         pbx = await dial(station.local("tcp"))
@@ -213,6 +229,22 @@ async def test_what_a_peer_says_in_its_via_does_not_redirect_our_requests_to_its
         await pbx.response(503)
         await call(pbx)
         await (await accept()).request("INVITE")
+
+
+@scene
+async def test_nothing_is_sent_over_a_connection_that_is_left() -> None:
+    """Wherever it may still be found."""
+    async with with_carrier() as (station, accept, port):
+        flow = station.flows.towards("127.0.0.3", port, "tcp")
+        assert flow is not None
+        station.streams.send(request(), flow)
+        carrier = await accept()
+        await carrier.request("OPTIONS")
+        (connection,) = station.streams.connections
+        connection.leave(trio.current_time())
+        station.streams.send(request("MESSAGE"), flow)
+        await (await accept()).request("MESSAGE")
+        assert await carrier.end() == b""
 
 
 @scene
