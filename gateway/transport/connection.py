@@ -89,7 +89,7 @@ class Connection:
         self.is_counted = False  # among the handshakes that peers began and that go on
         self.is_writing = False  # a task waits until the socket takes more
         self.active_at = now  # when the peer was last heard
-        self._since = now  # when what the stage or the framer waits for began
+        self._since = now  # when what the stage or the framer waits for began; 0.0 while that is nothing
         self._stage = Stage.CONNECTING
         self._waiting: list[bytes] = []
         self._waiting_size = 0
@@ -113,6 +113,8 @@ class Connection:
     def open(self, now: float) -> None:
         """Take note that the connection stands; send what waited for that. Raises OSError, ssl.SSLError."""
         self.enter(Stage.OPEN, now)
+        if not self.framer.is_waiting:
+            self._since = 0.0
         waiting, self._waiting = self._waiting, []
         self._waiting_size = 0
         for data in waiting:

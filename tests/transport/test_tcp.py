@@ -445,6 +445,28 @@ async def test_a_message_that_trickles_in_ends_the_connection() -> None:
 
 
 @scene
+async def test_the_time_for_a_first_message_begins_with_its_first_byte() -> None:
+    async with serving(config_text(), Limits(incomplete=0.4)) as station:
+        pbx = await dial(station.local("tcp"))
+        await trio.sleep(0.6)
+        whole = request()
+        await pbx.send(whole[:100])
+        await trio.sleep(0.1)
+        await pbx.send(whole[100:])
+        await pbx.response(200)
+
+
+@scene
+async def test_a_first_message_that_stays_incomplete_ends_the_connection() -> None:
+    async with serving(config_text(), Limits(incomplete=0.2)) as station:
+        pbx = await dial(station.local("tcp"))
+        await trio.sleep(0.3)
+        await pbx.send(request()[:100])
+        assert await pbx.end() == b""
+        assert station.streams.closed == {"message too slow": 1}
+
+
+@scene
 async def test_whole_messages_keep_a_connection_and_silence_ends_it() -> None:
     async with serving(config_text(), Limits(incomplete=0.2, idle=0.4)) as station:
         pbx = await dial(station.local("tcp"))

@@ -339,6 +339,24 @@ async def test_a_handshake_that_dawdles_ends_the_connection(vault: Vault) -> Non
         assert station.streams._securing == 0
 
 
+@pytest.mark.parametrize("silent", [0.0, 0.6])
+@scene
+async def test_a_message_that_dawdles_after_its_handshake_ends_the_connection(
+    vault: Vault, silent: float
+) -> None:
+    async with serving(vault.text(), Limits(incomplete=0.4)) as station:
+        pbx = await dial_tls(station.local("tls"), vault.client())
+        await trio.sleep(silent)
+        whole = request(transport="TLS")
+        await pbx.send(whole[:100])
+        await trio.sleep(0.1)
+        await pbx.send(whole[100:])
+        await pbx.response(200)
+        await pbx.send(whole[:100])
+        assert await pbx.end() == b""
+        assert station.streams.closed == {"message too slow": 1}
+
+
 @scene
 async def test_so_many_handshakes_at_a_time_and_no_more(
     vault: Vault, monkeypatch: pytest.MonkeyPatch
