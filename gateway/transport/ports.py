@@ -100,6 +100,7 @@ class Ports:
         """
         now = self._clock()
         self.udp.take(endpoint, flows)
+        self.streams.take(now)
         endpoint.tick(now)
         self.streams.sweep(now)
         self.flush(endpoint)

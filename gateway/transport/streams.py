@@ -29,7 +29,7 @@ from gateway.sip.flow import Flow, Local, is_address
 
 from .connection import Connection, Limits, Stage, tune
 from .tls import Certificates, Session
-from .udp import Clock, visible
+from .udp import STALL, Clock, visible
 
 if TYPE_CHECKING:
     from gateway.tap.tap import Ear
@@ -75,6 +75,7 @@ class StreamTransport:
         self._securing = 0
         self._failing: dict[Key, str] = {}  # what the log was told of peers that cannot be reached
         self._sweep_at = 0.0
+        self._taken_at = 0.0
         self._nursery: trio.Nursery | None = None
 
     def bind(self, transport: str, host: str, port: int, advertise: str) -> Local:
@@ -331,19 +332,40 @@ class StreamTransport:
         while sock is not None and connection.stage != Stage.CLOSED:
             try:
                 await trio.lowlevel.wait_readable(sock)
-                data = sock.recv(READ)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                self._end(connection, _reason(error))
             except trio.ClosedResourceError:
                 return
-            else:
-                if data:
-                    self._take(connection, data)
-                else:
-                    self._end(connection, "closed by the peer")
+            self._receive(connection, sock)
             self._flush()
+
+    def take(self, now: float) -> None:
+        """After a stall, receive at most a segment from each connection: an answer that a timer waits for may
+        be there. Else their tasks do; and to look at all would cost more than it brings.
+        """
+        is_late = now - self._taken_at >= STALL
+        self._taken_at = now
+        if not is_late:
+            return
+        for connection in list(self.connections):
+            if connection.sock is not None and connection.stage in (Stage.SECURING, Stage.OPEN):
+                try:
+                    self._receive(connection, connection.sock)
+                except Exception as bug:
+                    self._give_up(connection, bug)
+        self._taken_at = self._clock()
+
+    def _receive(self, connection: Connection, sock: socket.socket) -> None:
+        """Take what has come on a connection, if anything has, and do everything that follows from it."""
+        try:
+            data = sock.recv(READ)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._end(connection, _reason(error))
+            return
+        if data:
+            self._take(connection, data)
+        else:
+            self._end(connection, "closed by the peer")
 
     def _take(self, connection: Connection, data: bytes) -> None:
         """Take bytes off a connection and do everything that follows from them."""

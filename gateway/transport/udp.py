@@ -29,7 +29,8 @@ _EXTENDED_ERROR = struct.Struct("=IBB")  # how sock_extended_err begins: errno, 
 _UNREACHABLE = {(2, 3), (3, 1)}  # (origin, type): destination unreachable, of ICMP and of ICMPv6
 _OVERFLOW = "receive buffer full"
 _AT_ONCE: Final = 32  # timers that fire in a turn: under load there is one for most messages
-_STALL: Final = 0.2  # seconds since every socket was looked at
+STALL: Final = 0.2
+"""Seconds since every socket was looked at, after which all are read before timers fire."""
 _QUOTED = 1024  # bytes of a datagram that are looked at: the branch stands near its start
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class UdpTransport:
         count = self._receive(sock, local, endpoint, flows, now)
         if not count:
             self._heed_errors(sock, endpoint)  # it may be they that made the socket readable
-        if count < BATCH and now - self._taken_at < _STALL:
+        if count < BATCH and now - self._taken_at < STALL:
             endpoint.tick(now, _AT_ONCE)  # with each tick they would hold up messages, by the hundred
         self.flush(endpoint)
         if self.measures and count:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from typing import Any
 
 import pytest
 import trio
 
+from gateway.sip.endpoint import Endpoint
 from gateway.sip.message import parse
 from gateway.transport import streams
-from gateway.transport.connection import Connection
+from gateway.transport.connection import Connection, Limits
 
 from .station import PBX, config_text, dial, listening, request, scene, serving
 
@@ -32,6 +35,25 @@ class Flawed:
         return getattr(self._sound, name)
 
 
+class Told:
+    """An endpoint, and what it was told of, in order."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self.of: list[str] = []
+
+    def receive(self, batch: Any, now: float) -> None:
+        self.of.append("a message")
+        self._endpoint.receive(batch, now)
+
+    def tick(self, now: float) -> None:
+        self.of.append("the time")
+        self._endpoint.tick(now)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._endpoint, name)
+
+
 @scene
 async def test_a_mistake_of_ours_costs_one_turn_of_the_socket() -> None:
     """And not the calls that are up."""
@@ -52,6 +74,48 @@ async def test_a_mistake_of_ours_costs_one_turn_of_the_socket() -> None:
 
 def stumble(*_: Any) -> None:
     raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@scene
+async def test_after_a_stall_what_has_arrived_comes_before_what_is_due(
+    monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
+    """Over whatever it came; and nobody is held to be idle who was not heard."""
+    async with serving(config_text(), Limits(idle=0.3)) as station:
+        local = station.local(transport)
+        kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+        with socket.socket(type=kind) as pbx:
+            pbx.bind((PBX, 0))
+            pbx.connect((local.host, local.port))
+            while transport == "tcp" and not station.streams.connections:
+                await trio.sleep(0.01)
+            told = Told(station.endpoint)
+            monkeypatch.setattr(station.streams, "_endpoint", told)
+            pbx.send(request(transport=transport.upper(), via=";rport"))
+            time.sleep(0.4)  # nobody else has a turn
+            station.streams._sweep_at = 0.0
+            station.ports.tick(told, station.flows)  # type: ignore[arg-type]
+            assert told.of == ["a message", "the time"]
+            pbx.settimeout(5)
+            assert pbx.recv(65_535).startswith(b"SIP/2.0 200 ")
+        assert "idle" not in station.streams.closed
+
+
+@scene
+async def test_a_mistake_of_ours_after_a_stall_costs_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(config_text()) as station:
+        pbx = await dial(station.local("tcp"))
+        await pbx.send(request())
+        await pbx.response(200)
+        with monkeypatch.context() as patch:
+            patch.setattr(station.streams, "_receive", stumble)
+            time.sleep(0.4)
+            station.tick()
+        assert await pbx.end() == b""
+        assert [type(bug) for bug in station.bugs] == [ZeroDivisionError]
+        station.bugs.clear()
+        assert station.streams.closed == {"a mistake of ours": 1}
 
 
 @pytest.mark.parametrize("place", ["accepting", "taking", "reading on"])
