@@ -51,6 +51,11 @@ class TransportAddress:
         except ValueError:
             return self.host == "localhost"
 
+    def __str__(self) -> str:
+        """Return it as settings files write it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.transport}:{host}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

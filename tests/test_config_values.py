@@ -132,6 +132,7 @@ rewrite_network_blocked = true
         TransportAddress("udp", "::1", 0),
         TransportAddress("tls", "gw.example.com", 5061),
     )
+    assert [str(each) for each in read.gateway.listen] == ["udp:[::1]:0", "tls:gw.example.com:5061"]
     assert (read.gateway.advertise, read.gateway.workers, read.gateway.drain) == (
         "gw.example.com:5060",
         0,

@@ -10,16 +10,18 @@ import struct
 
 from gateway.wire import WireMessage
 
+LARGEST = {"udp": 65_507, "tcp": 65_535}
+"""Bytes of a packet: what a datagram carries beside the headers of IP and UDP, what the length can say."""
+
 _CHUNK = struct.Struct(">HHH")
 _HEAD = 6  # bytes of a packet, and of a chunk, before what is in it
-_LARGEST = 65_535
 _PROTOCOLS = {"udp": socket.IPPROTO_UDP, "tcp": socket.IPPROTO_TCP, "tls": socket.IPPROTO_TCP}
 _FAMILY_4, _FAMILY_6 = 2, 10  # as on Linux, wherever we run
 _SIP = 1
 
 
-def encode(message: WireMessage, correlation: bytes, agent: int, node: bytes) -> bytes | None:
-    """Return the packet for a message; None when it would be too long.
+def encode(message: WireMessage, correlation: bytes, agent: int, node: bytes, largest: int) -> bytes | None:
+    """Return the packet for a message; None when it would be longer than ``largest``.
 
     ``correlation`` is the same for all legs of a call, ``agent`` and ``node`` tell gateways apart.
     """
@@ -44,7 +46,7 @@ def encode(message: WireMessage, correlation: bytes, agent: int, node: bytes) ->
         (0x000F, message.payload),
     )
     length = _HEAD + sum(_HEAD + len(value) for _, value in chunks)
-    if length > _LARGEST:
+    if length > largest:
         return None
     body = b"".join([_CHUNK.pack(0, kind, _HEAD + len(value)) + value for kind, value in chunks])
     return b"HEP3" + length.to_bytes(2, "big") + body

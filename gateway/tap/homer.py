@@ -7,6 +7,7 @@ capture server that is slow or gone costs copies, which are counted, and nothing
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import threading
 import time
@@ -19,7 +20,7 @@ from typing import Any
 from gateway.addresses import TransportAddress
 from gateway.wire import WireMessage, without_secrets
 
-from .hep import encode
+from .hep import LARGEST, encode
 from .identity import call_id_of, x_cid_of
 from .tap import Batch, copy_of
 
@@ -60,6 +61,7 @@ class HomerSender:
         self._waiting = 0  # messages in the queue, as the loop counts them
         self._taken = 0  # messages that the thread has taken out
         self._legs: OrderedDict[bytes, bytes] = OrderedDict()
+        self._largest = LARGEST[homer.address.transport]
         self._sample = int(homer.sample * 2**32)
         self._socket: socket.socket | None = None
         self._peer: tuple[Any, ...] | None = None  # of UDP
@@ -116,7 +118,7 @@ class HomerSender:
             self.skipped += 1
             return
         safe = message._replace(payload=without_secrets(message.payload))
-        packet = encode(safe, correlation, self._homer.agent, self._homer.node.encode())
+        packet = encode(safe, correlation, self._homer.agent, self._homer.node.encode(), self._largest)
         if packet is not None and self._write(packet):
             self.sent += 1
         else:
@@ -141,6 +143,8 @@ class HomerSender:
             else:
                 self._socket.sendto(packet, self._peer)
         except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                return False  # of this one alone: some systems send less in a datagram than UDP allows
             self._disconnect()
             self._note(False, (error.strerror or str(error)).lower())
             return False

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.addresses import TransportAddress
 from gateway.sip.flow import Flow, Local
-from gateway.tap.hep import encode
+from gateway.tap.hep import LARGEST, encode
 from gateway.tap.homer import QUEUE, Homer, HomerSender
 from gateway.wire import WireMessage
 from tests.tap.hep3 import decode
@@ -50,7 +50,7 @@ def listening(kind: socket.SocketKind) -> Iterator[tuple[socket.socket, Transpor
 
 def test_a_packet_says_when_from_where_to_where_and_what() -> None:
     message = WireMessage(1_700_000_000.25, "udp", ("192.0.2.1", 5060), ("192.0.2.2", 5080), b"OPTIONS")
-    packet = encode(message, b"a@pbx", 7, b"gw1")
+    packet = encode(message, b"a@pbx", 7, b"gw1", 65_507)
     assert packet is not None
     assert decode(packet) == {
         1: b"\x02", 2: b"\x11", 3: bytes([192, 0, 2, 1]), 4: bytes([192, 0, 2, 2]),
@@ -62,7 +62,7 @@ def test_a_packet_says_when_from_where_to_where_and_what() -> None:
 
 def test_tls_over_ipv6_is_said_to_be_tcp() -> None:
     message = WireMessage(1.0, "tls", ("2001:db8::1", 5061), ("2001:db8::2", 40_000), b"x")
-    packet = encode(message, b"", 1, b"gw1")
+    packet = encode(message, b"", 1, b"gw1", 65_507)
     assert packet is not None
     chunks = decode(packet)
     assert (chunks[1], chunks[2]) == (b"\x0a", b"\x06")
@@ -70,9 +70,33 @@ def test_tls_over_ipv6_is_said_to_be_tcp() -> None:
     assert chunks[6] == socket.inet_pton(socket.AF_INET6, "2001:db8::2")
 
 
-def test_what_does_not_fit_into_a_packet_is_none() -> None:
-    message = WireMessage(1.0, "udp", ("192.0.2.1", 1), ("192.0.2.2", 2), bytes(65_500))
-    assert encode(message, b"a", 1, b"gw1") is None
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_what_does_not_fit_into_a_packet_is_none(transport: str) -> None:
+    message = WireMessage(1.0, "udp", ("192.0.2.1", 1), ("192.0.2.2", 2), b"")
+    most = LARGEST[transport]
+    empty = encode(message, b"a", 1, b"gw1", most)
+    assert empty is not None
+    room = most - len(empty)
+    packet = encode(message._replace(payload=bytes(room)), b"a", 1, b"gw1", most)
+    assert packet is not None and len(packet) == most
+    assert encode(message._replace(payload=bytes(room + 1)), b"a", 1, b"gw1", most) is None
+
+
+@pytest.mark.parametrize("bound", [LARGEST["udp"], 65_535])  # ours, and one that is not the system's
+def test_a_message_that_no_datagram_carries_costs_its_own_copy_alone(
+    bound: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LARGEST, "udp", bound)
+    begin = sip(INVITE, "a@pbx", "X: ")
+    packet = encode(WireMessage(1.0, "udp", PBX.peer, PBX.peer, begin), b"a@pbx", 7, b"gw1", 65_535)
+    assert packet is not None
+    large = begin + b"x" * (65_520 - len(packet))
+    said: list[str] = []
+    with listening(socket.SOCK_DGRAM) as (server, address), sending(address, log=said.append) as sender:
+        sender.take([received(1.0, large), *CALL])
+        assert [decode(server.recv(65_535))[15] for _ in CALL] == [batch[2][0][0] for batch in CALL]
+        until(lambda: (sender.sent, sender.failed) == (5, 1))
+    assert said == []
 
 
 def test_both_legs_of_a_call_carry_the_callers_call_id() -> None:
@@ -138,9 +162,8 @@ def test_a_server_that_is_gone_costs_copies_and_one_line() -> None:
     with sending(address, log=said.append) as sender:
         sender.take(CALL)
         until(lambda: sender.failed == 5)
-    assert [line.partition(" does not ")[2] for line in said] == [
-        "take messages (connection refused); calls go on"
-    ]
+    server = f"tcp:127.0.0.1:{address.port}"
+    assert said == [f"capture server {server} does not take messages (connection refused); calls go on"]
 
 
 def test_a_server_that_does_not_read_costs_copies_beyond_the_queue() -> None:
