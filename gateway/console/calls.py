@@ -9,7 +9,7 @@ from typing import Annotated, Any, Protocol
 import msgspec
 import sqlalchemy as sa
 import trio
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -277,14 +277,17 @@ async def _until_gone(receive: Receive, scope: trio.CancelScope) -> None:
 
 
 async def _body(request: Request) -> bytes:
-    """Return what was sent, as far as an order may be long."""
+    """Return what was sent, as far as an order may be long; nothing when the asker has gone meanwhile."""
     body = b""
     with trio.move_on_after(_READING):
-        async with aclosing(request.stream()) as pieces:
-            async for piece in pieces:
-                body += piece
-                if len(body) > _LARGEST_ORDER:
-                    break
+        try:
+            async with aclosing(request.stream()) as pieces:
+                async for piece in pieces:
+                    body += piece
+                    if len(body) > _LARGEST_ORDER:
+                        break
+        except ClientDisconnect:
+            return b""
     return body[: _LARGEST_ORDER + 1]
 
 

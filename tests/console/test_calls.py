@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 import trio
+import trio.testing
 
 from gateway.app import Gateway
 from gateway.b2bua.record import CallRecord
@@ -239,6 +240,24 @@ def test_an_order_that_is_wrong_is_refused_in_words(
         assert got == status and why in body
 
     played(play)
+
+
+@pytest.mark.parametrize("sent", [b'{"sec', b"{}"])
+def test_an_order_that_is_given_up_half_way_is_no_fault_and_begins_no_capture(
+    sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def play(page: Page) -> None:
+        stream = await trio.open_tcp_stream("127.0.0.1", page.console.port)
+        async with stream:
+            head = b"POST /api/capture HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            await stream.send_all(head + b"Content-Length: 30\r\n\r\n" + sent)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert page.gateway.ports.udp.tap is None
+        assert page.console.failed == 0
+
+    played(play, CONFIG + "[telemetry]\nkeep_messages = 0\n")
+    assert caplog.records == []
 
 
 def test_captures_are_bounded_and_end_when_the_asker_goes() -> None:
