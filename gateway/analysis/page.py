@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from html import escape
 
 from gateway.analysis.captures import file_of
 from gateway.analysis.model import Mark
 from gateway.analysis.plain import ladder_of
 from gateway.analysis.report import Example, Finding, Report
-from gateway.ladder.model import shown
+from gateway.ladder.model import shown, shown_time
 from gateway.ladder.svg import STYLE, svg
 
 _STYLE = """
@@ -67,11 +66,8 @@ def _safe(text: str) -> str:
 
 
 def clock(at: float) -> str:
-    """Write a time of the capture, in UTC."""
-    try:
-        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3]
-    except (OverflowError, ValueError, OSError):  # a damaged file
-        return f"{at:.3f}"
+    """Write a time of the capture, in UTC and to the millisecond."""
+    return shown_time(at, "%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
 def where(mark: Mark, files: Sequence[str]) -> str:

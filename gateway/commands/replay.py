@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +22,7 @@ from gateway import config as settings
 from gateway.b2bua.record import TrunkNote
 from gateway.captures.exchanges import Exchange, rejections
 from gateway.captures.pcap import CaptureError, messages
+from gateway.ladder.model import shown_time
 from gateway.ledger import canaries as events
 from gateway.ledger import query
 from gateway.ledger.canaries import apply_pauses
@@ -249,6 +249,6 @@ def _percent(share: float) -> str:
 
 def _print_examples(group: Group) -> None:
     for call in group.examples:
-        at = datetime.fromtimestamp(call.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        at = shown_time(call.at, "%Y-%m-%d %H:%M:%SZ")
         numbers = f"{call.caller or '-'} → {call.called or '-'}"
-        print(printable(f"{'':10}{call.id}  {at}Z  {numbers}"))
+        print(printable(f"{'':10}{call.id}  {at}  {numbers}"))

@@ -8,6 +8,7 @@ wrote has lost its control characters.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -194,3 +195,13 @@ def shown_address(address: Address) -> str:
     """Return HOST:PORT, an IPv6 address in brackets."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def shown_time(at: float, form: str) -> str:
+    """Return a time in UTC in this form of strftime; of a damaged capture, where no calendar has such a time,
+    the seconds since the epoch, in six digits after the point like %f.
+    """
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime(form)
+    except (OverflowError, ValueError, OSError):
+        return f"{at:.6f}"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from html import escape
 
-from .model import Arrow, Ladder
+from .model import Arrow, Ladder, shown_time
 from .svg import STYLE, svg
 
 _PAGE = """
@@ -41,7 +40,7 @@ def page(title: str, facts: Iterable[tuple[str, str]], ladder: Ladder) -> str:
 
 def _message(ladder: Ladder, arrow: Arrow, since: float, index: int) -> str:
     source, target = ladder.participants[arrow.source], ladder.participants[arrow.target]
-    clock = f"{datetime.fromtimestamp(arrow.at, UTC):%H:%M:%S.%f} UTC"
+    clock = shown_time(arrow.at, "%H:%M:%S.%f UTC")
     times = "" if arrow.times == 1 else f", {arrow.times} times"
     return (
         f'<details id="message-{index}"><summary><span>{since:.3f} s</span> '

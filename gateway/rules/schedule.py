@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo, available_timezones
 
 from gateway.patterns import BadValue
@@ -42,18 +42,28 @@ class Schedule:
         """Tell whether `now`, in seconds since the epoch, lies within."""
         minute = int(now // 60)
         if minute != self._minute:  # time zones differ from UTC by whole minutes
-            self._held = self._look(datetime.fromtimestamp(minute * 60, self._zone))
+            local = self._local(minute * 60)
+            self._held = local is not None and self._look(local)
             self._minute = minute
         return self._held
 
     def shown(self, now: float) -> str:
         """Return the moment as a clock on the wall shows it, such as `fri 22:05`."""
-        local = datetime.fromtimestamp(now, self._zone)
-        return f"{DAYS[local.weekday()]} {local:%H:%M}"
+        local = self._local(now)
+        return "unknown" if local is None else f"{DAYS[local.weekday()]} {local:%H:%M}"
+
+    def _local(self, now: float) -> datetime | None:
+        """Return what the calendar and the clock on the wall show; None of a time in a damaged capture that
+        is in no calendar.
+        """
+        try:
+            return datetime.fromtimestamp(now, self._zone)
+        except (OverflowError, ValueError, OSError):
+            return None
 
     def _look(self, local: datetime) -> bool:
         at = local.hour * 60 + local.minute
-        today, yesterday = local.weekday(), (local - timedelta(days=1)).weekday()
+        today, yesterday = local.weekday(), (local.weekday() - 1) % 7
         for begin, end in self._spans:
             if begin < end:
                 if begin <= at < end and today in self._days:

@@ -88,10 +88,10 @@ def pcap_of(packets: Sequence[Caught], link: int = 1, order: str = "<") -> bytes
     return b"".join(parts)
 
 
-def pcapng(datagrams: list[Datagram], link: int = 1, order: str = "<") -> bytes:
-    """A pcapng file, with time stamps in nanoseconds."""
+def pcapng(datagrams: list[Datagram], link: int = 1, order: str = "<", offset: int = 0) -> bytes:
+    """A pcapng file, with time stamps in nanoseconds, to which readers add so many seconds."""
     parts = [_block(order, 0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))]
-    options = struct.pack(order + "HHBxxx", 9, 1, 9) + bytes(4)
+    options = struct.pack(order + "HHBxxxHHqxxxx", 9, 1, 9, 14, 8, offset)
     parts.append(_block(order, 1, struct.pack(order + "HHI", link, 0, 65535) + options))
     for datagram in datagrams:
         data = packet(datagram, link)

@@ -10,7 +10,7 @@ from gateway.ledger.database import open_for_writing, parse_url
 from gateway.rules import compile_rules
 from gateway.toml_source import TomlSource
 from tests.captures.test_pcap import INVITE, A, B, message
-from tests.captures.writer import pcap
+from tests.captures.writer import pcap, pcapng
 from tests.commands.conftest import CONFIG, RULES, Place
 from tests.ledger.records import store
 from tests.ledger.test_evidence import decided
@@ -96,6 +96,18 @@ def test_a_capture_is_judged_as_if_nothing_had_touched_it(place: Place) -> None:
     assert "603/1 Decline: 603/1 Decline (by no rule) -> 404/1 Not Found (by dead-number)" in place.out
     place.write("gateway.toml", CONFIG.replace("192.0.2.1", A[0]))  # A is the carrier now, and B a stranger
     assert place.run(replay, rules="rules.toml", pcap=place.path / "a.pcap", config="gateway.toml") == 1
+
+
+@pytest.mark.parametrize("when", ["", 'when.hours = "00:00-24:00"\n', 'when.days = "mon-sun"\n'])
+@pytest.mark.parametrize("at", [10**12, 9 * 10**18, -(10**11)])  # outside of the years 1 to 9999
+def test_a_capture_of_no_time_on_earth_is_judged_like_others(place: Place, at: int, when: str) -> None:
+    place.write("rules.toml", RULES.replace("when.q850", f"{when}when.q850"))
+    final = message("SIP/2.0 603 Decline\r\nReason: Q.850;cause=1", tag=";tag=b")
+    some = [Datagram(10.0, A, B, message(INVITE)), Datagram(11.0, B, A, final)]
+    place.write("a.pcapng", pcapng(some, offset=at))
+    assert place.run(replay, rules="rules.toml", pcap=place.path / "a.pcapng") == (0 if when else 1)
+    assert place.err == ""
+    assert (f"  {at + 11:.6f}  " in place.out) is (not when)
 
 
 def test_what_cannot_be_read_is_said_in_a_sentence(place: Place) -> None:

@@ -49,6 +49,12 @@ def rewritten() -> Ladder:
     return ladder
 
 
+@pytest.mark.parametrize("at", [1e12, 1e30, -1e12])
+def test_a_time_that_no_calendar_has_is_shown_in_seconds(at: float) -> None:
+    ladder = build([message(at, PBX, GATEWAY, INVITE)], who)
+    assert f"UDP {at:.6f}</span>" in page("call", [], ladder)
+
+
 def test_both_legs_stand_side_by_side_in_the_order_of_time() -> None:
     ladder = build([CALL[3], *CALL[:3], CALL[4]], who)
     assert [participant.name for participant in ladder.participants] == ["pbx", "gw1", "carrier"]
