@@ -11,7 +11,7 @@ import errno
 import socket
 import struct
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway import speedups
@@ -209,11 +209,7 @@ class UdpTransport:
 
     def _heed_errors(self, sock: socket.socket, endpoint: Receiver) -> None:
         """Hand the datagrams that found nobody back to the endpoint, at most a batch of them."""
-        for _ in range(BATCH):
-            try:
-                data, notes, _, _ = sock.recvmsg(_QUOTED, 256, _MSG_ERRQUEUE)
-            except OSError:
-                return
+        for data, notes in read_errors(sock):
             if any(_says_unreachable(*note) for note in notes):
                 endpoint.undelivered(data, self._clock())
 
@@ -259,6 +255,18 @@ def _read(sock: socket.socket, local: Local, flows: Flows) -> list[tuple[bytes, 
     except OSError:
         pass  # an error that an earlier datagram of ours met (ICMP); the error queue has the rest of it
     return batch
+
+
+def read_errors(sock: socket.socket) -> Iterator[tuple[bytes, list[tuple[int, int, bytes]]]]:
+    """Take up to a batch off the error queue: the start of a datagram of ours, and what became of it. The
+    socket counts as ready to be read until all of it is taken.
+    """
+    for _ in range(BATCH):
+        try:
+            data, notes, _, _ = sock.recvmsg(_QUOTED, 256, _MSG_ERRQUEUE)
+        except OSError:
+            return
+        yield data, notes
 
 
 def _widen(sock: socket.socket) -> None:

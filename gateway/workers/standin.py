@@ -9,6 +9,7 @@ import selectors
 import socket
 
 from gateway.sip.message import MAX_DATAGRAM
+from gateway.transport.udp import read_errors
 
 from .mesh import Outboxes
 from .notes import FlowName
@@ -41,7 +42,9 @@ class StandIn:
                 self._selector.unregister(sock)
 
     def _pass_on(self, sock: socket.socket) -> None:
-        """Give datagrams to their owners."""
+        """Give datagrams to their owners. News of those that found nobody is dropped: their transactions are
+        the worker's that is away, and a socket that keeps its errors would wake us again at once.
+        """
         for _ in range(_AT_A_TIME):
             try:
                 data, peer = sock.recvfrom(MAX_DATAGRAM)
@@ -50,4 +53,6 @@ class StandIn:
             owner = owner_of(data, self._outboxes.workers)
             if owner is not None:
                 self._outboxes.hand(owner, data, FlowName(self._numbers[sock], peer))
+        for _ in read_errors(sock):
+            pass
         self._outboxes.settle()
