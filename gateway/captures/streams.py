@@ -8,6 +8,7 @@ and in what waits in each; the one that has been silent longest is let go.
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections import OrderedDict
 
@@ -26,6 +27,7 @@ _LONGEST_OPENING = 64  # bytes by which a stream is known for SIP or for somethi
 _STREAMS = 2048
 _EARLY = 4  # segments kept of a stream in which no message has begun
 _AHEAD = 65_536  # bytes that wait for some before them
+_AHEAD_SEGMENTS = 128  # likewise; 64 KiB are 122 of the smallest that are usual (RFC 9293 3.7.1)
 _PATIENCE = 3.0  # seconds that they wait: what was lost has been sent again by then (RFC 6298)
 _HALF = 1 << 31
 _ALL = (1 << 32) - 1
@@ -57,14 +59,29 @@ class Streams:
 class _Stream:
     """One direction of one connection."""
 
-    __slots__ = ("_ahead", "_framer", "_next", "_notes", "_opening", "_since")
+    __slots__ = (
+        "_ahead",
+        "_ahead_bytes",
+        "_early",
+        "_framer",
+        "_next",
+        "_notes",
+        "_opening",
+        "_place",
+        "_places",
+        "_since",
+    )
 
     def __init__(self, notes: Notes) -> None:
         self._notes = notes
         self._framer: Framer | None = None  # None while this is not known for SIP
         self._opening = b""
         self._next = -1  # the number of the byte that is awaited; -1 while no message has begun
-        self._ahead: dict[int, bytes] = {}
+        self._place = 0  # the same, but places do not run over
+        self._early: dict[int, bytes] = {}  # by number, while no message has begun
+        self._ahead: dict[int, bytes] = {}  # by place, from then on
+        self._ahead_bytes = 0
+        self._places: list[int] = []  # of these; a heap
         self._since = 0.0  # when the first of these came
 
     def open(self, sequence: int) -> None:
@@ -73,34 +90,56 @@ class _Stream:
 
     def feed(self, sequence: int, data: bytes, at: float) -> list[bytes]:
         """Take the bytes from `sequence` on, caught at this time; return the messages that they complete."""
-        if self._next < 0:
-            if START.match(data) is None:
-                if len(self._ahead) >= _EARLY:
-                    del self._ahead[next(iter(self._ahead))]
-                self._ahead[sequence] = data
-                return []
-            self._next = sequence
-        if not self._ahead:
-            self._since = at
-        messages = self._take(sequence, data)
-        while self._ahead and self._next >= 0:
-            first = min(self._ahead, key=lambda at: _distance(self._next, at))
-            if _distance(self._next, first) > 0:
-                break
-            messages += self._take(first, self._ahead.pop(first))
-        if self._ahead and (at - self._since > _PATIENCE or sum(map(len, self._ahead.values())) > _AHEAD):
+        messages = self._put(sequence, data, at)
+        while self._ahead and (
+            at - self._since > _PATIENCE or self._ahead_bytes > _AHEAD or len(self._ahead) > _AHEAD_SEGMENTS
+        ):
             messages += self._skip_gap(at)
         return messages
 
-    def _take(self, sequence: int, data: bytes) -> list[bytes]:
-        """Take bytes that are awaited, keep those that are ahead, pass over those that have been."""
+    def _put(self, sequence: int, data: bytes, at: float) -> list[bytes]:
+        """Read bytes that are awaited and those that follow them, keep those that are ahead."""
+        if self._next < 0:
+            if START.match(data) is None:
+                if len(self._early) >= _EARLY:
+                    del self._early[next(iter(self._early))]
+                self._early[sequence] = data
+                return []
+            self._next = sequence
+            for number, early in self._early.items():
+                self._keep(_distance(sequence, number), early)
+            self._early.clear()
+            self._since = at
+        elif not self._ahead:
+            self._since = at
         distance = _distance(self._next, sequence)
         if distance > 0:
-            if len(data) > len(self._ahead.get(sequence, b"")):
-                self._ahead[sequence] = data
+            self._keep(distance, data)
             return []
+        messages = self._take(distance, data)
+        while self._places and self._places[0] <= self._place:
+            place = heapq.heappop(self._places)
+            kept = self._ahead.pop(place)
+            self._ahead_bytes -= len(kept)
+            messages += self._take(place - self._place, kept)
+        return messages
+
+    def _keep(self, distance: int, data: bytes) -> None:
+        """Have bytes wait, of copies the longest."""
+        place = self._place + distance
+        kept = self._ahead.get(place)
+        if kept is None:
+            heapq.heappush(self._places, place)
+        elif len(data) <= len(kept):
+            return
+        self._ahead[place] = data
+        self._ahead_bytes += len(data) - len(kept or b"")
+
+    def _take(self, distance: int, data: bytes) -> list[bytes]:
+        """Read what begins with the byte that is awaited or before it; pass over what has been."""
         new = data[-distance:]
         self._next = (self._next + len(new)) & _ALL
+        self._place += len(new)
         return self._read(new) if new else []
 
     def _read(self, data: bytes) -> list[bytes]:
@@ -110,28 +149,35 @@ class _Stream:
                 if len(data) < _LONGEST_OPENING:
                     self._opening = data
                 else:  # something else, until a message begins just with a segment
-                    self._opening = b""
-                    self._next = -1
-                    self._ahead.clear()
+                    self._stop()
                 return []
             self._opening = b""
             self._framer = Framer()
         messages = self._framer.feed(data)
         if self._framer.error is not None:
-            self._framer = None
-            self._next = -1
+            number, place = self._next, self._place
+            waiting = self._stop()
+            self._early = {(number + at - place) & _ALL: each for at, each in waiting}
         return messages
+
+    def _stop(self) -> list[tuple[int, bytes]]:
+        """Wait for a message to begin; return what was ahead, with its places, in order."""
+        waiting = sorted(self._ahead.items())
+        self._ahead.clear()
+        self._ahead_bytes = 0
+        self._places.clear()
+        self._framer = None
+        self._opening = b""
+        self._next = -1
+        return waiting
 
     def _skip_gap(self, at: float) -> list[bytes]:
         """Go on behind a gap that nothing fills: with the next segment in which a message begins."""
         self._notes.segments_lost += 1
-        waiting = sorted(self._ahead.items(), key=lambda item: _distance(self._next, item[0]))
-        self._ahead.clear()
-        self._framer = None
-        self._next = -1
+        number, place = self._next, self._place
         messages: list[bytes] = []
-        for sequence, data in waiting:
-            messages += self.feed(sequence, data, at)
+        for ahead, data in self._stop():
+            messages += self._put((number + ahead - place) & _ALL, data, at)
         return messages
 
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.captures import streams
+from gateway.captures.packets import Segment
 from gateway.captures.pcap import Datagram, Notes, messages
 from tests.captures.test_pcap import INVITE, SIX_A, SIX_B, A, B, message
 from tests.captures.writer import Caught, frame, ip_packets, pcap, pcap_of, tcp, udp
@@ -109,6 +111,45 @@ def test_a_lost_segment_costs_no_more_than_its_message(tmp_path: Path) -> None:
     found, notes = read(tmp_path, caught)
     assert found == [MESSAGES[1], MESSAGES[2], MESSAGES[1]]
     assert notes.segments_lost == 1
+
+
+def small(number: int) -> bytes:
+    return b"BYE sip:a SIP/2.0\r\nCall-ID: %d\r\nContent-Length: 0\r\n\r\n" % number
+
+
+def test_a_gap_is_passed_over_when_many_segments_wait_behind_it_however_small(tmp_path: Path) -> None:
+    some = [small(number) for number in range(1000, 1200)]
+    packets = [tcp(A, B, 0, b"", syn=True)]
+    packets += [tcp(A, B, 700 + len(each) * place, each) for place, each in enumerate(some)]
+    found, notes = read(tmp_path, [(START, packet) for packet in packets])
+    assert found == some
+    assert notes.segments_lost == 1
+
+
+def test_what_waits_behind_a_gap_is_not_gone_through_for_each_segment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = count()
+    distance = streams._distance
+
+    def looked(here: int, there: int) -> int:
+        next(looks)
+        return distance(here, there)
+
+    monkeypatch.setattr(streams, "_distance", looked)
+    stream = streams.Streams(Notes())
+    stream.feed(0, START, Segment(6, A, B, b"", 99, True))
+    for number in range(2_000, 1, -1):
+        assert stream.feed(0, START, Segment(6, A, B, b"x", number + 200)) == []
+    assert next(looks) < 4 * 2_000
+
+
+def test_gap_behind_gap_before_a_large_segment_ends_in_no_recursion() -> None:
+    stream = streams.Streams(Notes())
+    stream.feed(0, START, Segment(6, A, B, b"", 99, True))
+    for number in range(1_500):
+        assert stream.feed(0, START, Segment(6, A, B, b"SIP/2.0 200 ", 101 + 13 * number)) == []
+    assert stream.feed(0, START, Segment(6, A, B, small(1) + bytes(65_000), 100_000)) == []
 
 
 def test_streams_of_something_else_are_passed_over(tmp_path: Path) -> None:
