@@ -140,7 +140,8 @@ class Supervisor:
         self._heed_signals()
         garbage.tame()
         for place in self._places:
-            self._start(place)
+            if not self._stop_until:
+                self._start(place)
         while not self._is_over():
             for key, _ in self._selector.select(self._until_due()):
                 handle, what = key.data
@@ -153,18 +154,24 @@ class Supervisor:
     # -- workers ----------------------------------------------------------------------------------------
 
     def _start(self, place: Place) -> None:
-        """Have somebody take a place."""
-        self._stand_in.end(place.sockets)
-        ours, theirs = control_pair()
+        """Have somebody take a place; later, where the system has no room for one more now."""
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
+        with contextlib.ExitStack() as opened:
+            try:
+                ours, theirs = map(opened.enter_context, control_pair())
+                pid = os.fork()
+            except OSError as error:
+                self._put_off(place, error)
+                return
+            opened.pop_all()
         if pid == 0:
             ours.close()
             code = self._work(place, theirs)
             logging.shutdown()
             os._exit(code)
         theirs.close()
+        self._stand_in.end(place.sockets)
         place.pid, place.control, place.line = pid, ours, ""
         place.started_at = time.monotonic()
         place.has_drained = False
@@ -172,6 +179,22 @@ class Supervisor:
         self._selector.register(ours, selectors.EVENT_READ, (self._hear, place))
         if self._reload is not None:
             self._order(place, self._reload)  # it has what is still in force, as all others
+
+    def _put_off(self, place: Place, error: OSError) -> None:
+        """Try again after a while, for which the stand-in goes on; at the first start of all, give up."""
+        if not self._is_ready:
+            log.error("worker %d cannot be started (%s); the gateway ends", place.index, error)
+            self._code = 1
+            self._stop()
+            return
+        self._pause(place)
+        seconds = place.start_at - time.monotonic()
+        log.error("worker %d cannot be started (%s); tried again in %.1f s", place.index, error, seconds)
+
+    def _pause(self, place: Place) -> None:
+        """Have the next worker start after the place's pause, and make the one after that longer."""
+        place.start_at = time.monotonic() + place.pause
+        place.pause = min(max(2 * place.pause, _FIRST_PAUSE), _LONGEST_PAUSE)
 
     def _work(self, place: Place, control: socket.socket) -> int:
         """Be a worker, and return its exit code."""
@@ -239,10 +262,8 @@ class Supervisor:
         lost = self._board.bury(place.index)
         self._board.say(place.index, AWAY)
         place.died_at = self._clock()
-        now = time.monotonic()
-        if now - place.started_at > _SETTLED:
+        if time.monotonic() - place.started_at > _SETTLED:
             place.pause = 0.0
-        place.start_at = now + place.pause
         log.error(
             "worker %d has died (%s) with about %d calls; another takes its place%s",
             place.index,
@@ -250,7 +271,7 @@ class Supervisor:
             lost,
             f" in {place.pause:g} s" if place.pause else "",
         )
-        place.pause = min(max(2 * place.pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+        self._pause(place)
         if self._drain_until:
             place.has_drained = True  # its calls are gone, and there will be no new ones
             self._end_drain()

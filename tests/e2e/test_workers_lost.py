@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import sqlite3
 import time
@@ -14,7 +15,7 @@ import pytest
 
 from gateway.workers.ownership import owner_of_call
 from tests.e2e.peers import Gateway, Lab
-from tests.e2e.several import metrics, owned_by, records, start, until, workers_of
+from tests.e2e.several import Phone, metrics, owned_by, records, start, until, workers_of
 
 pytestmark = pytest.mark.e2e
 
@@ -152,3 +153,22 @@ def test_health_tells_of_a_worker_that_does_not_answer_and_a_pause_of_all_costs_
         time.sleep(1.5)
     assert workers_of(gateway) == after
     assert metrics(gateway)["sip_gateway_worker_hangs_total"] == 1
+
+
+def test_a_worker_that_cannot_be_replaced_now_is_replaced_later_and_the_other_serves_on(lab: Lab) -> None:
+    """The system has no descriptors to spare when one dies. Calls that come meanwhile go their way."""
+    gateway = start(lab, 2)
+    lab.carrier("uas_rejected", calls=10_000, limit=60, ANSWER="603 Decline")
+    supervisor = gateway.process.pid
+    limits = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+    resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (3, limits[1]))
+    first, second = workers_of(gateway)
+    os.kill(second, signal.SIGKILL)
+    gateway.says("worker 1 cannot be started ([Errno 24] Too many open files); tried again in 0.1 s")
+    for number in range(8):
+        Phone(lab, owned_by(0, 2, f"meanwhile-{number}")).ask("INVITE", 1, "603")
+    assert workers_of(gateway) == [first]
+    resource.prlimit(supervisor, resource.RLIMIT_NOFILE, limits)
+    gateway.says("worker 1 serves again", limit=40)
+    Phone(lab, owned_by(1, 2, "after")).ask("INVITE", 1, "603")
+    assert gateway.stop() == 0
