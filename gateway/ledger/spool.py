@@ -22,7 +22,6 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 from zlib import crc32
 
 import msgspec
@@ -70,15 +69,16 @@ class Spool:
         self._end = 0
         self._first_size = 0
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._tally = open(path.with_name(f"{path.name}.count"), "a+b")  # noqa: SIM115  open as long as we are
+        tally = path.with_name(f"{path.name}.count")
+        self._tally = os.open(tally, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             _lock(self._tally)
-            if os.fstat(self._tally.fileno()).st_size < 8:
-                self._tally.truncate(8)
-            self._map = mmap.mmap(self._tally.fileno(), 8)
+            # Written, so that the disk has room for it: mapped without, it is a SIGBUS when it is touched.
+            os.pwrite(self._tally, os.pread(self._tally, 8, 0).ljust(8, b"\0"), 0)
+            self._map = mmap.mmap(self._tally, 8)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except BaseException:
-            self._tally.close()
+            os.close(self._tally)
             raise
         self.unsettled = memoryview(self._map).cast("Q")
         self.lost = self.unsettled[0]
@@ -141,7 +141,7 @@ class Spool:
         self.unsettled.release()
         self._map.close()
         os.close(self._file)
-        self._tally.close()
+        os.close(self._tally)
 
     def _survey(self) -> None:
         """Count what an earlier process left, and cut off what it did not finish."""
@@ -174,7 +174,7 @@ class Spool:
             os.ftruncate(self._file, self._end)
 
 
-def _lock(file: BinaryIO) -> None:
+def _lock(file: int) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -257,12 +257,27 @@ def test_a_long_outage_is_made_up_for_while_new_records_queue_behind(
     assert outage.stored() == ids(*range(1, 12))
 
 
+def no_space(*_: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_the_ledger_at_work_without_a_spool(
+    outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mapped count that the disk has no room for would end the process when it is touched."""
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwrite", no_space)
+        play(outage.ledger.open)
+    assert outage.log[0] == f"ledger: the spool {outage.spool} cannot be used (no space left on device)"
+    outage.ledger.record(rewritten(1))
+    outage.end()
+    play(outage.ledger.flush, outage.ledger.close)
+    assert outage.stored() == ids(1)
+
+
 def test_a_full_disk_costs_records_once_the_list_is_full_and_counts_them(
     outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_space(*_: object) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     outage.ledger = outage.start(limit=2)
     ledger = outage.ledger
     play(ledger.open)
