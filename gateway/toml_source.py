@@ -39,6 +39,7 @@ _STRING = re.compile(
     r"|'[^'\n]*'",
     re.DOTALL,
 )
+_MANY_DIGITS = re.compile(rf"{_STRING.pattern}|#[^\n]*|(?P<digits>[0-9_]{{4300,}})", re.DOTALL)
 _ARRAY_HEADING = re.compile(r"^\[\[[A-Za-z0-9_-]+\]\][ \t]*(?:#.*)?$", re.MULTILINE)
 _LONG, _PIECE = 100_000, 16_384  # characters: 13 and 2 ms
 _WHERE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
@@ -124,6 +125,8 @@ class TomlSource:
             raise _syntax_error(text, file, str(error)) from None
         except RecursionError:
             raise SettingsError(file, 1, "", "its values are nested too deeply", "flatten them") from None
+        except ValueError as error:  # which Python raises, and tomli does not catch
+            raise _value_error(text, file, str(error)) from None
 
     @classmethod
     def read(cls, path: str | Path) -> TomlSource:
@@ -237,6 +240,15 @@ def _syntax_error(text: str, file: str, message: str) -> SettingsError:
             return SettingsError(file, line, "", problem, remedy)
     said = said[0].lower() + said[1:]
     return SettingsError(file, line, "", f"this is not TOML ({said})", "correct the line")
+
+
+def _value_error(text: str, file: str, message: str) -> SettingsError:
+    """Say which value is TOML and still cannot be read: an integer longer than Python takes."""
+    for found in _MANY_DIGITS.finditer(text):
+        if found["digits"]:
+            line = text.count("\n", 0, found.start()) + 1
+            return SettingsError(file, line, "", "the number has too many digits", "shorten it")
+    return SettingsError(file, 1, "", f"a value cannot be read ({message})", "correct it")
 
 
 class _LostError(Exception):

@@ -256,6 +256,15 @@ def test_an_error_shows_the_key_as_people_write_it_with_names_for_elements() -> 
     ]
 
 
+@pytest.mark.parametrize("more", ["", "[[rule]]\nx = 1\n" * 10_000], ids=["short", "long"])
+def test_a_number_of_thousands_of_digits_is_a_settings_error_with_its_line(more: str) -> None:
+    digits = "9" * 6_000
+    text = f"a = '{digits}'\n# {digits}\nb = [1,\n  -{digits}]\n{more}"
+    with pytest.raises(SettingsError) as caught:
+        TomlSource.parse(text, "f")
+    assert str(caught.value) == "f:4: the number has too many digits; shorten it"
+
+
 def test_a_file_that_cannot_be_read_is_a_settings_error_without_a_line(tmp_path: Path) -> None:
     absent = tmp_path / "absent.toml"
     with pytest.raises(SettingsError) as caught:

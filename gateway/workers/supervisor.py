@@ -346,6 +346,10 @@ class Supervisor:
         except SettingsErrors as errors:
             self._refuse(serial, [str(error) for error in errors.errors])
             return
+        except Exception:
+            log.exception("configuration and rules could not be read; this is a bug of the gateway")
+            self._refuse(serial, [])
+            return
         if not whole and version.digest == self._version.digest:
             self._tell_all(Switch(serial, to_work=False))
             return

@@ -201,6 +201,9 @@ class Worker(Gateway):
             )
         except SettingsErrors as found:
             errors = [str(error) for error in found.errors]
+        except Exception as bug:
+            log.exception("configuration and rules could not be read; this is a bug of the gateway")
+            errors = [f"worker {self._seat.index} could not read them: {bug!r}"]
         else:
             digest = version.digest
             # Some may switch before others, and must hear of all that ends from then on.
