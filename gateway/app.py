@@ -290,7 +290,7 @@ class Gateway:
         self.b2bua.begin(self._clock())
 
     def _announce(self, line: str) -> None:
-        print(line, flush=True)
+        announce(line)
 
     def _on_tick(self) -> None:
         garbage.look()
@@ -394,6 +394,15 @@ async def _in_thread(read: Callable[..., T], *args: object) -> T:
     keep the gateway from ending.
     """
     return await trio.to_thread.run_sync(read, *args, abandon_on_cancel=True)
+
+
+def announce(line: str) -> None:
+    """Print the line that says that all is bound. Where nobody can take it, calls are served all the same."""
+    try:
+        # Past the stream, which would keep what it could not write, and fail again at the end.
+        os.write(sys.stdout.fileno(), f"{line}\n".encode())
+    except OSError as error:
+        log.warning("the line %r cannot be written to stdout (%s)", line, error.strerror)
 
 
 def log_bug(bug: Exception) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from .supervisor import Supervisor
 
 def serve(path: Path | None) -> int:
     """Load, run, and return the exit code: 0, or 2 when the configuration is bad."""
+    _open_missing()
     logging.basicConfig(level=logging.INFO, handlers=[LogWriter(sys.stderr.fileno())])
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     try:
@@ -31,3 +33,10 @@ def serve(path: Path | None) -> int:
         return 2
     app.serve(gateway)
     return 0
+
+
+def _open_missing() -> None:
+    """Have a stdout and a stderr where we were started without. No socket is to take their places."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  open as long as we are

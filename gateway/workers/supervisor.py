@@ -318,7 +318,7 @@ class Supervisor:
             elif all(each.line for each in self._places):
                 self._is_ready = True
                 log.info("%d workers serve", self._workers)
-                print(self._places[FIRST].line, flush=True)
+                app.announce(self._places[FIRST].line)
             if self._drain_until and place.control is not None:
                 say(place.control, Drain())
         elif isinstance(note, Changed):
