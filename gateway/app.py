@@ -163,45 +163,56 @@ class Gateway:
 
     async def run(self) -> None:
         """Serve until :meth:`stop`, or SIGTERM or SIGINT; print one line on stdout when all is bound."""
-        try:
-            async with trio.open_nursery() as nursery:
-                parts = Upkeep(nursery)
-                if self.ledger is not None:
-                    await parts.start("the ledger", self.ledger.run)
-                parts.start_soon("the history of calls", self.historian.run)
-                await parts.start("the canaries", self.canaries.run)
-                parts.start_soon("the watch for drift", self.drift.run)
-                await nursery.start(self.resolver.run)
-                await nursery.start(self.ports.serve, self.endpoint, self.flows, self.b2bua.trunks)
-                self._begin()
-                if self._versions is not None:
-                    parts.start_soon("the list of rule versions", self._versions.run)
-                await parts.start("telemetry", self.telemetry.run)
-                parts.start_soon("the wire tap", self.wiretap.run)
-                if self.console is not None:
-                    await nursery.start(self.console.serve)
-                nursery.start_soon(self._tick)
-                if self.leads:
-                    parts.start_soon("the watch on files", self._watch_files)
-                parts.start_soon("reloading", self._reload_when_wanted)
-                await nursery.start(self._heed_signals)
-                if self.leads:
-                    log.info("message core: %s", speedups.description())
-                    self._warn_of_certificates()
-                console = "off" if self.console is None else self.console.url
-                self._announce(f"ready sip={','.join(map(_shown, self.ports.locals))} console={console}")
-                await self._stopping.wait()
-                await self._drain()
-                nursery.cancel_scope.cancel()
-        finally:
-            self.ports.close()
-            await self.historian.close()
-            await self.canaries.close()
-            await self.telemetry.close()
-            await self.wiretap.close()
-            if self.ledger is not None:
-                await self.ledger.close()
+        async with trio.open_nursery() as signals:
+            try:
+                await self._serve(signals)
+            finally:
+                await self._close()
+            signals.cancel_scope.cancel()
         log.info("stopped: %d calls, %d rewritten", self.b2bua.begun, sum(self.b2bua.rewrites.values()))
+
+    async def _serve(self, signals: trio.Nursery) -> None:
+        """Serve until all is over, with signals heeded in a nursery that lasts longer."""
+        async with trio.open_nursery() as nursery:
+            parts = Upkeep(nursery)
+            if self.ledger is not None:
+                await parts.start("the ledger", self.ledger.run)
+            parts.start_soon("the history of calls", self.historian.run)
+            await parts.start("the canaries", self.canaries.run)
+            parts.start_soon("the watch for drift", self.drift.run)
+            await signals.start(self._heed_signals)  # from the first message to the last record
+            await nursery.start(self.resolver.run)
+            await nursery.start(self.ports.serve, self.endpoint, self.flows, self.b2bua.trunks)
+            self._begin()
+            if self._versions is not None:
+                parts.start_soon("the list of rule versions", self._versions.run)
+            await parts.start("telemetry", self.telemetry.run)
+            parts.start_soon("the wire tap", self.wiretap.run)
+            if self.console is not None:
+                await nursery.start(self.console.serve)
+            nursery.start_soon(self._tick)
+            if self.leads:
+                parts.start_soon("the watch on files", self._watch_files)
+            parts.start_soon("reloading", self._reload_when_wanted)
+            await nursery.start(self._heed_supervisor)
+            if self.leads:
+                log.info("message core: %s", speedups.description())
+                self._warn_of_certificates()
+            console = "off" if self.console is None else self.console.url
+            self._announce(f"ready sip={','.join(map(_shown, self.ports.locals))} console={console}")
+            await self._stopping.wait()
+            await self._drain()
+            nursery.cancel_scope.cancel()
+
+    async def _close(self) -> None:
+        """Write and send what is left: the records first, since others may wait for a collector."""
+        self.ports.close()
+        if self.ledger is not None:
+            await self.ledger.close()
+        await self.historian.close()
+        await self.canaries.close()
+        await self.wiretap.close()
+        await self.telemetry.close()
 
     def stop(self) -> None:
         """Refuse new calls, let the others end for as long as ``drain`` allows, then stop."""
@@ -289,6 +300,18 @@ class Gateway:
     def _begin(self) -> None:
         self.b2bua.begin(self._clock())
 
+    async def _heed_signals(self, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            task_status.started()
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    self._reload_wanted.set()
+                else:
+                    self.stop()
+
+    async def _heed_supervisor(self, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()  # there is none
+
     def _announce(self, line: str) -> None:
         announce(line)
 
@@ -347,15 +370,6 @@ class Gateway:
                     break  # to watch the lists that have come with the new rules
             else:
                 return
-
-    async def _heed_signals(self, task_status: trio.TaskStatus[None]) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            task_status.started()
-            async for number in signals:
-                if number == signal.SIGHUP:
-                    self._reload_wanted.set()
-                else:
-                    self.stop()
 
     async def _reload_when_wanted(self) -> None:
         """Reload, one time after the other, while signals to stop are heeded."""

@@ -157,6 +157,9 @@ class Worker(Gateway):
     # -- what the supervisor says -----------------------------------------------------------------------
 
     async def _heed_signals(self, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()  # they are the supervisor's
+
+    async def _heed_supervisor(self, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as self._nursery:
             nursery = self._nursery
             nursery.start_soon(self._watch_inbox)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.baresip import Baresip
-from tests.e2e.peers import DEAD_NUMBER_RULE, Lab
+from tests.e2e.peers import DEAD_NUMBER_RULE, Gateway, Lab
+from tests.e2e.several import Phone
 
 pytestmark = pytest.mark.e2e
 
@@ -72,3 +73,17 @@ def opened(pipe: Path) -> int:
             return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
         time.sleep(0.02)
     pytest.fail("nobody reads the pipe")
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_signals_are_heeded_from_the_first_answer_on(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """The answer comes before the gateway says that it is ready."""
+    monkeypatch.setattr(Gateway, "wait_ready", lambda gateway: lab.wait_bound(gateway, lab.gateway_port))
+    gateway = lab.gateway()
+    Phone(lab, "early@phone").ask("INVITE", 1, "403")
+    gateway.process.send_signal(number)
+    if number == signal.SIGHUP:
+        gateway.says("are in force")
+    assert gateway.stop() == 0

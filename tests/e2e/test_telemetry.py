@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import signal
+import time
+
 import pytest
 
 from tests.e2e.peers import DEAD_NUMBER_RULE, Gateway, Lab
-from tests.e2e.several import metrics, until
+from tests.e2e.several import Phone, metrics, records, until
 from tests.telemetry.collector import Collector
 
 CALLS, RATE = 600, 150
 CONSOLE = '[console]\nlisten = "127.0.0.1:0"\n'
 
 
-def start(lab: Lab, otlp: str, workers: int = 1) -> Gateway:
+def start(lab: Lab, otlp: str, workers: int = 1, ledger: str = "") -> Gateway:
     """Start a gateway that traces every call, as many as come."""
     name = f"127.0.0.1:{lab.gateway_port}"
     return lab.gateway_from(
         f'[gateway]\nname = "e2e"\nlisten = ["udp:{name}"]\nrules = "rules.toml"\ndrain = "2s"\n'
         f"workers = {workers}\n{CONSOLE}"
-        f'[ledger]\nurl = ""\n[telemetry]\notlp = "{otlp}"\nsample = 1\nmax_traces_per_second = 1000\n'
-        f'[[trunk]]\nname = "pbx"\nkind = "pbx"\nsource = ["{lab.at(lab.pbx_port)}"]\n'
+        f'[ledger]\nurl = "{ledger}"\n[telemetry]\notlp = "{otlp}"\nsample = 1\n'
+        "max_traces_per_second = 1000\n"
+        f'[[trunk]]\nname = "pbx"\nkind = "pbx"\nsource = ["{lab.host}"]\n'
         f'[[trunk]]\nname = "carrier"\nkind = "carrier"\nsource = ["{lab.at(lab.carrier_port)}"]\n'
         f'target = ["sip:{lab.at(lab.carrier_port)}"]\n'
         '[[route]]\nfrom = ["pbx"]\nto = ["carrier"]\n',
@@ -78,3 +82,21 @@ def test_each_call_of_several_workers_is_traced_once(lab: Lab) -> None:
     # One reading is sent at the start and one at the end, by the first worker only, for all.
     assert len(collector.metrics) == 2
     assert collector.last("sip_gateway_calls_total") == [CALLS]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_costs_no_record_while_the_end_waits_for_a_collector(
+    lab: Lab, number: signal.Signals
+) -> None:
+    with Collector(200, hangs=True) as collector:
+        gateway = start(lab, collector.url, ledger="sqlite:///ledger.db")
+        lab.carrier("uas_rejected", calls=10_000, ANSWER="603 Decline")
+        for call in range(20):
+            phone = Phone(lab, f"call-{call}@phone")
+            phone.ask("INVITE", 1)
+            phone.ask("ACK", 1)
+        for _ in range(3):
+            gateway.process.send_signal(number)
+            time.sleep(0.5)
+        assert gateway.exit_code(15) == 0
+    assert len(records(lab)) == 20
