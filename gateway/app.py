@@ -98,7 +98,9 @@ class Gateway:
             raise
         self.ledger = None
         if ledger.url:
-            self.ledger = Ledger(ledger.url, ledger.keep, spool_path=ledger.spool, rows=rows, log=log.warning)
+            self.ledger = Ledger(
+                ledger.url, ledger.keep, spool_path=ledger.spool, rows=rows, log=log.warning, clock=clock
+            )
         once_url = ledger.url if self.leads else ""
         self._versions = VersionKeeper(once_url, log.warning) if once_url else None
         self._keep_version(setup.rules)
