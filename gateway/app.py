@@ -359,19 +359,20 @@ class Gateway:
 
     async def _watch_files(self) -> None:
         """Put the rules file, its number lists and the certificates to work whenever they change."""
-        while not self._stopping.is_set():
-            certificates = set(self.ports.certificates.files)
-            rules = {self.config.gateway.rules, *self.b2bua.setup.rules.files}
-            async for changed in changes(rules | certificates, self._stopping, self._read):
-                self._read = stamps(rules | certificates)
-                if changed & rules:
-                    await self.reload_rules()
-                if changed & certificates:
-                    await self.reload_certificates()
-                if not rules.issuperset(self.b2bua.setup.rules.files):
-                    break  # to watch the lists that have come with the new rules
-            else:
-                return
+        async for changed in changes(self._watched_files, self._stopping, self._read):
+            rules, certificates = self._rule_files(), self.ports.certificates.files
+            self._read = stamps(rules | certificates)
+            if changed & rules:
+                await self.reload_rules()
+            if changed & certificates:
+                await self.reload_certificates()
+
+    def _watched_files(self) -> set[Path]:
+        """Return the files of what is at work by now."""
+        return self._rule_files() | self.ports.certificates.files
+
+    def _rule_files(self) -> set[Path]:
+        return {self.config.gateway.rules, *self.b2bua.setup.rules.files}
 
     async def _reload_when_wanted(self) -> None:
         """Reload, one time after the other, while signals to stop are heeded."""

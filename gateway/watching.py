@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 
 import trio
@@ -25,29 +26,40 @@ def stamps(files: Iterable[Path]) -> Stamps:
     return {file: _stamp(file) for file in files}
 
 
-async def changes(files: Iterable[Path], stop: trio.Event, since: Stamps) -> AsyncIterator[set[Path]]:
-    """Yield which of these files have changed, whenever some have, until ``stop`` is set; first those that
-    are no longer what they were by ``since``, because nobody watched them while they were read.
+async def changes(
+    files: Callable[[], Iterable[Path]], stop: trio.Event, since: Stamps
+) -> AsyncIterator[set[Path]]:
+    """Yield which files have changed, whenever some have, until ``stop`` is set; first those that are no
+    longer what they were by ``since``, because nobody watched them while they were read.
+
+    ``files`` is asked once a second which these are. One that comes later is told of once if it is there: it
+    may have changed after it was read.
 
     The system tells at once of most changes; changes within a fifth of a second come together. Once a second
     the files are looked at, too: the system may watch no more of them, or none on this file system, or
     another directory than the one that has their names by now.
     """
-    files = set(files)
-    last: Stamps = {**await _looked_at(files), **since}
-    async for told in _news(files, stop):
-        now = await _looked_at(files)
-        changed = told | {file for file in files if now[file] != last[file]}
-        last = now
-        if changed:
-            yield changed
+    watched = set(files())
+    last: Stamps = {**await _looked_at(watched), **since}
+    while not stop.is_set():
+        async with aclosing(_news(watched, stop)) as news:
+            async for told in news:
+                now = await _looked_at(set(files()))
+                changed = {file for file in now if file in told or now[file] != last.get(file)}
+                last = now
+                if changed:
+                    yield changed
+                if now.keys() != watched:
+                    break  # to watch other directories, perhaps
+        watched = set(last)
 
 
-async def _news(files: set[Path], stop: trio.Event) -> AsyncIterator[set[Path]]:
+async def _news(files: set[Path], stop: trio.Event) -> AsyncGenerator[set[Path]]:
     """Yield the files that the system tells of; at least once a second, perhaps none."""
     try:
-        async for told in _watched(files, stop):
-            yield told
+        async with aclosing(_watched(files, stop)) as found:
+            async for told in found:
+                yield told
     except (OSError, RuntimeError) as error:  # of the latter kind is what watchfiles raises of its own
         log.warning("files are looked at once a second, for the system does not watch them (%s)", error)
     while not stop.is_set():
@@ -56,29 +68,27 @@ async def _news(files: set[Path], stop: trio.Event) -> AsyncIterator[set[Path]]:
             await stop.wait()
 
 
-async def _watched(files: set[Path], stop: trio.Event) -> AsyncIterator[set[Path]]:
-    """Yield the files that watchfiles tells of; none once a second. Their directories are watched, because
-    editors replace files, and links are moved to new ones.
+async def _watched(files: set[Path], stop: trio.Event) -> AsyncGenerator[set[Path]]:
+    """Yield the files that watchfiles tells of; none once a second, and when others change. Their directories
+    are watched, because editors replace files, and links are moved to new ones.
     """
     places = {file.parent.resolve() / file.name: file for file in files}
     folders = {place.parent for place in places if place.parent.is_dir()}
     if not folders:
         return
-
-    def is_ours(_change: watchfiles.Change, changed: str) -> bool:
-        return Path(changed) in places
-
-    async for found in watchfiles.awatch(
+    news = watchfiles.awatch(
         *folders,
-        watch_filter=is_ours,
+        watch_filter=None,
         debounce=_TOGETHER,
         step=_STEP,
         recursive=False,
         stop_event=stop,
         rust_timeout=_LOOK,
         yield_on_timeout=True,
-    ):
-        yield {places[Path(changed)] for _, changed in found}
+    )
+    async with aclosing(news):
+        async for found in news:
+            yield {places[place] for _, changed in found if (place := Path(changed)) in places}
 
 
 async def _looked_at(files: set[Path]) -> Stamps:

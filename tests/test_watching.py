@@ -30,7 +30,7 @@ def told(
         with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(later)
-                async for changed in changes(files, stop, since):
+                async for changed in changes(lambda: files, stop, since):
                     if seen():
                         found.append(changed)
                         stop.set()
@@ -136,3 +136,53 @@ def test_files_whose_directory_is_not_there_yet_are_told(tmp_path: Path) -> None
         rules.write_text("1")
 
     assert told([rules], stamps([rules]), come) == {rules}
+
+
+def test_files_that_are_put_to_work_later_are_watched_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new one is told of at once, for it may have changed after it was read, and then when it changes."""
+    monkeypatch.setattr(watching, "_LOOK", 50)
+    old, new = tmp_path / "old" / "rules", tmp_path / "new" / "rules"
+    for file in (old, new):
+        file.parent.mkdir()
+        file.write_text("1")
+    at_work = [old]
+    found: list[set[Path]] = []
+
+    async def main() -> None:
+        stop = trio.Event()
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(work)
+                async for changed in changes(lambda: at_work, stop, stamps(at_work)):
+                    found.append(changed)
+                    if len(found) == 2:
+                        stop.set()
+                    else:
+                        new.write_text("2 of these")
+                        old.write_text("2 of those")
+
+    async def work() -> None:
+        await trio.sleep(0.3)
+        at_work[:] = [new, tmp_path / "missing" / "list"]
+
+    trio.run(main)
+    assert found == [{new}, {new}]
+
+
+def test_a_file_that_comes_after_it_was_asked_for_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_LOOK", 50)
+    rules, numbers = tmp_path / "rules", tmp_path / "numbers"
+    rules.write_text("1")
+    at_work = [rules]
+
+    def ask() -> None:
+        if numbers in at_work:
+            numbers.write_text("1")
+        else:
+            at_work.append(numbers)
+
+    assert told(at_work, stamps([rules]), ask) == {numbers}

@@ -9,10 +9,20 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.e2e.baresip import Baresip
 from tests.e2e.peers import DEAD_NUMBER_RULE, Gateway, Lab
-from tests.e2e.several import Phone
+from tests.e2e.several import Phone, start
+from tests.e2e.test_streams import write_signed
+
+BY_LIST = """\
+version = 1
+[[rule]]
+name = "dead"
+when.called.list = "bad.txt"
+then.status = 404
+"""
 
 pytestmark = pytest.mark.e2e
 
@@ -50,6 +60,49 @@ def test_a_call_goes_on_over_sighup_and_the_next_one_takes_the_new_route(lab: La
     alice.waits_for("CALL_ESTABLISHED")
     alice.do("hangup")
     carol.succeeds()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_rules_and_lists_that_came_with_sighup_are_put_to_work_when_they_change(
+    lab: Lab, workers: int
+) -> None:
+    gateway = start(lab, workers)
+    config = lab.folder / "gateway.toml"
+    rules, numbers = lab.folder / "more" / "rules.toml", lab.folder / "more" / "bad.txt"
+    rules.parent.mkdir()
+    rules.write_text(BY_LIST)
+    numbers.write_text("+4930111\n")
+    config.write_text(config.read_text().replace('"rules.toml"', '"more/rules.toml"'))
+    heard = gateway.errors.stat().st_size
+    gateway.process.send_signal(signal.SIGHUP)
+    gateway.says("configuration and rules ", heard)
+    time.sleep(3)  # until they are watched
+    heard = gateway.errors.stat().st_size
+    numbers.write_text("+4930111\n+4930112\n")
+    gateway.says("are in force", heard)
+    time.sleep(1)
+    heard = gateway.errors.stat().st_size
+    rules.write_text(BY_LIST.replace("404", "410"))
+    gateway.says("are in force", heard)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_certificate_that_came_with_sighup_is_put_to_work_when_it_is_renewed(
+    lab: Lab, workers: int
+) -> None:
+    ca = trustme.CA()
+    gateway = start(lab, workers)
+    write_signed(ca, lab.folder, "gateway", "gw.example")
+    config = lab.folder / "gateway.toml"
+    keys = '[gateway]\ntls_cert = "gateway.pem"\ntls_key = "gateway.key"\n'
+    config.write_text(config.read_text().replace("[gateway]\n", keys))
+    heard = gateway.errors.stat().st_size
+    gateway.process.send_signal(signal.SIGHUP)
+    gateway.says("configuration and rules ", heard)
+    time.sleep(3)  # until it is watched
+    heard = gateway.errors.stat().st_size
+    write_signed(ca, lab.folder, "gateway", "gw.example")
+    gateway.says("new certificates are in force", heard)
 
 
 def test_rules_that_cannot_be_read_to_their_end_do_not_keep_the_gateway_from_ending(lab: Lab) -> None:
