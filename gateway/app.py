@@ -80,6 +80,7 @@ class Gateway:
         self._path = path
         clock = self._clock = self._make_clock()
         self._read: Stamps = stamps([config.gateway.rules])
+        self._refused_lists: tuple[Path, ...] = ()  # number lists of rules that were refused since
         self._stopping = trio.Event()
         self._reload_wanted = trio.Event()
         self._hurry = False  # asked to stop twice
@@ -229,6 +230,7 @@ class Gateway:
         try:
             rules = await _in_thread(configured_rules, self.config)
         except SettingsErrors as errors:
+            self._refused_lists = errors.files
             log_errors(errors, "the rules in force stay as they are")
             return
         self._put_to_work(replace(setup, rules=rules))
@@ -338,6 +340,7 @@ class Gateway:
         )
 
     def _put_to_work(self, setup: Setup) -> None:
+        self._refused_lists = ()
         self.b2bua.reload(setup)
         self.b2bua.history = self.historian.configure(setup.rules.watches)
         self.b2bua.trials = self.canaries.configure(setup.rules)
@@ -368,11 +371,11 @@ class Gateway:
                 await self.reload_certificates()
 
     def _watched_files(self) -> set[Path]:
-        """Return the files of what is at work by now."""
+        """Return the files of what is at work by now, and those of rules that wait for one of their lists."""
         return self._rule_files() | self.ports.certificates.files
 
     def _rule_files(self) -> set[Path]:
-        return {self.config.gateway.rules, *self.b2bua.setup.rules.files}
+        return {self.config.gateway.rules, *self.b2bua.setup.rules.files, *self._refused_lists}
 
     async def _reload_when_wanted(self) -> None:
         """Reload, one time after the other, while signals to stop are heeded."""

@@ -94,10 +94,15 @@ class SettingsError(Exception):
 
 
 class SettingsErrors(Exception):  # noqa: N818 (it is the plural of SettingsError)
-    """Every mistake found in one reading of the settings, in the order of the file; never empty."""
+    """Every mistake found in one reading of the settings, in the order of the file; never empty.
 
-    def __init__(self, errors: Iterable[SettingsError]) -> None:
+    `files` are the further files that were asked for, those that could not be read among them: with another
+    of them, the settings may be right.
+    """
+
+    def __init__(self, errors: Iterable[SettingsError], files: Iterable[Path] = ()) -> None:
         self.errors = sorted(errors, key=lambda error: error.line)
+        self.files = tuple(files)
         super().__init__(self.errors)
 
     def __str__(self) -> str:

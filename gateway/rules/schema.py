@@ -40,7 +40,7 @@ def compile_rules(source: TomlSource, trunks: Mapping[str, str] | None) -> RuleS
     """Compile a rule file.
 
     `trunks` (name -> kind) are the trunks that rules may name; None accepts any. Number lists are looked for
-    beside the rule file. Raises SettingsErrors with every mistake in the file.
+    beside the rule file. Raises SettingsErrors with every mistake in the file, and the lists it asks for.
     """
     errors: list[SettingsError] = []
     top = Table(source, (), source.data, errors)
@@ -61,7 +61,7 @@ def compile_rules(source: TomlSource, trunks: Mapping[str, str] | None) -> RuleS
             rules[rule.name] = rule
     top.done()
     if errors:
-        raise SettingsErrors(errors)
+        raise SettingsErrors(errors, reader.when.files)
     return RuleSet(source, rules.values(), reader.when.files)
 
 

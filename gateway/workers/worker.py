@@ -18,6 +18,7 @@ from gateway.b2bua.record import CallRecord
 from gateway.config import SettingsErrors
 from gateway.console.calls import look
 from gateway.console.server import Console
+from gateway.rules.configured import configured_rules
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flow
 from gateway.sip.transaction import Timing
@@ -232,10 +233,20 @@ class Worker(Gateway):
                 self._nursery.start_soon(self.reload_certificates)
 
     async def reload_rules(self) -> None:
-        """Have the supervisor read the rules, which has changed them everywhere, or nowhere, on return."""
+        """Have the supervisor read the rules, which has changed them everywhere, or nowhere, on return. Where
+        they were refused, the lists that they ask for are watched; the supervisor does not say which.
+        """
+        before = self._version
         self._settled = trio.Event()
         say(self._seat.control, Changed())
         await self._settled.wait()
+        if self._version is before:
+            try:
+                rules = await trio.to_thread.run_sync(configured_rules, self.config, abandon_on_cancel=True)
+            except SettingsErrors as errors:
+                self._refused_lists = errors.files
+            else:
+                self._refused_lists = rules.files  # a list may have come after the supervisor looked for it
 
     async def run(self) -> None:
         """Serve, and say all the while that this process answers."""

@@ -87,6 +87,20 @@ def test_rules_and_lists_that_came_with_sighup_are_put_to_work_when_they_change(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+def test_rules_that_were_refused_for_want_of_a_list_come_into_force_when_it_comes(
+    lab: Lab, workers: int
+) -> None:
+    gateway = start(lab, workers)
+    heard = gateway.errors.stat().st_size
+    gateway.rules.write_text(BY_LIST)
+    assert "bad.txt" in gateway.says("in force stay as they are", heard)
+    time.sleep(3)  # until it is looked for
+    heard = gateway.errors.stat().st_size
+    (lab.folder / "bad.txt").write_text("+4930111\n")
+    assert " are in force" in gateway.says("in force", heard)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_certificate_that_came_with_sighup_is_put_to_work_when_it_is_renewed(
     lab: Lab, workers: int
 ) -> None:

@@ -194,3 +194,12 @@ def test_the_version_hash_names_the_text() -> None:
     one, two = rules("then.status = 404"), rules("then.status = 410")
     assert one.version_hash == rules("then.status = 404").version_hash != two.version_hash
     assert len(one.version_hash) == 12
+
+
+def test_rules_that_are_refused_tell_the_lists_that_they_ask_for(tmp_path: Path) -> None:
+    (tmp_path / "there.txt").write_text("+4930111\n")
+    file = tmp_path / "rules.toml"
+    file.write_text(GOOD.replace("status = 603", "called.list = ['there.txt', 'missing.txt']"))
+    with pytest.raises(SettingsErrors) as refusal:
+        load_rules(file, None)
+    assert refusal.value.files == (tmp_path / "there.txt", tmp_path / "missing.txt")
