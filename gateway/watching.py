@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
@@ -60,8 +60,9 @@ async def _news(files: set[Path], stop: trio.Event) -> AsyncGenerator[set[Path]]
         async with aclosing(_watched(files, stop)) as found:
             async for told in found:
                 yield told
-    except (OSError, RuntimeError) as error:  # of the latter kind is what watchfiles raises of its own
-        log.warning("files are looked at once a second, for the system does not watch them (%s)", error)
+    except* (OSError, RuntimeError) as errors:  # of the latter kind is what watchfiles raises of its own
+        causes = "; ".join(map(str, _leaves(errors)))
+        log.warning("files are looked at once a second, for the system does not watch them (%s)", causes)
     while not stop.is_set():
         yield set()
         with trio.move_on_after(_LOOK / 1000):
@@ -89,6 +90,15 @@ async def _watched(files: set[Path], stop: trio.Event) -> AsyncGenerator[set[Pat
     async with aclosing(news):
         async for found in news:
             yield {places[place] for _, changed in found if (place := Path(changed)) in places}
+
+
+def _leaves(errors: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
+    """Yield the exceptions of a group; what happens while watchfiles waits comes in one."""
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 async def _looked_at(files: set[Path]) -> Stamps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -186,3 +187,23 @@ def test_a_file_that_comes_after_it_was_asked_for_is_told(
             at_work.append(numbers)
 
     assert told(at_work, stamps([rules]), ask) == {numbers}
+
+
+def test_a_file_beside_them_with_a_name_that_is_no_utf_8_does_not_stop_the_watch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """watchfiles gives up at it. It comes before a file changes, and again while files are looked at."""
+    monkeypatch.setattr(watching, "_LOOK", 200)
+    rules = tmp_path / "rules"
+    rules.write_text("1")
+    beside = os.fsencode(tmp_path) + b"/caf\xe9.txt"
+
+    def touch() -> None:
+        with open(beside, "a"):
+            os.utime(beside)
+        if "files are looked at" in caplog.text:
+            rules.write_text("2")
+
+    assert told([rules], stamps([rules]), touch) == {rules}
+    assert "files are looked at once a second" in caplog.text
+    assert "Traceback" not in caplog.text
