@@ -443,6 +443,10 @@ def file_of(table: Table, key: str, directory: Path) -> Path | None:
     if not name:
         return None
     path = directory / name
-    if not path.is_file():
-        table.fail(key, f'there is no file "{path}"', "check the path")
+    try:
+        if not path.is_file():
+            table.fail(key, f'there is no file "{path}"', "check the path")
+    except OSError as error:  # it is below a directory that may not be entered
+        problem = f'"{path}" cannot be read: {(error.strerror or str(error)).lower()}'
+        table.fail(key, problem, "check its permissions")
     return path

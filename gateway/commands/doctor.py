@@ -271,7 +271,13 @@ def ledger(config: Config) -> Finding:
         found, _, advice = str(error).partition("; ")
         return Finding("ledger", "problem", found, advice)
     spool = config.ledger.spool
-    if spool is not None and spool.exists() and (size := spool.stat().st_size):
+    try:
+        size = spool.stat().st_size if spool is not None and spool.exists() else 0
+    except OSError as error:
+        advice = "check its permissions, or records are lost while the database is down"
+        problem = f"{state}; the spool {spool} cannot be read: {_words(error)}"
+        return Finding("ledger", "problem", problem, advice)
+    if size:
         found = f"{state}; {size} bytes of records wait in {spool}"
         return Finding(
             "ledger", "note", found, "a gateway writes them as soon as it runs and the database is up"

@@ -7,7 +7,7 @@ connection for a database in memory) are met here and nowhere else.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -131,7 +131,7 @@ def open_for_reading(url: str) -> sa.Engine:
     """Return an engine on a ledger that is already there. Raises LedgerError, whatever stands in the way."""
     parsed = parse_url(url)
     path = sqlite_path(parsed)
-    if path is not None and not path.is_file():
+    if path is not None and not _is_there(path, Path.is_file):
         remedy = "it is made by the first `gateway run`; name another with --ledger"
         raise LedgerError(f"there is no ledger at {path}; {remedy}")
     engine = connect(parsed, writing=False)
@@ -146,6 +146,15 @@ def open_for_reading(url: str) -> sa.Engine:
         remedy = "check that it is a ledger and may be read"
         raise LedgerError(f"the ledger {shown(parsed)} cannot be read ({reason(error)}); {remedy}") from None
     return engine
+
+
+def _is_there(path: Path, look: Callable[[Path], bool]) -> bool:
+    """Tell what `look` finds. Raises LedgerError where the directory may not be entered."""
+    try:
+        return look(path)
+    except OSError as error:
+        words = (error.strerror or str(error)).lower()
+        raise LedgerError(f"the ledger {path} cannot be read: {words}; check its permissions") from None
 
 
 @contextmanager
@@ -185,7 +194,7 @@ def probe(url: str) -> str:
     """
     parsed = parse_url(url)
     path = sqlite_path(parsed)
-    if path is not None and not path.exists():
+    if path is not None and not _is_there(path, Path.exists):
         return _probe_directory(path)
     engine = connect(parsed, writing=False)
     try:
@@ -233,9 +242,9 @@ def _check_privileges(connection: sa.Connection, url: URL, found: str | None) ->
 
 def _probe_directory(path: Path) -> str:
     """Try the nearest directory that exists above a database that does not."""
-    directory = next(parent for parent in path.absolute().parents if parent.exists())
-    trial = directory / f".{path.name}.probe"
     try:
+        directory = next(parent for parent in path.absolute().parents if parent.exists())
+        trial = directory / f".{path.name}.probe"
         trial.touch(exist_ok=False)
         trial.unlink()
     except OSError as error:

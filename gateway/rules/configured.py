@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gateway.config import Config
 from gateway.rules.ruleset import RuleSet
 from gateway.rules.schema import compile_rules, load_rules
@@ -17,9 +19,17 @@ def configured_rules(config: Config) -> RuleSet:
     """
     named = not config.is_embedded and "rules" in config.source.data.get("gateway", {})
     path = config.gateway.rules
-    if path.exists():
+    if _is_there(path):
         return load_rules(path, config.trunk_kinds)
     if named:
         remedy = "check the path, or leave the key out for the rules that come with the gateway"
         raise SettingsErrors([config.source.error(("gateway", "rules"), f"there is no file {path}", remedy)])
     return compile_rules(shipped_rules(), config.trunk_kinds)
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether there is a file, or what may be one below a closed directory: reading it says why not."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
