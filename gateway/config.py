@@ -246,7 +246,7 @@ def _read(source: TomlSource, directory: Path) -> Config:
     trunks = read_trunks(trunk_tables, directory)
     _check_certificate(gateway_table, gateway, trunks)
     routes = read_routes(top.tables("route"), trunks, directory)
-    if "trunk" not in top:
+    if top.value("trunk") in (None, []):
         top.fail("trunk", "there is none, so every call would be refused", "add a [[trunk]] for each peer")
     top.done()
     if errors:

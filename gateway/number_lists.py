@@ -139,6 +139,10 @@ def load_numbers(path: Path) -> NumberList:
         return numbers
     except UnicodeDecodeError:
         raise BadValue(f"the list {path} is not UTF-8 text", "save the file as UTF-8") from None
+    except BadValue:
+        raise
+    except ValueError:  # the operating system knows no path with a null character
+        raise BadValue(f"{str(path)!r} is not the path of a list", "check the path") from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise BadValue(f"the list {path} cannot be read: {reason}", "check its path") from None

@@ -190,6 +190,14 @@ class Table:
         return False
 
 
+def words_of(value: Any) -> str:
+    """Return words that are the same for two values only if the values are."""
+    try:
+        return repr(value)
+    except ValueError:  # somewhere in it is a number of more than 4300 digits, which is a mistake anywhere
+        return f"the value {id(value)}"
+
+
 def _type_name(value: Any) -> str:
     for kind, name in _TYPE_NAMES:
         if isinstance(value, kind):
@@ -203,4 +211,7 @@ def _shown(value: Any) -> str:
         return f'"{value}"'
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value) if isinstance(value, (int, float)) else "this"
+    try:
+        return str(value) if isinstance(value, (int, float)) else "this"
+    except ValueError:  # Python writes no number of more than 4300 digits, but reads one in hexadecimal
+        return "this"

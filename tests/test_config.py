@@ -252,6 +252,14 @@ def test_a_wrong_address_is_told_at_its_place_in_the_list(key: str, value: str, 
     ("text", "sentence"),
     [
         ("", "1: trunk: there is none, so every call would be refused; add a [[trunk]] for each peer"),
+        (
+            "trunk = []",
+            "1: trunk: there is none, so every call would be refused; add a [[trunk]] for each peer",
+        ),
+        (
+            f"{MINIMAL}max_calls = 0x{'F' * 5000}",
+            "4: trunk[pbx].max_calls: this is not possible; write a whole number from 1 to 1000000",
+        ),
         (f"{TRUNK}[gatway]\n", '5: gatway: this key is not known; did you mean "gateway"?'),
         (f"gateway = 5\n{TRUNK}", "1: gateway: 5 is a number; write [gateway] above its keys"),
         ('[trunk]\nname = "a"\n', "1: trunk: this is a table; write [[trunk]] above its keys"),

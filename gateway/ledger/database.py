@@ -6,6 +6,7 @@ connection for a database in memory) are met here and nowhere else.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ _SERVER_OPTIONS = {
     "options": "-c statement_timeout=10000",
 }
 """What psycopg is told, so that a server that hangs costs seconds. A URL's own parameters go before these."""
+_PASSWORD = re.compile(r"(://[^:@]*):.*@")
 
 
 class LedgerError(Exception):
@@ -37,9 +39,10 @@ def parse_url(url: str) -> URL:
     """Return the database URL, parsed. Raises LedgerError when it is none."""
     try:
         return sa.make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):  # ValueError: the port is no number
         remedy = "write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
-        raise LedgerError(f"{url!r} is not a database URL; {remedy}") from None
+        hidden = _PASSWORD.sub(r"\1:***@", url)
+        raise LedgerError(f"{hidden!r} is not a database URL; {remedy}") from None
 
 
 def shown(url: URL) -> str:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from gateway.patterns import BadValue, parse_duration
 from gateway.rules.facts import Facts
+from gateway.settings_table import words_of
 
 _FORM = re.compile(r"\s*retries\s*>\s*([0-9]+(?:\.[0-9]+)?)\s*x\s+in\s+(\S.*?)\s*")
 _EXAMPLE = 'write "retries > 1.5x in 15m"'
@@ -59,7 +60,7 @@ def read_stop_when(text: str) -> StopWhen:
 def canary_of(name: str, share: float, stop_when: StopWhen | None, words: Any) -> Canary:
     """Return the canary of the rule of this name; `words` is all that the file says of it."""
     salt = blake2b(name.encode(), digest_size=32).digest()
-    return Canary(share, stop_when, sha256(repr(words).encode()).hexdigest()[:16], salt)
+    return Canary(share, stop_when, sha256(words_of(words).encode()).hexdigest()[:16], salt)
 
 
 @dataclass(slots=True, eq=False)

@@ -15,6 +15,7 @@ from gateway.patterns import BadValue, parse_duration
 from gateway.rules.conditions import NUMBER, Condition, Span, parse_span
 from gateway.rules.facts import Facts
 from gateway.rules.history import CALLER_COUNTS, LEAST_FINALS, NUMBER_COUNTS, History, Watch, pair
+from gateway.rules.values import as_written
 from gateway.toml_source import closest
 
 _FORM = re.compile(r"\s*(\S.*?)\s+in\s+(\S.*?)\s*")
@@ -30,7 +31,8 @@ def read_history(subject: str, what: str, value: object) -> Condition:
     example = '">30% in 1h"' if share else '">=20 in 7d" or "0 in 30d"'
     match = _FORM.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise BadValue(f"{value!r} is not a count in a time", f"write {example}")
+        words = repr(value) if isinstance(value, str) else as_written(value)
+        raise BadValue(f"{words} is not a count in a time", f"write {example}")
     span = _read_span(match[1], share, example)
     window = parse_duration(match[2])
     if not _SHORTEST <= window <= _LONGEST:

@@ -16,7 +16,7 @@ from gateway.rules.rule import FROM_Q850, Actions, Rule
 from gateway.rules.ruleset import RuleSet
 from gateway.rules.then import read_then
 from gateway.rules.when import WhenReader
-from gateway.settings_table import Table
+from gateway.settings_table import Table, words_of
 from gateway.toml_source import SettingsError, SettingsErrors, TomlSource
 
 VERSION = 1
@@ -94,7 +94,7 @@ class _RuleReader:
 
     def _read_then(self, table: Table) -> Actions:
         """Read a `then` table, or find the actions of an earlier one that says the same."""
-        words = repr(table.data)
+        words = words_of(table.data)
         actions = self._actions.get(words)
         if actions is None:
             mistakes = len(table.errors)

@@ -32,8 +32,11 @@ _STATUS_REMEDY = 'write a status such as 603, a class such as "4xx" or a range s
 
 
 def as_written(value: Any) -> str:
-    """Return a TOML value much as it stands in the file."""
-    return str(value) if type(value) is int else json.dumps(value, ensure_ascii=False, default=str)
+    """Return a TOML value much as it stands in the file, or the word for it when it holds a huge number."""
+    try:
+        return str(value) if type(value) is int else json.dumps(value, ensure_ascii=False, default=str)
+    except ValueError:  # Python writes no number of more than 4300 digits, but reads one in hexadecimal
+        return "this"
 
 
 def items(path: Path, value: Any) -> list[tuple[Path, Any]]:
@@ -152,7 +155,11 @@ def seconds_span(value: Any) -> Span:
     example = 'true, false, "<60", ">=3600" or "10..20"'
     if not isinstance(value, str):
         raise BadValue(f"{as_written(value)} is not a comparison", f"write {example}")
-    return parse_span(value, lambda word: float(word) if word.isdigit() else parse_duration(word), example)
+    return parse_span(value, _seconds, example)
+
+
+def _seconds(word: str) -> float:
+    return float(word) if word.isascii() and word.isdigit() else parse_duration(word)
 
 
 def header_name(name: str) -> str:

@@ -21,7 +21,7 @@ from gateway.rules import schedule, values
 from gateway.rules.conditions import Condition
 from gateway.rules.history import CALLER_COUNTS
 from gateway.rules.history_conditions import check_count, read_history
-from gateway.settings_table import Table
+from gateway.settings_table import Table, words_of
 from gateway.toml_source import closest
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ class WhenReader:
 
     def _conditions(self, table: Table, key: str, reader: _Reader) -> Sequence[Condition]:
         value = table.data[key]
-        words = (key, repr(value))
+        words = (key, words_of(value))
         known = self._known.get(words)
         if known is None:
             mistakes = len(table.errors)

@@ -208,6 +208,10 @@ def test_the_ledger_of_the_configuration_is_read(place: Place) -> None:
             "there is no ledger at none.db; it is made by the first `gateway run`; ",
         ),
         ({"ledger": "none.db"}, "'none.db' is not a database URL; write sqlite:///FILE or "),
+        (
+            {"ledger": "postgresql+psycopg://u:secret@h:abc/x"},
+            "'postgresql+psycopg://u:***@h:abc/x' is not a database URL; write sqlite:///FILE or ",
+        ),
         ({"since": "soon"}, "--since: 'soon' is not a duration; "),
         ({"config": Path("none.toml")}, "none.toml: there is no such file; "),
         ({"config": Path("off.toml")}, "off.toml:9: ledger.url: the ledger is off; write url = "),

@@ -52,6 +52,11 @@ IN_WHEN = [
     ("ringing = '<2 parsecs'", "ringing", "'2 parsecs' is not a duration; write a number with ms, s, m, h or d, such as \"30s\""),
     ("ringing = '5s..1s'", "ringing", '"5s..1s" ends before it begins; put the smaller number first'),
     ("retry_after = 60", "retry_after", '60 is not a comparison; write true, false, "<60", ">=3600" or "10..20"'),
+    ('retry_after = "‹²"', "retry_after", '"‹²" is not a comparison; write true, false, "<60", ">=3600" or "10..20"'),
+    ('retry_after = "<²"', "retry_after", "'²' is not a duration; write a number with ms, s, m, h or d, such as \"30s\""),
+    ('called.list = "a\\u0000b"', "called.list", "'a\\x00b' is not the path of a list; check the path"),
+    (f"q850 = 0x{'F' * 5000}", "q850", "this is not possible; write a whole number from 1 to 127"),
+    (f"q850 = [1, [0x{'F' * 5000}]]", "q850[1]", "this is not possible; write a whole number from 1 to 127"),
     ('origin = "carrier"', "origin", '"carrier" is not one of the choices; write "peer", "local"'),
     ('origin = "locale"', "origin", '"locale" is not one of the choices; did you mean "local"?'),
     ("stauts = 603", "stauts", 'this key is not known; did you mean "status"?'),
@@ -85,9 +90,17 @@ def test_a_mistake_in_when(line: str, key: str, sentence: str) -> None:
     assert mistakes(text) == [f"rules.toml:5: rule[a].when.{key}: {sentence}"]
 
 
+def test_a_huge_number_in_a_canary_is_told() -> None:
+    text = GOOD.replace("when", "share = 0.1\nwhen").replace("603", "0x" + "F" * 5000)
+    assert [sentence.partition(";")[0] for sentence in mistakes(text)] == [
+        "rules.toml:5: rule[a].when.status: this is outside of what rules can speak of"
+    ]
+
+
 IN_THEN = [
     ("status = 302", "status", "302 is not possible; write a whole number from 400 to 699"),
     ('status = "404"', "status", '"404" is not possible; write a whole number from 400 to 699, or "from-q850"'),
+    (f"status = 0x{'F' * 5000}", "status", "this is not possible; write a whole number from 400 to 699"),
     ("status = 487", "status", "487 steers the protocol; write another status from 400 to 699"),
     ("status = 608", "status", "608 is for machines alone (RFC 8688); write another status from 400 to 699"),
     ('phrase = "a\\r\\nVia: x"', "phrase", "the text holds a line end or another control character; write it on one line"),
