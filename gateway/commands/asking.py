@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from http.client import HTTPException, HTTPResponse
 from typing import Annotated, cast
+from urllib.parse import urlsplit
 
 import msgspec
 from cyclopts import Parameter
@@ -41,9 +42,14 @@ def ask(config: Config, url: str, path: str, order: object = None, silence: floa
     Raises ConsoleError.
     """
     base = (url or _url_of(config)).rstrip("/")
-    request = urllib.request.Request(f"{base}{path}")
-    if not request.full_url.startswith(("http://", "https://")):
+    try:
+        parts = urlsplit(base)
+        is_web = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket that is not closed, or a port that is no number
+        is_web = False
+    if not is_web:
         raise ConsoleError(f"{base} is no web address; write it as http://HOST:PORT")
+    request = urllib.request.Request(f"{base}{path}")
     token = os.environ.get(config.console.token_env, "")
     if token:
         request.add_header("Authorization", f"Bearer {token}")

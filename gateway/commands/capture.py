@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from contextlib import nullcontext
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Annotated, BinaryIO
@@ -17,11 +18,15 @@ from .output import CLEAN, FAILED, ConfigOption, complain
 
 _FILE_HEADER = 24  # bytes of a pcap file before its first packet
 _RECORD = struct.Struct("<8xI4x")  # of a packet: its length
+_LONGEST = 3600.0  # seconds
+_LARGEST = 1_000  # megabytes
 _SLACK = 30.0  # seconds beyond its time that a capture may keep silent
 
 
 def capture(
-    out: Annotated[str, Parameter(help='The file to write, or "-" for standard output.')],
+    out: Annotated[
+        str, Parameter(allow_leading_hyphen=True, help='The file to write, or "-" for standard output.')
+    ],
     /,
     *,
     trunk: Annotated[
@@ -45,12 +50,18 @@ def capture(
     What went over TCP or TLS is in it as readable UDP datagrams; credentials are blanked. Ctrl-C ends the
     capture early and keeps what there is. Exits with 0, with 2 when the gateway refuses or cannot be asked.
     """
+    if not 0 < seconds <= _LONGEST:  # neither is a number that is none
+        complain(f"--seconds: {seconds:g} is not possible; write a number of seconds up to {_LONGEST:g}")
+        return FAILED
+    if not 1 <= megabytes <= _LARGEST:
+        complain(f"--megabytes: {megabytes} is not possible; write a whole number from 1 to {_LARGEST}")
+        return FAILED
     order = {"trunk": trunk, "number": number, "seconds": seconds, "bytes": megabytes * 1_000_000}
     try:
         loaded = settings.load(config)
         with (
             ask(loaded, url, "/api/capture", order, seconds + _SLACK) as response,
-            sys.stdout.buffer if out == "-" else Path(out).open("wb") as file,
+            nullcontext(sys.stdout.buffer) if out == "-" else Path(out).open("wb") as file,
         ):
             messages, why = _copy(response, file)
     except (ConsoleError, settings.SettingsErrors) as error:
