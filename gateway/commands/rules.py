@@ -203,20 +203,34 @@ def _text_of(path: Path) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Put a text in the place of a file, in one step, with the mode that the file had."""
+    """Put a text in the place of a file, in one step, with the owner, group and mode that the file had."""
     place = path.resolve()
     try:
-        mode = place.stat().st_mode & 0o777 if place.exists() else 0o644
+        had = place.stat() if place.exists() else None
         handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
         try:
             with open(handle, "w", encoding="utf-8", newline="") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, mode)
+            if had is not None:
+                _hand_over(path, name, had)
+            os.chmod(name, had.st_mode & 0o777 if had is not None else 0o644)  # chown may take bits away
             os.replace(name, place)
         except BaseException:
             os.unlink(name)
             raise
     except OSError as error:
         raise Refused(f"{path}: cannot be written ({reason(error)}); make it writable") from None
+
+
+def _hand_over(path: Path, name: str, had: os.stat_result) -> None:
+    """Give the new file to whom the old one belonged: a gateway of another user must be able to read it."""
+    made = os.stat(name)
+    if (made.st_uid, made.st_gid) == (had.st_uid, had.st_gid):
+        return
+    try:
+        os.chown(name, had.st_uid, had.st_gid)
+    except PermissionError:
+        problem = "its owner and group cannot be kept"
+        raise Refused(f"{path}: {problem}; roll back as its owner, or as root") from None

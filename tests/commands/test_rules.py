@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,37 @@ def test_a_version_waits_for_a_database_that_cannot_be_written(place: Place) -> 
     trio.run(main, clock=MockClock(autojump_threshold=0.2))
     assert place.run(history, ledger=url, json=True) == 0
     assert [each["hash"] for each in place.json] == [ONE.hash]
+
+
+def test_rollback_keeps_the_owner_the_group_and_the_mode_of_the_file(
+    kept: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[int, int]] = []
+    stat = os.stat
+
+    def stat_of_ours(path: Path | str, **options: bool) -> os.stat_result:
+        found = stat(path, **options)
+        if Path(path).name != "rules.toml":
+            return found
+        return os.stat_result((found.st_mode, *found[1:4], 1234, 5678, *found[6:]))
+
+    def chown(_path: str, owner: int, group: int) -> None:
+        given.append((owner, group))
+
+    Path("rules.toml").chmod(0o640)
+    monkeypatch.setattr(os, "stat", stat_of_ours)
+    monkeypatch.setattr(os, "chown", chown)
+    assert kept.run(rollback, **CONFIGURED) == 0
+    assert given == [(1234, 5678)]
+    assert Path("rules.toml").stat().st_mode & 0o777 == 0o640
+
+    def refuse(*_arguments: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "chown", refuse)
+    assert kept.run(rollback, TWO.hash, **CONFIGURED) == 2
+    assert kept.err == (
+        "rules.toml: its owner and group cannot be kept; roll back as its owner, or as root\n"
+    )
+    assert Path("rules.toml").read_text() == FIRST
+    assert [path.name for path in Path().iterdir() if path.name.startswith(".")] == []
