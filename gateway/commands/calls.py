@@ -25,6 +25,7 @@ from gateway.patterns import BadValue, parse_duration
 from .output import (
     CLEAN,
     FAILED,
+    MOST,
     ConfigOption,
     JsonOption,
     LedgerOption,
@@ -32,6 +33,7 @@ from .output import (
     columns,
     complain,
     console,
+    is_possible,
     print_json,
     printable,
 )
@@ -82,6 +84,8 @@ def calls(
 
     Exits with 0, with 1 when the one call is not there, with 2 when the ledger cannot be read.
     """
+    if not is_possible("--limit", limit, MOST):
+        return FAILED
     try:
         selection = Selection(rewritten, number, trunk, time.time() - parse_duration(since) if since else 0.0)
     except BadValue as error:
@@ -92,7 +96,7 @@ def calls(
         with engine.connect() as connection:
             if call is not None:
                 return _one(connection, call, json)
-            return _list(connection, selection, max(limit, 0), json)
+            return _list(connection, selection, limit, json)
     except (LedgerError, settings.SettingsErrors) as error:
         complain(error)
     except sa.exc.SQLAlchemyError as error:

@@ -100,12 +100,20 @@ def enable(
             complain(f"canary {printable(rule)} is not stopped; `gateway rules canaries` shows how it does")
             return RUNNING
         at = time.time() + NOTICE
-        author = os.environ.get(AUTHOR) or getpass.getuser()
+        author = os.environ.get(AUTHOR) or _user()
         events.keep(connection, CanaryEvent(at, ENABLED, rule, canary.id, found.version_hash, author, ""))
         print(f"canary {printable(rule)} decides again from {_moment(at)} on")
         return CLEAN
 
     return with_ledger(ledger, config, work, writing=True)
+
+
+def _user() -> str:
+    """Return the name of the user, or the number where nothing says the name, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _find(name: str, rules: dict[str, Rule]) -> Rule:

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from gateway import config as settings
 
 from .asking import ConsoleError, ConsoleOption, ask
-from .output import CLEAN, FAILED, ConfigOption, complain
+from .output import CLEAN, FAILED, ConfigOption, complain, is_possible
 
 _FILE_HEADER = 24  # bytes of a pcap file before its first packet
 _RECORD = struct.Struct("<8xI4x")  # of a packet: its length
@@ -53,8 +53,7 @@ def capture(
     if not 0 < seconds <= _LONGEST:  # neither is a number that is none
         complain(f"--seconds: {seconds:g} is not possible; write a number of seconds up to {_LONGEST:g}")
         return FAILED
-    if not 1 <= megabytes <= _LARGEST:
-        complain(f"--megabytes: {megabytes} is not possible; write a whole number from 1 to {_LARGEST}")
+    if not is_possible("--megabytes", megabytes, _LARGEST):
         return FAILED
     order = {"trunk": trunk, "number": number, "seconds": seconds, "bytes": megabytes * 1_000_000}
     try:

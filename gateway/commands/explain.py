@@ -248,6 +248,8 @@ def _moment(text: str) -> float:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise Refused(f"--at: {text!r} is no time; write one such as 2026-11-21T22:30") from None
+    if not 1970 <= moment.year <= 2100:  # schedules know no more years than their time zones do
+        raise Refused(f"--at: {text!r} is out of reach; write a time from 1970 to 2100")
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 

@@ -20,6 +20,9 @@ from rich.text import Text
 CLEAN, WARNINGS, FAILED = 0, 1, 2
 """Exit codes."""
 
+MOST = 1_000_000
+"""What is listed at a time, at most."""
+
 _UNLIMITED = 1000  # columns of a file or pipe: one call stays on one line, for grep
 
 ConfigOption = Annotated[
@@ -70,6 +73,14 @@ def complain(*sentences: object) -> None:
     """Print sentences on standard error, one a line."""
     for sentence in sentences:
         print(sentence, file=sys.stderr)
+
+
+def is_possible(option: str, value: int, high: int) -> bool:
+    """Tell whether an option's number is one from 1 to `high`, and complain when not."""
+    if 1 <= value <= high:
+        return True
+    complain(f"{option}: {value} is not possible; write a whole number from 1 to {high}")
+    return False
 
 
 def print_json(value: Any) -> None:

@@ -30,12 +30,15 @@ from . import canaries
 from .ledgers import Refused, with_ledger
 from .output import (
     CLEAN,
+    FAILED,
+    MOST,
     ConfigOption,
     JsonOption,
     LedgerOption,
     cell,
     columns,
     console,
+    is_possible,
     print_json,
     printable,
 )
@@ -64,10 +67,9 @@ def history(
     """List the versions that were applied, and canaries that were stopped, the last one first."""
 
     def work(connection: sa.Connection, _loaded: Config) -> int:
-        most = max(limit, 0)
-        found: list[RuleVersion | CanaryEvent] = [*versions.history(connection, most)]
-        found += stops.history(connection, most)
-        found = sorted(found, key=_time_of, reverse=True)[:most]
+        found: list[RuleVersion | CanaryEvent] = [*versions.history(connection, limit)]
+        found += stops.history(connection, limit)
+        found = sorted(found, key=_time_of, reverse=True)[:limit]
         if json:
             print_json(found)
         elif not found:
@@ -81,7 +83,7 @@ def history(
             console().print(table)
         return CLEAN
 
-    return with_ledger(ledger, config, work)
+    return with_ledger(ledger, config, work) if is_possible("--limit", limit, MOST) else FAILED
 
 
 @rules.command

@@ -105,6 +105,21 @@ def test_what_cannot_be_enabled_is_said(place: Place, engine: sa.Engine, name: s
     assert place.err.strip() == problem
 
 
+def test_a_user_without_a_name_enables_a_canary_as_a_number(
+    place: Place, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.delenv("GATEWAY_AUTHOR", raising=False)
+    monkeypatch.setattr("getpass.getuser", nobody)
+    monkeypatch.setattr("os.getuid", lambda: 1234)
+    stop(engine)
+    assert place.run(enable, "say-gone", **CONFIGURED) == 0
+    assert place.run(history, **CONFIGURED, json=True) == 0
+    assert "1234" in {each["author"] for each in place.json}
+
+
 def test_without_canaries_the_list_is_empty(place: Place, engine: sa.Engine) -> None:
     place.write("rules.toml", "version = 1")
     assert place.run(canaries, **CONFIGURED) == 0

@@ -176,6 +176,8 @@ def test_the_request_shows_what_the_response_does_not(place: Place) -> None:
     [
         ({"finals": "486,busy"}, "--finals: 'busy' is no status of a rejection; write them so: 486,404\n"),
         ({"finals": "200"}, "--finals: '200' is no status of a rejection; write them so: 486,404\n"),
+        ({"at": "0001-01-01"}, "--at: '0001-01-01' is out of reach; write a time from 1970 to 2100\n"),
+        ({"at": "9999-12-31"}, "--at: '9999-12-31' is out of reach; write a time from 1970 to 2100\n"),
         ({"at": "noon"}, "--at: 'noon' is no time; write one such as 2026-11-21T22:30\n"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from gateway.commands.calls import calls
 from gateway.commands.rules import diff, history, rollback, show
 from gateway.ledger.database import open_for_writing, parse_url
 from gateway.ledger.versions import RuleVersion, VersionKeeper, keep, version_of
@@ -177,3 +178,10 @@ def test_rollback_keeps_the_owner_the_group_and_the_mode_of_the_file(
     )
     assert Path("rules.toml").read_text() == FIRST
     assert [path.name for path in Path().iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_list_of_an_impossible_length_is_refused(kept: Place) -> None:
+    for limit in (-1, 0, 10**20):
+        for command in (history, calls):
+            assert kept.run(command, **CONFIGURED, limit=limit) == 2
+            assert kept.err == f"--limit: {limit} is not possible; write a whole number from 1 to 1000000\n"
