@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
@@ -17,6 +17,7 @@ from gateway import config as settings
 from gateway.b2bua.record import CallRecord
 from gateway.ladder.facts import CALLER_GOT, DECIDED_BY, answer, facts
 from gateway.ladder.model import Ladder
+from gateway.ladder.recorded import decision_of
 from gateway.ladder.text import render
 from gateway.ledger.database import LedgerError, open_for_reading
 from gateway.ledger.query import by_call_id, by_id
@@ -33,6 +34,15 @@ class _View(msgspec.Struct):
 
     call: CallRecord | None
     ladder: Ladder
+
+
+class _Known(msgspec.Struct):
+    """What the ledger knows of the console's answer."""
+
+    call: dict[str, Any]
+    decision: str
+    messages: tuple[()] = ()
+    ladder: Ladder = msgspec.field(default_factory=lambda: Ladder([], []))
 
 
 def show(
@@ -76,7 +86,7 @@ def show(
             )
             return 1
         complain(error)
-        return FAILED if error.status or out is not None else _from_ledger(loaded, call)
+        return FAILED if error.status or out is not None else _from_ledger(loaded, call, json)
     if out is not None:
         return _write(out, body)
     view = msgspec.json.decode(body, type=_View)
@@ -109,7 +119,7 @@ def _print(view: _View) -> None:
     out.print(render(view.ladder, width, plain=plain), no_wrap=True, overflow="ignore", crop=False)
 
 
-def _from_ledger(config: settings.Config, call: str) -> int:
+def _from_ledger(config: settings.Config, call: str, json: bool) -> int:
     """Show what the ledger knows of a call when the gateway cannot be asked for its messages."""
     try:
         with open_for_reading(ledger_url(config)).connect() as connection:
@@ -118,7 +128,12 @@ def _from_ledger(config: settings.Config, call: str) -> int:
         return FAILED
     if not found:
         return 1
-    print_facts(found[0])
+    if json:  # as the gateway would answer that keeps no messages of the call any more
+        known = msgspec.structs.asdict(found[0])
+        del known["evidence"]  # which only the ledger reads
+        print_json(_Known(known, decision_of(found[0])))
+    else:
+        print_facts(found[0])
     return CLEAN
 
 

@@ -11,6 +11,7 @@ from msgspec.structs import asdict
 
 from gateway.b2bua.record import CallRecord
 from gateway.commands.calls import calls
+from gateway.commands.show import show
 from gateway.ledger.writer import Ledger
 from tests.commands.conftest import CONFIG, RULES, Place
 from tests.ledger.records import answered, rewritten
@@ -225,3 +226,16 @@ def test_what_cannot_be_read_is_said_in_one_sentence(
     assert place.err.startswith(sentence)
     assert place.err.count("\n") == 1
     assert place.out == ""
+
+
+def test_what_the_ledger_knows_of_a_call_is_json_too_while_the_gateway_is_down(place: Place) -> None:
+    fill(rewritten(1))
+    asked = {"config": place.write("gateway.toml", CONFIG), "url": "http://127.0.0.1:9"}
+    assert place.run(show, "call-000001", **asked, json=True) == 0
+    assert (place.json["call"]["id"], place.json["call"]["emitted_status"]) == ("call-000001", 404)
+    assert "evidence" not in place.json["call"]
+    assert place.json["decision"].startswith("rule carrier-dead-number: 603 Decline")
+    assert place.json["messages"] == place.json["ladder"]["arrows"] == []
+    assert place.err.startswith("no gateway answers at http://127.0.0.1:9 (")
+    assert place.run(show, "call-000001", **asked) == 0
+    assert place.out.startswith("call call-000001\n")
