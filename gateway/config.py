@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from gateway.addresses import (
     HostPort,
@@ -468,6 +469,11 @@ def _database(text: str) -> str:
 
 
 def _web_url(text: str) -> str:
-    if text and not _WEB.fullmatch(text):
+    try:
+        parts = urlsplit(text)
+        is_web = bool(_WEB.fullmatch(text) and parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket that is not closed, or a port that is no number
+        is_web = False
+    if text and not is_web:
         raise BadValue(f'"{text}" is not a web address', 'write it as "http://127.0.0.1:4318"')
     return text

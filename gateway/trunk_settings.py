@@ -304,7 +304,11 @@ def _numbers(table: Table, key: str, directory: Path) -> NumberPattern | None:
         table.fail(key, "it does not say how to compare numbers", f"write {key}.prefix, .regex or .list = …")
         return None
     conditions = table.table(key)
-    prefix = [text for _, text in conditions.texts("prefix")]
+    prefix = []
+    for path, text in conditions.texts("prefix"):
+        if not text:
+            conditions.fail(path, "the text is empty", "write something, or remove the key")
+        prefix.append(text)
     regex = conditions.text("regex", "") or None
     lists = list(conditions.texts("list"))
     conditions.done()

@@ -112,6 +112,11 @@ SECTION_MISTAKES = [
     ("ledger", 'keep = "1s"', 'keep: "1s" is not possible; write a duration from "1m" to "36500d"'),
     (
         "telemetry",
+        'otlp = "http://127.0.0.1:port"',
+        'otlp: "http://127.0.0.1:port" is not a web address; write it as "http://127.0.0.1:4318"',
+    ),
+    (
+        "telemetry",
         'otlp = "127.0.0.1:4318"',
         'otlp: "127.0.0.1:4318" is not a web address; write it as "http://127.0.0.1:4318"',
     ),
@@ -333,6 +338,10 @@ def test_a_wrong_address_is_told_at_its_place_in_the_list(key: str, value: str, 
             f'{TRUNK}[[route]]\nto = "pbx"\ncalled = "+1"\n',
             "7: route[0].called: it does not say how to compare numbers; "
             "write called.prefix, .regex or .list = …",
+        ),
+        (
+            f'{TRUNK}[[route]]\nto = "pbx"\ncalled.prefix = ["1", ""]\n',
+            "7: route[0].called.prefix[1]: the text is empty; write something, or remove the key",
         ),
         (
             f'{TRUNK}[[route]]\nto = "pbx"\ncalled = {{}}\n',

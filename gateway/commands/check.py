@@ -16,10 +16,11 @@ import sqlalchemy as sa
 from cyclopts import Parameter
 
 from gateway.config import Config, SettingsError, SettingsErrors, load
-from gateway.ledger.database import LedgerError, open_for_reading, reason
+from gateway.ledger.database import LedgerError, open_for_reading, parse_url, reason
 from gateway.ledger.unfired import unfired
 from gateway.rules import Finding, RuleSet, lint, load_rules
 from gateway.rules.lint import never_fired
+from gateway.transport.tls import Certificates
 from gateway.workers.seat import workers_of
 from gateway.workers.unsupported import unsupported
 
@@ -69,6 +70,8 @@ def check(
             ruleset = load_rules(rules, None)
     except SettingsErrors as found:
         errors += found.errors
+    if settings is not None:
+        errors += _useless(settings)
     if settings is not None and workers_of(settings) > 1:
         errors += unsupported(settings)
     findings = [] if ruleset is None else lint(ruleset, _known_trunks(rules, settings))
@@ -93,6 +96,22 @@ def check(
         if settings is not None and ruleset is not None:
             print(f"checked {_summary(settings, ruleset)}: {_verdict(len(warnings), len(notes))}")
     return FAILED if errors else WARNINGS if warnings else CLEAN
+
+
+def _useless(config: Config) -> list[SettingsError]:
+    """Return what would be found as the gateway starts: certificates and a ledger that it cannot use."""
+    errors: list[SettingsError] = []
+    try:
+        Certificates(config)
+    except SettingsErrors as found:
+        errors += found.errors
+    try:
+        if config.ledger.url:
+            parse_url(config.ledger.url)
+    except LedgerError as error:
+        problem, _, remedy = str(error).rpartition("; ")
+        errors.append(config.source.error(("ledger", "url"), problem, remedy))
+    return errors
 
 
 def _never_fired(url: str, config: Config, ruleset: RuleSet) -> list[Finding]:

@@ -108,3 +108,22 @@ def test_json_holds_the_same_for_a_program(place: Place) -> None:
     ]
     assert place.run(check, rules=place.write("rules.toml", "version = 2\n"), json=True) == 2
     assert place.json["errors"][0]["line"] == 1
+
+
+def test_a_certificate_that_is_none_is_a_mistake(place: Place) -> None:
+    place.write("cert.pem", "garbage")
+    place.write("key.pem", "garbage")
+    text = CONFIG.replace("[console]", 'tls_cert = "cert.pem"\ntls_key = "key.pem"\n[console]')
+    rules = place.write("rules.toml", RULES)
+    assert place.run(check, config=place.write("gateway.toml", text), rules=rules) == 2
+    assert place.err.startswith('gateway.toml:5: gateway.tls_cert: "cert.pem" cannot be used (')
+
+
+def test_a_ledger_whose_url_is_none_is_a_mistake(place: Place) -> None:
+    text = CONFIG.replace("sqlite:///gateway.db", "postgresql+psycopg://u:secret@h:abc/x")
+    rules = place.write("rules.toml", RULES)
+    assert place.run(check, config=place.write("gateway.toml", text), rules=rules) == 2
+    assert place.err == (
+        "gateway.toml:9: ledger.url: 'postgresql+psycopg://u:***@h:abc/x' is not a database URL; "
+        "write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE\n"
+    )
