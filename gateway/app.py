@@ -226,14 +226,17 @@ class Gateway:
 
     async def reload_rules(self) -> None:
         """Put the rules file to work, or say what is wrong with it and go on with the old rules."""
-        setup = self.b2bua.setup
+        config = self.config
         try:
-            rules = await _in_thread(configured_rules, self.config)
+            rules = await _in_thread(configured_rules, config)
         except SettingsErrors as errors:
             self._refused_lists = errors.files
             log_errors(errors, "the rules in force stay as they are")
             return
-        self._put_to_work(replace(setup, rules=rules))
+        if config is not self.config:  # which may name other rules and trunks
+            await self.reload_rules()
+            return
+        self._put_to_work(replace(self.b2bua.setup, rules=rules))
         log.info("rules %s are in force", rules.version_hash)
 
     async def reload_certificates(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from contextlib import suppress
@@ -130,6 +131,24 @@ def test_rules_that_cannot_be_read_to_their_end_do_not_keep_the_gateway_from_end
         assert gateway.stop() == 0
     finally:
         os.close(writing)
+
+
+def test_rules_that_are_still_being_read_at_sighup_do_not_take_the_place_of_the_new_ones(lab: Lab) -> None:
+    gateway = start(lab, 1)
+    heard = gateway.errors.stat().st_size
+    gateway.rules.unlink()
+    os.mkfifo(gateway.rules)
+    writing = opened(gateway.rules)
+    (lab.folder / "more.toml").write_text(DEAD_NUMBER_RULE)
+    config = lab.folder / "gateway.toml"
+    config.write_text(config.read_text().replace('"rules.toml"', '"more.toml"'))
+    gateway.process.send_signal(signal.SIGHUP)
+    gateway.says("configuration and rules ", heard)
+    os.write(writing, b"version = 1\n")
+    os.close(writing)
+    time.sleep(2)
+    said = gateway.errors.read_text()[heard:]
+    assert len(set(re.findall(r"rules (\w+) are in force", said))) == 1, said
 
 
 def opened(pipe: Path) -> int:
