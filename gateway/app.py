@@ -54,6 +54,7 @@ log = logging.getLogger("gateway")
 T = TypeVar("T")
 
 TICK = 0.05  # seconds between two looks at the timers
+_STOPS = 2  # signals to stop that are heeded: drain, and drain no longer
 _PARTING = 0.6  # seconds for what calls are ended by to arrive: T1 and some, so that it is sent twice
 _SWITCH = 0.0005  # seconds that a thread may keep the interpreter from the loop
 
@@ -308,13 +309,18 @@ class Gateway:
         self.b2bua.begin(self._clock())
 
     async def _heed_signals(self, task_status: trio.TaskStatus[None]) -> None:
+        stops = 0
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             task_status.started()
             async for number in signals:
                 if number == signal.SIGHUP:
                     self._reload_wanted.set()
-                else:
-                    self.stop()
+                    continue
+                stops += 1
+                if stops > _STOPS:  # who asks so often has given up on us
+                    signal.signal(number, signal.SIG_DFL)
+                    signal.raise_signal(number)
+                self.stop()
 
     async def _heed_supervisor(self, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()  # there is none
