@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -46,6 +47,7 @@ from gateway.tokens import Tokens
 from gateway.transport.nameserver import NameServers, read_hosts
 from gateway.transport.ports import Ports
 from gateway.transport.resolver import Resolver
+from gateway.transport.tls import certificate_files
 from gateway.upkeep import Upkeep
 from gateway.watching import Stamps, changes, stamps
 
@@ -54,7 +56,7 @@ log = logging.getLogger("gateway")
 T = TypeVar("T")
 
 TICK = 0.05  # seconds between two looks at the timers
-_STOPS = 2  # signals to stop that are heeded: drain, and drain no longer
+_HURRY = 10.0  # seconds after the second signal to stop, after which one more ends all at once
 _PARTING = 0.6  # seconds for what calls are ended by to arrive: T1 and some, so that it is sent twice
 _SWITCH = 0.0005  # seconds that a thread may keep the interpreter from the loop
 
@@ -80,7 +82,7 @@ class Gateway:
         self.config = config
         self._path = path
         clock = self._clock = self._make_clock()
-        self._read: Stamps = stamps([config.gateway.rules])
+        self._read: Stamps = stamps([config.gateway.rules, *certificate_files(config)])
         self._refused_lists: tuple[Path, ...] = ()  # number lists of rules that were refused since
         self._stopping = trio.Event()
         self._reload_wanted = trio.Event()
@@ -309,17 +311,19 @@ class Gateway:
         self.b2bua.begin(self._clock())
 
     async def _heed_signals(self, task_status: trio.TaskStatus[None]) -> None:
-        stops = 0
+        hurried_at = math.inf
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             task_status.started()
             async for number in signals:
                 if number == signal.SIGHUP:
                     self._reload_wanted.set()
                     continue
-                stops += 1
-                if stops > _STOPS:  # who asks so often has given up on us
+                now = trio.current_time()
+                if now > hurried_at + _HURRY:  # who still asks has given up on us
                     signal.signal(number, signal.SIG_DFL)
                     signal.raise_signal(number)
+                if self._stopping.is_set():
+                    hurried_at = min(hurried_at, now)
                 self.stop()
 
     async def _heed_supervisor(self, task_status: trio.TaskStatus[None]) -> None:

@@ -51,7 +51,7 @@ class Certificates:
     def load(self, config: Config) -> None:
         """Read every file anew. Raises SettingsErrors, and then what was there before stays."""
         errors: list[SettingsError] = []
-        files = set(_files(config))
+        files = set(certificate_files(config))
         server = _server(config, errors)
         meetings = {
             trunk.name: _meeting(config, index, trunk, errors)
@@ -143,7 +143,8 @@ def _is_met(trunk: TrunkSettings) -> bool:
     )
 
 
-def _files(config: Config) -> Iterator[Path]:
+def certificate_files(config: Config) -> Iterator[Path]:
+    """Yield the files of certificates and keys that a configuration names."""
     gateway = config.gateway
     paths = [gateway.tls_ca, gateway.tls_cert, gateway.tls_key]
     for trunk in config.trunks:
