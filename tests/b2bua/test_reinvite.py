@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers import SDP, End, Net, hang_up, pair, reinvite, text
+from tests.helpers import SDP, End, Net, begin, hang_up, pair, reinvite, text
 
 BOTH_WAYS = pytest.mark.parametrize("asking", ["caller", "callee"])
 
@@ -415,9 +415,7 @@ def test_re_invites_that_were_answered_are_forgotten_long_before_they_would_have
 def test_each_fork_has_its_own_update_3311_5_2() -> None:
     """Two phones that ring at once may both ask the caller for something, as preconditions do."""
     net = Net()
-    invite = net.pbx.invite()
-    net.pbx.take(100)
-    offer = net.carrier.take_request("INVITE")
+    _invite, offer = begin(net)
     for tag in ("one", "two"):
         net.carrier.reply(offer, 183, tag=tag, body=SDP)
         net.pbx.take(183)
@@ -426,14 +424,11 @@ def test_each_fork_has_its_own_update_3311_5_2() -> None:
         net.pbx.reply(net.pbx.take_request("UPDATE"), 200, body=SDP)
         net.carrier.take(200)
     net.carrier.nothing()
-    del invite
 
 
 def test_an_update_to_a_fork_that_is_gone_blocks_nobody_3261_14_2() -> None:
     net = Net()
-    invite = net.pbx.invite()
-    net.pbx.take(100)
-    offer = net.carrier.take_request("INVITE")
+    invite, offer = begin(net)
     net.carrier.reply(offer, 183, tag="one", body=SDP)
     End.of_caller(net.pbx, invite, net.pbx.take_response(183)).request("UPDATE", body=SDP)
     net.carrier.take("UPDATE")  # and never answers it

@@ -27,6 +27,17 @@ class Target:
         self.called.append(now)
 
 
+class Numbered:
+    """Notes its number where it is called, in the order of the calls."""
+
+    def __init__(self, number: int, order: list[int]) -> None:
+        self.number = number
+        self.order = order
+
+    def on_timer(self, _now: float) -> None:
+        self.order.append(self.number)
+
+
 # -- the heap ---------------------------------------------------------------------------------------------
 
 
@@ -65,18 +76,10 @@ def test_a_slot_is_never_early_and_at_most_ten_milliseconds_late(when: float) ->
 def test_timers_are_called_in_order_of_time_whatever_the_order_they_were_set_in() -> None:
     timers = Timers()
     order: list[int] = []
-
-    class Numbered:
-        def __init__(self, number: int) -> None:
-            self.number = number
-
-        def on_timer(self, _now: float) -> None:
-            order.append(self.number)
-
     numbers = list(range(200))
     Random(1).shuffle(numbers)
     for number in numbers:
-        timers.at(number * 0.02, Numbered(number))
+        timers.at(number * 0.02, Numbered(number, order))
     timers.fire(1000.0)
     assert order == sorted(numbers)
 
@@ -122,17 +125,16 @@ def test_of_many_that_are_due_at_most_so_many_are_called_in_order_and_the_others
     timers = Timers()
     order: list[int] = []
 
-    class Numbered:
-        def __init__(self, number: int) -> None:
-            self.number = number
+    class Setting(Numbered):
+        """Sets another one when it is called; a time that is past comes in its order, too."""
 
-        def on_timer(self, _now: float) -> None:
-            order.append(self.number)
-            if self.number == 2:
-                timers.at(0.5, Numbered(99))  # a time that is past comes in its order, too
+        def on_timer(self, now: float) -> None:
+            super().on_timer(now)
+            timers.at(0.5, Numbered(99, order))
 
     for number in range(6):
-        timers.at(1.0 if number < 5 else 2.0, Numbered(number))
+        target = Setting(number, order) if number == 2 else Numbered(number, order)
+        timers.at(1.0 if number < 5 else 2.0, target)
     timers.fire(3.0, most=2)
     assert order == [0, 1]
     assert timers.next_due() == pytest.approx(1.01)
