@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _HOP_PARAMS: Final = (b"transport", b"maddr", b"ttl", b"lr", b"method")
 MAX_EARLY_DIALOGS: Final = 16
+MAX_ANSWERS: Final = 4  # whose ACK somebody may still wait for: a 2xx is repeated for 32 s (RFC 3261 13.3.1.4)
 _NONE_LATE: dict[bytes, tuple[bytes, Flow]] = {}  # shared by the many legs that see no late answer
 
 
@@ -106,8 +107,8 @@ class Leg:
                 ask(self.endpoint, self.trunk, b"BYE", dialog, lines, b"", None, now, 70)
 
     def wait_for_ack(self, seq: int, answer: Answer) -> None:
-        """Expect the ACK to the INVITE with this CSeq number. Only the last two can still matter."""
-        while len(self.answers) > 1:
+        """Expect the ACK to the INVITE with this CSeq number. Only the last few can still matter."""
+        while len(self.answers) >= MAX_ANSWERS:
             del self.answers[next(iter(self.answers))]
         self.answers[seq] = answer
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.sip.message import Request
-from tests.helpers import HUNTING, SDP, End, Net, hang_up
+from tests.helpers import HUNTING, SDP, End, Net, begin, hang_up, reinvite
 
 # Nobody hangs up in these tests: what is left of a call ends by its timers.
 ENDING = HUNTING.replace('name = "carrier"', 'name = "carrier"\nmax_duration = "60s"')
@@ -210,3 +210,22 @@ def test_a_copy_of_an_invite_that_was_answered_is_still_refused_3261_8_2_2_2() -
     net.pbx.request("INVITE", body=SDP, **same)
     net.pbx.take(482)
     net.carrier.nothing()
+
+
+def test_an_answer_gets_its_lost_ack_again_after_two_reinvites_3261_13_2_2_4() -> None:
+    net = Net(ENDING)
+    invite, offer = begin(net)
+    net.carrier.reply(offer, 200, body=SDP)
+    answer = net.pbx.take_response(200)
+    net.pbx.ack(invite, answer)
+    lost = net.carrier.take_request("ACK")  # as far as the carrier knows, it never came
+    caller, callee = End.of_caller(net.pbx, invite, answer), End.of_callee(net.carrier, offer)
+    for _ in range(2):
+        again, offered = reinvite(caller, callee)
+        net.carrier.reply(offered, 200, body=SDP)
+        net.pbx.take(200)
+        caller.ack(again)
+        net.carrier.take("ACK")
+    net.carrier.reply(offer, 200, body=SDP)
+    assert net.carrier.take_request("ACK").rows == lost.rows
+    hang_up(caller, callee)
