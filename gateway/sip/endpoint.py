@@ -21,7 +21,7 @@ from .flow import Flow, Flows
 from .framing import FramingError
 from .headers import Via
 from .itself import Itself
-from .message import MalformedMessageError, Request, Response, parse
+from .message import METHODS, MalformedMessageError, Request, Response, parse
 from .sizing import MAX_UDP_REQUEST, LargeRequests
 from .timers import EVERYBODY, Timers
 from .traffic import Tally, Traffic
@@ -44,6 +44,7 @@ from .uri import Uri
 _SCHEMES: Final = (b"sip", b"tel", b"sips")
 _DIALOG_FORMING: Final = frozenset((b"INVITE", b"SUBSCRIBE", b"REFER"))
 _DIALOG_ONLY: Final = frozenset((b"BYE", b"PRACK", b"UPDATE"))  # RFC 3261 15.1.2, RFC 3262 3, RFC 3311 5.2
+_NEVER_CANCELLED: Final = METHODS - {b"INVITE", b"ACK", b"CANCEL"}
 _CANCEL_SUFFIX: Final = b" CANCEL"
 _KEEPALIVE: Final = b"\r\n\0 "
 _ALIAS = re.compile(rb";\s*alias\s*(?:;|$)", re.IGNORECASE)
@@ -430,10 +431,14 @@ class Endpoint:
         return transaction
 
     def _cancel(self, transaction: ServerTransaction, cancel: Request, source: Flow, now: float) -> None:
-        """Answer a CANCEL and pass it to whoever answers its INVITE (RFC 3261 9.2)."""
+        """Answer a CANCEL and pass it to whoever answers its INVITE. One of another request has no effect but
+        its 200 (RFC 3261 9.2).
+        """
         invite = self.servers.get(server_key(cancel, cancel.via, b"INVITE", source.host))
         if not isinstance(invite, InviteServer):
-            transaction.reject(481, self.new_token(), now)
+            others = [server_key(cancel, cancel.via, method, source.host) for method in _NEVER_CANCELLED]
+            is_known = any(key in self.servers for key in others)
+            transaction.reject(200 if is_known else 481, self.new_token(), now)
             return
         transaction.reject(200, invite.own_tag or self.new_token(), now)
         if invite.awaits_final and invite.user is not None:

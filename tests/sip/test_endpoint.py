@@ -163,10 +163,28 @@ def test_a_cancel_for_nothing_gets_481(served: Served) -> None:
     assert served.cancelled == []
 
 
-def test_a_cancel_finds_only_an_invite(served: Served) -> None:
-    """RFC 3261 9.1: other requests are not cancelled."""
+@pytest.mark.parametrize("method", [b"MESSAGE", b"BYE", b"REGISTER", b"SUBSCRIBE"])
+def test_a_cancel_of_another_request_gets_200_and_cancels_nothing(served: Served, method: bytes) -> None:
+    """RFC 3261 9.2: 200 says that there is such a transaction, whatever its method."""
+    served.give(message(method))
+    assert served.answer(message(b"CANCEL")).status == 200
+    assert served.cancelled == []
+
+
+def test_a_cancel_of_another_request_is_found_by_its_branch(served: Served) -> None:
     served.give(message(b"MESSAGE"))
-    assert served.answer(message(b"CANCEL")).status == 481
+    other = message(b"CANCEL", via=b"SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bKb")
+    assert served.answer(other).status == 481
+    old = b"SIP/2.0/UDP 192.0.2.2:5060"
+    served.give(message(b"MESSAGE", via=old, call_id=b"old"))
+    assert served.answer(message(b"CANCEL", via=old, call_id=b"old")).status == 200
+
+
+def test_a_cancel_cancels_no_cancel(served: Served) -> None:
+    """RFC 3261 9.1: neither CANCEL nor ACK is what a CANCEL is for."""
+    cancel = message(b"CANCEL")
+    assert served.answer(cancel).status == 481
+    assert served.answer(cancel).status == 481
 
 
 @pytest.mark.parametrize("status", [200, 486])
