@@ -70,8 +70,10 @@ def _glare(call: Call, leg: Leg, other: Leg, dialog: Dialog, twin: Dialog, reque
             return 491
         if other.reinvite is not None or twin.updating:
             return 491
-        if leg.reinvite is not None or call.state in (State.CALLING, State.RINGING, State.DECIDING):
+        if leg.reinvite is not None:
             return 500
+        if call.state < State.ANSWERED:
+            return 500 if leg is call.caller else 491  # the callee's crosses ours
         return 491 if call.state == State.ANSWERED else 0
     if request.method == b"UPDATE":
         reinviting = other.reinvite is not None or reinvites(leg) or reinvites(other)

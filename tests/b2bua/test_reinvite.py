@@ -234,7 +234,8 @@ def test_a_second_invite_before_the_first_is_done_gets_500_and_retry_after_3261_
     net.assert_all_freed()
 
 
-def test_an_invite_in_the_early_dialog_gets_500_3261_14_2() -> None:
+def test_another_invite_of_the_caller_in_the_early_dialog_gets_500_3261_14_2() -> None:
+    """It comes before the final response to the first one."""
     net = Net()
     invite = net.pbx.invite()
     net.pbx.take(100)
@@ -247,6 +248,23 @@ def test_an_invite_in_the_early_dialog_gets_500_3261_14_2() -> None:
     net.carrier.nothing()
     net.carrier.reply(offer, 486)
     net.pbx.ack(invite, net.pbx.take_response(486))
+    net.assert_all_freed()
+
+
+def test_an_invite_of_the_callee_in_the_early_dialog_gets_491_3261_14_2() -> None:
+    """Ours is still under way in that dialog, so the two cross."""
+    net = Net()
+    invite, offer = begin(net)
+    net.carrier.reply(offer, 180)
+    net.pbx.take(180)
+    callee = End.of_callee(net.carrier, offer)
+    crossing = callee.request("INVITE", body=SDP)
+    assert b"Retry-After" not in net.carrier.take_response(491).index
+    callee.ack_refusal(crossing)
+    net.pbx.nothing()
+    net.carrier.reply(offer, 486)
+    net.pbx.ack(invite, net.pbx.take_response(486))
+    net.carrier.take("ACK")
     net.assert_all_freed()
 
 
