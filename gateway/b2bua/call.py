@@ -172,6 +172,9 @@ class Call:
             self.feed(Event.TOO_LONG, None, now)
 
     def _ring_out_all(self, search: Search, now: float) -> None:
+        if search.expires_at <= now:
+            self.feed(Event.EXPIRED, None, now)
+            return
         for leg in search.overdue(now):
             if leg.call is not None:
                 self.feed(Event.RING_TIMEOUT, leg, now)
@@ -273,6 +276,10 @@ class Call:
     def _no_prack(self, _detail: object, now: float) -> None:
         """The caller does not acknowledge."""
         self._break_off(504, "no PRACK", now)
+
+    def _expire(self, _detail: object, now: float) -> None:
+        """Nobody has answered as long as the caller's invitation held."""
+        self._break_off(487, "invitation expired", now)
 
     def _stop_searching(self, _detail: object, now: float) -> None:
         """The gateway ends before anybody has answered."""
@@ -381,6 +388,8 @@ Call.TABLE = {
     (State.RINGING, Event.RING_TIMEOUT): (State.CALLING, Call._ring_out),
     (State.CALLING, Event.NO_PRACK): (State.ENDED, Call._no_prack),  # after the target that rang was left
     (State.RINGING, Event.NO_PRACK): (State.ENDED, Call._no_prack),  # RFC 3262 3
+    (State.CALLING, Event.EXPIRED): (State.ENDED, Call._expire),  # RFC 3261 13.3.1
+    (State.RINGING, Event.EXPIRED): (State.ENDED, Call._expire),  # RFC 3261 13.3.1
     (State.DECIDING, Event.HUNT): (State.CALLING, Call._hunt),  # RFC 3261 16.7
     (State.DECIDING, Event.WAIT): (State.CALLING, None),  # RFC 3261 16.7 step 6
     (State.DECIDING, Event.GIVE_UP): (State.ENDED, Call._give_up),

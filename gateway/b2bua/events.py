@@ -49,6 +49,7 @@ class Event(IntEnum):
     NO_PRACK = 14  # caller: a reliable provisional response was never acknowledged
     LOST = 15  # either: the peer is gone
     STOPPED = 16  # the gateway ends
+    EXPIRED = 17  # caller: its invitation holds no longer
 
 
 class Progress:

@@ -7,6 +7,7 @@ rejection leads to is decided for its leg, and the search is over when no leg is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,7 @@ from gateway.sip.message import Request, Response
 from gateway.sip.rows import Rows
 from gateway.sip.uri import Uri
 
+from .contacts import expires_of
 from .events import Rejected
 from .extensions import prepare
 from .hunting import Verdict, better, has_failed, next_hops, stops_all
@@ -36,7 +38,7 @@ MAX_BREADTH: Final = 60  # branches at a time where the caller sets no bound (RF
 class Search:
     """Lives from the INVITE until somebody answers or nobody is left. ``legs`` are out; ``best`` is the
     rejection that the caller would be told now; ``decisive`` one that speaks for every target; ``finals``
-    what targets have said, before any rule.
+    what targets have said, before any rule; ``expires_at`` is how long the caller's invitation holds.
     """
 
     __slots__ = (
@@ -46,6 +48,7 @@ class Search:
         "_share",
         "best",
         "decisive",
+        "expires_at",
         "finals",
         "legs",
         "request",
@@ -57,6 +60,7 @@ class Search:
         self.best: Verdict | None = None
         self.decisive: Response | None = None
         self.finals: tuple[int, ...] = ()
+        self.expires_at = math.inf
         self.request = request
         self.uri = uri
         self._call = call
@@ -70,8 +74,12 @@ class Search:
         """Call the first target, or all of them ``together``. False when no target's trunk has room.
 
         A caller's Max-Breadth bounds how many ring at a time, and is shared out among them; the others come
-        after them (RFC 5393 5.3.3).
+        after them (RFC 5393 5.3.3). Its Expires bounds how long they may take together (RFC 3261 13.3.1).
         """
+        expires = expires_of(self.request)
+        if expires is not None:
+            self.expires_at = now + expires
+            self._call.watch(self.expires_at, now)
         breadth = 1
         if together and len(hops) > 1:
             allowed = max_breadth(self.request)
@@ -241,8 +249,8 @@ class Search:
 
     @property
     def deadline(self) -> float:
-        """When the next of the legs has rung long enough."""
-        return min(leg.deadline for leg in self.legs)
+        """When the next of the legs has rung long enough, or all of them."""
+        return min(self.expires_at, min(leg.deadline for leg in self.legs))
 
 
 def max_breadth(request: Request) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers import CONFIG, HUNTING, SDP, End, Net, establish, text
+from tests.helpers import CONFIG, HUNTING, SDP, End, Net, establish, hang_up, text
 
 
 def with_carrier(keys: str, config: str = CONFIG) -> str:
@@ -149,6 +149,67 @@ def test_each_target_has_its_own_ring_timeout() -> None:
     net.run(10.1)
     net.backup.take("CANCEL")
     net.pbx.take(408)
+    net.assert_all_freed()
+
+
+@pytest.mark.parametrize("rings", [True, False])
+def test_an_invitation_that_expires_is_487_and_cancelled_3261_13_3_1(rings: bool) -> None:
+    """The caller says how long it is to hold; neither it nor the callee needs to look at the clock."""
+    net = Net()
+    invite = net.pbx.invite(headers="Expires: 10")
+    net.pbx.take(100)
+    offer = net.carrier.take_request("INVITE")
+    assert text(offer, b"Expires") == "10"
+    net.carrier.reply(offer, 180 if rings else 100)
+    if rings:
+        net.pbx.take(180)
+    net.run(9.9)
+    net.pbx.nothing()
+    net.carrier.nothing()
+    net.run(0.2)
+    net.pbx.ack(invite, net.pbx.take_response(487))
+    cancel = net.carrier.take_request("CANCEL")
+    assert text(cancel, b"Reason") == 'SIP;cause=487;text="invitation expired"'
+    net.carrier.reply(cancel, 200)
+    net.carrier.reply(offer, 487)
+    net.carrier.take("ACK")
+    record = net.only_record
+    assert record.emitted_status == 487
+    assert (record.ended_by, record.end_reason) == ("gateway", "invitation expired")
+    net.assert_all_freed()
+
+
+def test_an_invitation_expires_for_all_targets_together_3261_13_3_1() -> None:
+    net = Net(with_carrier('ring_timeout = "20s"', HUNTING))
+    invite = net.pbx.invite(headers="Expires: 30")
+    net.pbx.take(100)
+    first = net.carrier.take_request("INVITE")
+    net.carrier.reply(first, 100)
+    net.run(20.1)
+    net.carrier.reply(net.carrier.take_request("CANCEL"), 200)
+    net.carrier.reply(first, 487)
+    net.carrier.take("ACK")
+    second = net.backup.take_request("INVITE")
+    net.backup.reply(second, 180)
+    net.pbx.take(180)
+    net.run(9.8)
+    net.backup.nothing()
+    net.run(0.2)
+    net.pbx.ack(invite, net.pbx.take_response(487))
+    net.backup.reply(net.backup.take_request("CANCEL"), 200)
+    net.backup.reply(second, 487)
+    net.backup.take("ACK")
+    net.assert_all_freed()
+
+
+@pytest.mark.parametrize("value", ["5", "soon", "99999999999"])
+def test_an_expires_that_is_met_or_cannot_be_read_ends_no_call_3261_13_3_1(value: str) -> None:
+    net = Net()
+    ends = establish(net, headers=f"Expires: {value}")
+    net.run(60)
+    net.pbx.nothing()
+    net.carrier.nothing()
+    hang_up(*ends)
     net.assert_all_freed()
 
 
