@@ -74,6 +74,35 @@ def test_the_ack_of_a_2xx_carries_the_credentials_of_its_invite_3261_22_1() -> N
     assert ack.index[b"Proxy-Authorization"] == again.index[b"Proxy-Authorization"]
 
 
+def test_the_ack_of_a_rejection_carries_the_credentials_of_its_invite_3261_22_1() -> None:
+    """Those of each INVITE that is refused on the way, and of a re-INVITE."""
+    net = Net(WITH_ACCOUNT)
+    net.pbx.invite()
+    net.pbx.take(100)
+    first = net.carrier.take_request("INVITE")
+    net.carrier.reply(first, 407, headers=asks(407, "proxy"))
+    assert not net.carrier.take_request("ACK").has(b"Proxy-Authorization")
+    for status in (401, 486):
+        invite = net.carrier.take_request("INVITE")
+        net.carrier.reply(invite, status, headers=asks(401, "peer") if status == 401 else "")
+        ack = net.carrier.take_request("ACK")
+        for _, header in HEADERS.values():
+            assert ack.lines(header) == invite.lines(header)
+    assert ack.has(b"Authorization")
+    assert ack.has(b"Proxy-Authorization")
+    net.pbx.take(486)
+    net.carrier.reply(invite, 486)
+    assert net.carrier.take_request("ACK").rows == ack.rows
+
+    net = Net(WITH_ACCOUNT)
+    caller, _, _ = establish_with_account(net)
+    caller.request("INVITE", body=SDP)
+    again = net.carrier.take_request("INVITE")
+    net.carrier.reply(again, 488)
+    ack = net.carrier.take_request("ACK")
+    assert ack.lines(b"Authorization") == again.lines(b"Authorization") != []
+
+
 def test_a_proxy_and_the_peer_behind_it_are_both_answered_3261_22_3() -> None:
     net = Net(WITH_ACCOUNT)
     net.pbx.invite()

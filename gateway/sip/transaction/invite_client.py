@@ -1,7 +1,8 @@
 """The INVITE client transaction (RFC 3261 17.1.1 with RFC 6026 7.2 and 8.4), and its CANCEL (RFC 3261 9.1).
 
-The ACK for a 3xx-6xx is made here. The ACK for a 2xx is the user's, which therefore is shown each
-retransmission of a 2xx. A CANCEL that is asked for before any response waits for the first provisional one.
+The ACK for a 3xx-6xx is made here, with our credentials of its INVITE (22.1). The ACK for a 2xx is the
+user's, which therefore is shown each retransmission of a 2xx. A CANCEL that is asked for before any response
+waits for the first provisional one.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class InviteClient(ClientTransaction):
     def _fail(self, response: Response, now: float) -> None:
         assert self.dialog is not None
         to = response.get(b"To") or self.dialog.remote
-        ack = hop_request(b"ACK", self, to, b"")
+        ack = hop_request(b"ACK", self, to, self.dialog.credentials)
         self.wire.send(ack, self.flow)
         self._linger(max(_LEAST_D, 64 * self.wire.timing.t1), now)  # timer D
         self._report_last(response, now)
