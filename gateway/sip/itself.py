@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from .flow import Local
+from .headers import split_list
 from .message import METHODS, Request
 from .transaction import ServerTransaction
 from .uri import Uri
 
 ALLOW = b"INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE, SUBSCRIBE, NOTIFY, REFER, PUBLISH"
+SUPPORTED = b"100rel, timer, replaces, join, tdialog, norefersub"
+"""The extensions that calls through the gateway may use as far as it is concerned."""
+_OPTION_TAGS: Final = frozenset(SUPPORTED.split(b", "))
+# What a call may bring passes as it came, whatever it is.
+_CAPABILITIES: Final = (
+    b"Allow: %b\r\nAccept: */*\r\nAccept-Encoding: *\r\nAccept-Language: *\r\nSupported: %b\r\n"
+    % (ALLOW, SUPPORTED)
+)
 
 
 class Itself:
@@ -38,13 +48,17 @@ class Itself:
         return self.is_named_by(uri)
 
     def answer(self, transaction: ServerTransaction, request: Request, tag: bytes, now: float) -> None:
-        """Answer a request for the gateway itself with this To tag (RFC 3261 8.2.1, 11.2)."""
+        """Answer a request for the gateway itself with this To tag (RFC 3261 8.2.1, 8.2.2.3, 11.2).
+
+        Raises MalformedError when its Require cannot be read.
+        """
         if request.method == b"OPTIONS":
-            if request.has(b"Require"):
-                wanted = b", ".join(request.values(b"Require"))
-                transaction.reject(420, tag, now, b"Unsupported: %b\r\n" % wanted)
+            required = [tag for value in request.values(b"Require") for tag in split_list(value)]
+            unknown = [tag for tag in required if tag.lower() not in _OPTION_TAGS]
+            if unknown:
+                transaction.reject(420, tag, now, b"Unsupported: %b\r\n" % b", ".join(unknown))
             else:
-                transaction.reject(200, tag, now, b"Allow: %b\r\nAccept: */*\r\n" % ALLOW)
+                transaction.reject(200, tag, now, _CAPABILITIES)
         else:
             # At this URI only OPTIONS makes sense: nobody stands behind it to be called (RFC 3261 8.2.1).
             status = 405 if request.method in METHODS else 501

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.sip.dialog import Dialog
-from gateway.sip.itself import ALLOW
+from gateway.sip.itself import ALLOW, SUPPORTED
 from gateway.sip.transaction import ImpossibleInputError
 
 from .served import PEER, PEER6, STRANGER, TCP4, UDP4, Served, message, reply
@@ -132,7 +132,9 @@ def test_options_to_the_gateway_itself_gets_200_and_says_what_it_does(served: Se
     """RFC 3261 11.2; with no hops left, too: that is how traceroutes find us."""
     answer = served.answer(message(b"OPTIONS", uri=uri, lines=b"Max-Forwards: 0\r\n"))
     assert answer.status == 200
-    assert answer.get(b"Allow") == ALLOW
+    said = {key: answer.get(key) for key in (b"Accept", b"Accept-Encoding", b"Accept-Language")}
+    assert said == {b"Accept": b"*/*", b"Accept-Encoding": b"*", b"Accept-Language": b"*"}
+    assert (answer.get(b"Allow"), answer.get(b"Supported")) == (ALLOW, SUPPORTED)
     assert answer.to_tag
     assert served.up == []
 
@@ -149,6 +151,14 @@ def test_options_to_the_gateway_that_requires_something_gets_420(served: Served)
     answer = served.answer(message(b"OPTIONS", uri=b"sip:192.0.2.1", lines=b"Require: a\r\nRequire: b\r\n"))
     assert answer.status == 420
     assert answer.get(b"Unsupported") == b"a, b"
+
+
+def test_options_to_the_gateway_hears_only_of_extensions_that_it_lacks_3261_8_2_2_3(served: Served) -> None:
+    uri, lines = b"sip:192.0.2.1", b"Require: 100rel, teleport\r\nRequire: Timer\r\n"
+    answer = served.answer(message(b"OPTIONS", uri=uri, lines=lines))
+    assert (answer.status, answer.get(b"Unsupported")) == (420, b"teleport")
+    via, lines = b"SIP/2.0/UDP 192.0.2.2;branch=z9hG4bKb", b"Require: Replaces\r\n"
+    assert served.answer(message(b"OPTIONS", uri=uri, via=via, lines=lines)).status == 200
 
 
 @pytest.mark.parametrize(("method", "status"), [(b"MESSAGE", 405), (b"INVITE", 405), (b"NEW", 501)])
