@@ -6,6 +6,10 @@ passes as it came, and so does ``*``. A binding lives as long as the registrar g
 granted goes when it refuses. The table of them is bounded, and so is what one trunk may have of it under one
 address of record: what others register there does not count.
 
+The proxies that a REGISTER has come through (Path, RFC 3327) stand between us and the PBX: they stay here,
+and are the Route of what goes to its contacts. Those that the registrar names (Service-Route, RFC 3608) are
+beyond us and no way for the PBX.
+
 A contact is no more believed than one in a dialog: where the PBX is behind a NAT, or names an address that it
 must not send us to, its contact is called where its REGISTER came from; and so it is where it takes no
 connection at the address that it named, but is still on the one that it registered over.
@@ -16,10 +20,11 @@ from __future__ import annotations
 from gateway.routing.locate import Address, target_of_uri
 from gateway.routing.route import Hop, Plan, hop_to
 from gateway.routing.trunk import Trunk, TrunkTable
-from gateway.sip.dialog import contact_uri
+from gateway.sip.dialog import contact_uri, parse_addresses_raw
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.errors import MalformedError
 from gateway.sip.flow import Flow, Flows, Local
+from gateway.sip.headers import parse_addresses
 from gateway.sip.message import Request, Response
 from gateway.sip.rows import Row, unfold
 from gateway.sip.uri import Uri, parse_uri
@@ -29,21 +34,34 @@ from .contacts import ContactTable, ContactValue, expires_of, our_contact, read_
 MAX_BINDINGS = 50_000
 MAX_CONTACTS = 16
 """Contacts that one trunk has under one address of record."""
+MAX_PATH = 2_048
+"""Bytes of the proxies that are remembered with a contact."""
 _DEFAULT_EXPIRES = 3600  # RFC 3261 10.2.1.1 leaves it to the registrar; this is what most take
 _LONGEST = 7 * 86_400  # seconds; a registrar that grants more is not believed
 _UNCONFIRMED = 40.0  # seconds that a binding waits for the answer, and for credentials
 _SWEEP = 60.0  # seconds between two looks for what has expired
 # The same REGISTER comes again, with credentials or for longer (RFC 3261 22.2, 10.2.8).
 _COMES_AGAIN = (401, 407, 423)
+_HOPS_BEYOND = (b"Path", b"Service-Route")
 _FEATURE_607 = b"+sip.607"
 
 
 class Binding:
     """One contact of a PBX under one address of record, and the token it has towards the registrar.
-    ``flow`` is where it was registered from last.
+    ``flow`` is where it was registered from last, and ``path`` what proxies lead to it, b"" for none.
     """
 
-    __slots__ = ("_flows", "contact", "expires_at", "flow", "is_confirmed", "registrar", "source", "token")
+    __slots__ = (
+        "_flows",
+        "contact",
+        "expires_at",
+        "flow",
+        "is_confirmed",
+        "path",
+        "registrar",
+        "source",
+        "token",
+    )
 
     def __init__(
         self, source: str, registrar: str, contact: bytes, token: bytes, flows: Flows, flow: Flow
@@ -53,26 +71,33 @@ class Binding:
         self.contact = contact
         self.token = token
         self.flow = flow
+        self.path = b""
         self.expires_at = 0.0
         self.is_confirmed = False
         self._flows = flows
 
     def reach(self, _request: Request, uri: Uri, trunks: TrunkTable, now: float) -> tuple[Uri, Plan | None]:
-        """Return the PBX's contact, byte for byte, and the way to it; no way once it has expired."""
+        """Return the PBX's contact, byte for byte, and the way to it, by way of the proxies that it has
+        registered through (RFC 3327 5.2); no way once it has expired.
+        """
         trunk = trunks.by_name.get(self.source)
         if trunk is None or self.expires_at <= now:
             return uri, Plan((), "serial")
         wanted = contact_uri(b"<%b>" % self.contact)
         contact = parse_uri(wanted)
         target = target_of_uri(contact)
+        route = b""
+        if self.path:
+            target = target_of_uri(parse_uri(parse_addresses((self.path,))[0].uri))
+            route = b"Route: %b\r\n" % self.path
         flow = self.flow
         came_from = Address(flow.peer[0], flow.peer[1], flow.local.transport)
         if trunk.nat or not self._flows.may_name(target.host, flow):
-            hops: tuple[Hop, ...] = (Hop(trunk, target, came_from, uri=wanted),)
+            hops: tuple[Hop, ...] = (Hop(trunk, target, came_from, uri=wanted, route=route),)
         else:
-            hops = (hop_to(trunk, target, wanted),)
+            hops = (hop_to(trunk, target, wanted, route),)
             if flow.local.reliable:
-                hops += (Hop(trunk, target, came_from, is_alternate=True, uri=wanted),)
+                hops += (Hop(trunk, target, came_from, is_alternate=True, uri=wanted, route=route),)
         return contact, Plan(hops, "serial")
 
 
@@ -113,7 +138,9 @@ class Bindings:
             raise
         return registering
 
-    def bind(self, key: tuple[str, bytes], source: str, contact: bytes, flow: Flow, now: float) -> Binding:
+    def bind(
+        self, key: tuple[str, bytes], source: str, contact: bytes, flow: Flow, path: bytes, now: float
+    ) -> Binding:
         """Return the binding of a contact, made on first need. Raises TooManyContactsError."""
         bound = self._bound.get(key, {})
         binding = bound.get((source, contact))
@@ -131,6 +158,7 @@ class Bindings:
             self._contacts[binding.token] = binding
             self._count += 1
         binding.flow = flow
+        binding.path = path
         binding.expires_at = max(binding.expires_at, now + _UNCONFIRMED)
         if not self._is_sweeping:
             self._is_sweeping = True
@@ -164,7 +192,7 @@ class Bindings:
 class Registering:
     """One REGISTER on its way. ``rows`` are its header rows as the registrar gets them."""
 
-    __slots__ = ("_asked", "_bindings", "_key", "_registrar", "_waits_until", "rows")
+    __slots__ = ("_asked", "_bindings", "_key", "_path", "_registrar", "_waits_until", "rows")
 
     def __init__(self, bindings: Bindings, request: Request, registrar: Trunk, now: float) -> None:
         self._bindings = bindings
@@ -172,6 +200,7 @@ class Registering:
         self._key = (registrar.name, request.receiver.uri)
         self._asked: dict[bytes, int] = {}  # seconds, by token
         self._waits_until = now + _UNCONFIRMED
+        self._path = [row for row in request.rows if row[0] == b"Path"]
         self.rows: list[Row] = []
 
     def map(self, request: Request, source: str, flow: Flow, local: Local, now: float) -> None:
@@ -179,21 +208,24 @@ class Registering:
         otherwise = expires_of(request)
         if otherwise is None:
             otherwise = _DEFAULT_EXPIRES
+        path = b", ".join(parse_addresses_raw(request.values(b"Path")))
         for key, line in request.rows:
+            if key == b"Path":
+                continue
             value = unfold(line.partition(b":")[2]) if key == b"Contact" else b"*"
             if value == b"*":
                 self.rows.append((key, line))
                 continue
             said = []
             for item in read_contacts(value):
-                binding = self._bindings.bind(self._key, source, item.uri, flow, now)
+                binding = self._bindings.bind(self._key, source, item.uri, flow, path, now)
                 self._asked[binding.token] = otherwise if item.expires is None else item.expires
                 said.append(item.before + our_contact(local, binding.token) + item.after)
             self.rows.append((key, b"Contact: " + b", ".join(said)))
 
     def answered(self, response: Response, now: float) -> None:
         """Take the 2xx: it lists every binding there is now, and for how long (RFC 3261 10.2.4, 10.3). Its
-        rows become what the PBX gets.
+        rows become what the PBX gets, with the Path that it sent (RFC 3327 5.3).
         """
         known = self._bindings.of(self._key)
         otherwise = expires_of(response)
@@ -201,8 +233,10 @@ class Registering:
         if not response.has(b"Contact"):
             # Against 10.3, some registrars list nothing: then what was asked for was granted.
             granted.update(self._asked)
-        rows: list[Row] = []
+        rows = list(self._path)
         for key, line in response.rows:
+            if key in _HOPS_BEYOND:
+                continue
             if key == b"Contact":
                 line = self._map_back(line, known, granted, otherwise)
             rows.append((key, line))
@@ -255,6 +289,16 @@ class Registering:
         if item.expires is not None:
             return item.expires
         return self._asked.get(token, _DEFAULT_EXPIRES) if otherwise is None else otherwise
+
+
+def check_path(register: Request) -> None:
+    """Make sure that a Route can be made of the Path of a REGISTER. Raises MalformedError."""
+    values = register.values(b"Path")
+    if sum(map(len, values)) > MAX_PATH:
+        raise MalformedError("Path too long")
+    for address in parse_addresses(values):
+        if parse_uri(address.uri).scheme not in (b"sip", b"sips"):
+            raise MalformedError("bad Path")
 
 
 def _says_607(response: Response) -> bool:

@@ -265,6 +265,7 @@ class CalleeLeg(Leg):
             flow,
             self.trunk.nat,
         )
+        half.route = self.hop.route
         self._half = half
         self.invited_at = now
         lines += b"Contact: %b\r\n" % half.contact

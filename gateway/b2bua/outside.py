@@ -21,7 +21,7 @@ from gateway.sip.message import Request, Response
 from gateway.sip.transaction import ClientTransaction, ServerTransaction
 from gateway.sip.uri import Uri
 
-from .bindings import TooManyContactsError
+from .bindings import TooManyContactsError, check_path
 from .leg import outgoing_ends, target_uri
 from .record import CallRecord
 from .relay import Relay, back_lines, record_route
@@ -170,6 +170,7 @@ class OutsideRelay(Relay):
             flow,
             hop.trunk.nat,
         )
+        half.route = hop.route
         if isinstance(half, OpenHalf):
             subscriptions = self._core.subscriptions
             self._opening = Opening(
@@ -265,6 +266,11 @@ class RegisterRelay(OutsideRelay):
     """A REGISTER, whose contacts are mapped on the way there and back (``bindings.py``)."""
 
     __slots__ = ("_registering",)
+
+    def start(self, now: float) -> None:
+        """Send it to the first target. Raises MalformedError when its Path cannot be followed."""
+        check_path(self._request)
+        super().start(now)
 
     def located(self, hop: Hop, addresses: tuple[Address, ...], now: float) -> None:
         """Send it, unless it would bind more contacts than we keep."""

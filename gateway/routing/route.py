@@ -29,6 +29,8 @@ class Hop:
     """Another address of the target before it: tried only where that one failed (RFC 3263 4.3)."""
     uri: bytes = b""
     """The Request-URI, where it is not the number called at the target: a redirection named it."""
+    route: bytes = b""
+    """A Route line, where proxies stand between the target and whoever the Request-URI names (RFC 3327)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +97,11 @@ class Routes:
         return None
 
 
-def hop_to(trunk: Trunk, target: Target, uri: bytes = b"") -> Hop:
+def hop_to(trunk: Trunk, target: Target, uri: bytes = b"", route: bytes = b"") -> Hop:
     """Return the way to a target; its address is known when its host is one."""
-    if parse_ip(target.host) is None:
-        return Hop(trunk, target, None, uri=uri)
-    return Hop(trunk, target, Address(target.host, target.port, target.transport), uri=uri)
+    is_name = parse_ip(target.host) is None
+    address = None if is_name else Address(target.host, target.port, target.transport)
+    return Hop(trunk, target, address, uri=uri, route=route)
 
 
 def _plan(route: RouteSettings, trunks: TrunkTable) -> Plan:

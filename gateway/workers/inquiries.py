@@ -138,7 +138,9 @@ class Inquiries:
         if not isinstance(contact, Binding):
             return FarContact(token, contact.registrar)
         flow = self._endpoint.book.name_of(contact.flow)
-        return FarContact(token, contact.registrar, contact.source, contact.contact, flow, contact.expires_at)
+        return FarContact(
+            token, contact.registrar, contact.source, contact.contact, flow, contact.path, contact.expires_at
+        )
 
     # -- what they told ---------------------------------------------------------------------------------
 
@@ -177,6 +179,7 @@ class Inquiries:
         made = Binding(
             contact.source, contact.registrar, contact.contact, contact.token, self._endpoint.flows, flow
         )
+        made.path = contact.path
         made.expires_at = contact.expires_at
         return made
 

@@ -85,6 +85,7 @@ class FarContact(msgspec.Struct, array_like=True):
     source: str = ""
     contact: bytes = b""
     flow: FlowName | None = None
+    path: bytes = b""
     expires_at: float = 0.0
 
 

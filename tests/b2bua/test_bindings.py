@@ -55,12 +55,78 @@ def bound(net: Net, expires: int = 600) -> str:
 
 def test_a_register_to_the_gateway_goes_to_the_registrar_s_domain_3261_10_2() -> None:
     net = Net(REGISTRAR)
-    got = register(net, "<sip:alice@192.0.2.77>", headers="Path: <sip:p1;lr>\nSupported: path")
+    got = register(net, "<sip:alice@192.0.2.77>", headers="Supported: path")
     assert got.uri == b"sip:192.0.2.3"
     assert (text(got, b"To"), text(got, b"Expires")) == (AOR, "600")
-    assert (text(got, b"Path"), text(got, b"Supported")) == ("<sip:p1;lr>", "path")
-    response = granted(net, got, headers="Service-Route: <sip:s1;lr>\nPath: <sip:p1;lr>")
-    assert (text(response, b"Service-Route"), text(response, b"Path")) == ("<sip:s1;lr>", "<sip:p1;lr>")
+    assert text(got, b"Supported") == "path"
+    granted(net, got)
+
+
+def test_the_path_of_a_register_is_ours_to_follow_3327_5() -> None:
+    """Phones behind an edge proxy: the registrar hears of neither, the proxy gets what is for its phone."""
+    net = Net(REGISTRAR)
+    edge, inner = "<sip:e7@192.0.2.2:5060;lr>", "<sip:10.0.0.9;lr>"
+    got = register(net, "<sip:alice@10.0.0.5>", headers=f"Path: {edge},\nSupported: path\nPath: ,{inner}")
+    assert not got.has(b"Path")
+    token = token_of(text(got, b"Contact"))
+    contact, beyond = f"<sip:{token}@192.0.2.1:5060>;expires=600", "Path: <sip:p1.carrier.example;lr>"
+    response = granted(net, got, contact, headers=f"{beyond}\nService-Route: <sip:s1.carrier.example;lr>")
+    assert response.values(b"Path") == [f"{edge},".encode(), f",{inner}".encode()]
+    assert not response.has(b"Service-Route")
+
+    invite = net.carrier.invite(uri=f"sip:{token}@192.0.2.1:5060")
+    net.carrier.take(100)
+    offer = net.pbx.take_request("INVITE")
+    assert (offer.uri, text(offer, b"Route")) == (b"sip:alice@10.0.0.5", f"{edge}, {inner}")
+    net.pbx.reply(offer, 486)
+    ack = net.pbx.take_request("ACK")
+    assert (ack.uri, ack.lines(b"Route")) == (offer.uri, offer.lines(b"Route"))
+    net.carrier.ack(invite, net.carrier.take_response(486))
+
+    net.carrier.request("MESSAGE", uri=f"sip:{token}@192.0.2.1:5060")
+    message = net.pbx.take_request("MESSAGE")
+    assert (message.uri, text(message, b"Route")) == (b"sip:alice@10.0.0.5", f"{edge}, {inner}")
+    net.pbx.reply(message, 200)
+    net.carrier.take(200)
+
+
+def test_after_the_path_the_record_route_tells_the_way_3261_12_1_2() -> None:
+    net = Net(REGISTRAR)
+    got = register(net, "<sip:alice@10.0.0.5>", headers="Path: <sip:e7@192.0.2.2:5060;lr>")
+    token = token_of(text(got, b"Contact"))
+    granted(net, got, f"<sip:{token}@192.0.2.1:5060>;expires=600")
+    invite = net.carrier.invite(uri=f"sip:{token}@192.0.2.1:5060")
+    net.carrier.take(100)
+    offer = net.pbx.take_request("INVITE")
+    net.pbx.reply(
+        offer, 200, body=SDP, contact=False,
+        headers="Contact: <sip:alice@10.0.0.5>\nRecord-Route: <sip:192.0.2.2:5060;lr>",
+    )  # fmt: skip
+    net.carrier.ack(invite, net.carrier.take_response(200))
+    ack = net.pbx.take_request("ACK")
+    assert (ack.uri, text(ack, b"Route")) == (b"sip:alice@10.0.0.5", "<sip:192.0.2.2:5060;lr>")
+
+
+def test_a_register_without_its_path_goes_to_the_contact_again_3327_5() -> None:
+    """Each REGISTER of a contact says anew what leads to it."""
+    net = Net(REGISTRAR)
+    for headers in ("Path: <sip:192.0.2.99;lr>", ""):
+        got = register(net, "<sip:alice@192.0.2.2:5060>", headers=headers)
+        token = token_of(text(got, b"Contact"))
+        granted(net, got, f"<sip:{token}@192.0.2.1:5060>;expires=600")
+    net.carrier.invite(uri=f"sip:{token}@192.0.2.1:5060")
+    assert not net.pbx.take_request("INVITE").has(b"Route")
+
+
+@pytest.mark.parametrize("path", ["sip", "<tel:+15550100>", "<sip:a", f"<sip:{2100 * 'a'};lr>"])
+def test_a_path_that_nobody_could_follow_is_refused_with_400(path: str) -> None:
+    net = Net(REGISTRAR)
+    headers = f"Contact: <sip:alice@10.0.0.5>\nPath: {path}"
+    net.pbx.request("REGISTER", uri="sip:192.0.2.1", contact=False, headers=headers)
+    net.pbx.take(400)
+    net.carrier.nothing()
+    assert not net.core.contacts
+    net.assert_all_freed()
 
 
 def test_a_register_without_a_route_gets_404() -> None:

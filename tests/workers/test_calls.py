@@ -148,7 +148,7 @@ def test_a_dialog_that_nobody_has_is_refused(net: WorkersNet) -> None:
 def test_a_call_to_a_contact_that_a_phone_registered_finds_it_from_every_worker(net: WorkersNet) -> None:
     """The first worker has all bindings; the others ask it where a call to one goes."""
     phone = net.peer(("192.0.2.77", 5066), "alice")
-    headers = "Contact: <sip:alice@192.0.2.77:5066>\nExpires: 600"
+    headers = "Contact: <sip:alice@192.0.2.77:5066>\nExpires: 600\nPath: <sip:192.0.2.77:5066;lr>"
     net.pbx.request("REGISTER", uri="sip:192.0.2.1", contact=False, headers=headers)
     got = net.carrier.take_request("REGISTER")
     contact = text(got, b"Contact")
@@ -159,7 +159,9 @@ def test_a_call_to_a_contact_that_a_phone_registered_finds_it_from_every_worker(
     for worker in range(net.count):
         net.carrier.invite(uri=contact[1:-1], call_id=owned_by(net, worker))
         net.carrier.take(100)
-        assert phone.take_request("INVITE").uri == b"sip:alice@192.0.2.77:5066"
+        offer = phone.take_request("INVITE")
+        assert offer.uri == b"sip:alice@192.0.2.77:5066"
+        assert text(offer, b"Route") == "<sip:192.0.2.77:5066;lr>"
         assert net.dialogs[worker] == 0  # it is not answered yet, but it is this worker's call
         assert len(net.cores[worker].calls) == 1
     assert sum(len(core.contacts) for core in net.cores) == 1, "what was asked is not kept"
