@@ -15,6 +15,7 @@ from gateway.routing.locate import Address
 from gateway.routing.route import Hop
 from gateway.routing.trunk import Trunk
 from gateway.rules.unwanted import BEFORE_ANSWER, MIDCALL
+from gateway.sip.build import TRY_LATER
 from gateway.sip.dialog import Dialog
 from gateway.sip.message import Request, Response
 from gateway.sip.phrases import phrase_for
@@ -86,7 +87,7 @@ class Call:
         if too_small:
             self.refuse(422, "session interval too small", now, too_small)
         elif not search.begin(hops, together, now):
-            self.refuse(503, "no room on the trunk", now, b"Retry-After: 5\r\n")
+            self.refuse(503, "no room on the trunk", now, TRY_LATER)
 
     def refuse(
         self, status: int, reason: str, now: float, lines: bytes = b"", warning_code: int = 399

@@ -20,6 +20,7 @@ from gateway.rules import Facts, RuleSet, emit, emitted_q850
 from gateway.rules.history import History
 from gateway.rules.trials import Trials
 from gateway.rules.unwanted import FeedbackSink
+from gateway.sip.build import TRY_LATER
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.fields import NAMING_DIALOGS
 from gateway.sip.flow import Flow
@@ -45,8 +46,6 @@ from .search import max_breadth
 from .subscription import OPENING, Subscriptions
 from .tracing import Tracing, context_of
 
-_RETRY_AFTER = b"Retry-After: 5\r\n"
-
 
 class Refusal(NamedTuple):
     """Why a request goes nowhere."""
@@ -59,10 +58,10 @@ class Refusal(NamedTuple):
 
 _NO_DIALOG = Refusal(481, "no such dialog")  # RFC 3891 3, RFC 3911 4
 _NO_ROUTE = Refusal(404, "no route")
-_NONE_UP = Refusal(503, "no target is up", _RETRY_AFTER)
+_NONE_UP = Refusal(503, "no target is up", TRY_LATER)
 _NO_TLS = Refusal(480, "SIPS Not Allowed", code=380)  # no target of the route has TLS (RFC 5630)
-_TOO_MANY_SUBSCRIPTIONS = Refusal(503, "too many subscriptions", _RETRY_AFTER)
-_TOO_MANY_REQUESTS = Refusal(503, "too many requests under way", _RETRY_AFTER)
+_TOO_MANY_SUBSCRIPTIONS = Refusal(503, "too many subscriptions", TRY_LATER)
+_TOO_MANY_REQUESTS = Refusal(503, "too many requests under way", TRY_LATER)
 
 
 @dataclass(slots=True, frozen=True)
@@ -105,7 +104,6 @@ class B2bua:
         self.notes_branches = False  # whether records tell what became of each branch
         self.tracing = Tracing("", None)
         self.on_answer: Callable[[CallRecord], None] | None = None  # who wants to know of answers at once
-        self.draining = False
         self.rewrites: defaultdict[tuple[str, str, str, int, int], int] = defaultdict(int)
         self.guards: defaultdict[str, int] = defaultdict(int)
         self.near_misses: defaultdict[str, int] = defaultdict(int)  # of 603+, by trunk
@@ -151,6 +149,15 @@ class B2bua:
         """End the calls that are up, since the gateway stops: peers hear of it, and the records tell."""
         for call in list(self.calls):
             call.feed(Event.STOPPED, None, now)
+
+    @property
+    def draining(self) -> bool:
+        """Whether new calls are refused, since the gateway is to stop."""
+        return self.endpoint.itself.is_closed
+
+    @draining.setter
+    def draining(self, is_draining: bool) -> None:
+        self.endpoint.itself.is_closed = is_draining
 
     # -- what the endpoint asks -------------------------------------------------------------------------
 
@@ -284,7 +291,7 @@ class B2bua:
     ) -> None:
         if self.draining or len(self.calls) >= self._max_calls:
             self.refused["draining" if self.draining else "too many calls"] += 1
-            invite.reject(503, self.endpoint.new_token(), now, _RETRY_AFTER)
+            invite.reject(503, self.endpoint.new_token(), now, TRY_LATER)
             return
         if request.has(b"Max-Breadth") and not max_breadth(request):
             invite.reject(440, self.endpoint.new_token(), now)  # RFC 5393 5.3.3.1
@@ -295,7 +302,7 @@ class B2bua:
             return
         if trunk.load is not None and not trunk.load.enter(now):
             self.refused["trunk limit"] += 1
-            invite.reject(503, self.endpoint.new_token(), now, _RETRY_AFTER)
+            invite.reject(503, self.endpoint.new_token(), now, TRY_LATER)
             return
         if self.notes_branches:
             record.branches = []

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .transaction import InviteClient
 
 MAX_FORWARDS: Final = 70
+TRY_LATER: Final = b"Retry-After: 5\r\n"
+"""Header line of each 503 of the gateway's own (RFC 3261 21.5.4)."""
 _REQUEST: Final = re.compile(rb"([A-Z]+) [^\s]+ SIP/2\.0\r\nVia: [^\r\n;]+;branch=([\w.\-]+);")
 _DECIMALS: Final = [b"%d" % number for number in range(2048)]
 _ECHOED: Final = (b"From", b"Call-ID", b"CSeq", b"To")
@@ -181,5 +183,5 @@ def refusal_bytes(request: Request, source: Flow, status: int) -> bytes:
     if status == 420:
         lines = b"Unsupported: %b\r\n" % b", ".join(request.values(b"Proxy-Require"))
     elif status == 503:
-        lines = b"Retry-After: 5\r\n"
+        lines = TRY_LATER
     return response_bytes(status, phrase_for(status), echo, tag, lines, b"")

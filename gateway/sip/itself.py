@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from .build import TRY_LATER
 from .flow import Local
 from .headers import split_list
 from .message import METHODS, Request
@@ -23,12 +24,15 @@ _CAPABILITIES: Final = (
 
 
 class Itself:
-    """The gateway under the names of its listening points, bound and advertised."""
+    """The gateway under the names of its listening points, bound and advertised. While it ``is_closed``, it
+    takes no calls.
+    """
 
     def __init__(self, points: Iterable[Local]) -> None:
         self._names = {local.sent_by.lower() for local in points} | {
             f"{local.host}:{local.port}".encode() for local in points
         }
+        self.is_closed = False
         self._hosts = {name.rpartition(b":")[0].strip(b"[]") for name in self._names}
 
     def is_named_by(self, uri: Uri) -> bool:
@@ -48,7 +52,8 @@ class Itself:
         return self.is_named_by(uri)
 
     def answer(self, transaction: ServerTransaction, request: Request, tag: bytes, now: float) -> None:
-        """Answer a request for the gateway itself with this To tag (RFC 3261 8.2.1, 8.2.2.3, 11.2).
+        """Answer a request for the gateway itself with this To tag (RFC 3261 8.2.1, 8.2.2.3). OPTIONS hears
+        whether calls may come (11.2).
 
         Raises MalformedError when its Require cannot be read.
         """
@@ -57,6 +62,8 @@ class Itself:
             unknown = [tag for tag in required if tag.lower() not in _OPTION_TAGS]
             if unknown:
                 transaction.reject(420, tag, now, b"Unsupported: %b\r\n" % b", ".join(unknown))
+            elif self.is_closed:
+                transaction.reject(503, tag, now, TRY_LATER)
             else:
                 transaction.reject(200, tag, now, _CAPABILITIES)
         else:

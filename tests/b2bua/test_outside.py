@@ -170,6 +170,22 @@ def test_options_to_the_gateway_may_have_no_hops_left_3261_11() -> None:
     net.assert_all_freed()
 
 
+def test_options_to_a_gateway_that_drains_hears_what_an_invite_would_3261_11_2() -> None:
+    """So a peer that asks by OPTIONS goes elsewhere before a call of its is refused."""
+    net = Net()
+    caller, callee = establish(net)
+    net.core.draining = True
+    net.pbx.request("OPTIONS", uri="sip:192.0.2.1")
+    assert text(net.pbx.take_response(503), b"Retry-After") == "5"
+    refused = net.pbx.invite()
+    net.pbx.ack(refused, net.pbx.take_response(503))
+    net.pbx.request("OPTIONS")  # for somebody behind the gateway
+    net.carrier.reply(net.carrier.take_request("OPTIONS"), 200)
+    net.pbx.take(200)
+    hang_up(caller, callee)
+    net.assert_all_freed()
+
+
 @pytest.mark.parametrize(("method", "status"), [("INVITE", 405), ("MESSAGE", 405), ("FOO", 501)])
 def test_other_methods_to_the_gateway_itself_are_refused_with_allow_3261_8_2_1(
     method: str, status: int
