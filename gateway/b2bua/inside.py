@@ -15,6 +15,7 @@ from gateway.sip.message import Request, Response
 from gateway.sip.rows import Rows
 from gateway.sip.transaction import InviteClient, InviteServer, ServerTransaction
 
+from .contacts import expires_of
 from .events import State
 from .extensions import has_own, passed, refresh_rows, reinvites
 from .leg import CalleeLeg, CallerLeg, Leg
@@ -149,7 +150,8 @@ def _pass_reinvite(
     if has_own(leg, other):
         rows, added = refresh_rows(leg, other, rows)
     relay.send(twin, request, forth.lines(rows) + added, now)
-    relay.watch(now + other.trunk.ring_timeout, now)
+    longest, expires = other.trunk.ring_timeout, expires_of(request)
+    relay.watch(now + (longest if expires is None else min(longest, expires)), now)  # RFC 3261 13.3.1
 
 
 def _map_rack(leg: Leg, other: Leg, request: Request) -> Rows:

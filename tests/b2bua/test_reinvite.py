@@ -160,6 +160,27 @@ def test_a_reinvite_that_rings_for_ever_is_cancelled_3261_16_8(asking: str) -> N
 
 
 @BOTH_WAYS
+def test_a_reinvite_that_expires_is_cancelled_and_the_call_goes_on_3261_13_3_1(asking: str) -> None:
+    net = Net()
+    one, other = pair(net, asking)
+    sent = one.request("INVITE", body=SDP, headers="Expires: 7")
+    one.peer.take(100)
+    got = other.peer.take_request("INVITE")
+    other.peer.reply(got, 180)
+    one.peer.take(180)
+    net.run(6.9)
+    other.peer.nothing()
+    net.run(0.2)
+    other.peer.reply(other.peer.take_request("CANCEL"), 200)
+    other.peer.reply(got, 487)
+    other.peer.take("ACK")
+    one.peer.take(487)
+    one.ack_refusal(sent)
+    hang_up(one, other)
+    net.assert_all_freed()
+
+
+@BOTH_WAYS
 @pytest.mark.parametrize("hangs_up", ["one", "other"])
 def test_a_bye_ends_a_reinvite_that_is_under_way_3261_15_1_2(asking: str, hangs_up: str) -> None:
     net = Net()
