@@ -56,7 +56,8 @@ _ABOUT = {
     ),
     "NonInviteServer": (
         "Non-INVITE server transaction",
-        "Any other request that came to us but ACK. RFC 3261 figure 8.",
+        "Any other request that came to us but ACK. RFC 3261 figure 8, with RFC 4320: the clock sends the one"
+        " provisional response that there is, and who has given up gets no final one.",
     ),
     "Call": (
         "Call",

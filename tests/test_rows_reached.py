@@ -26,18 +26,14 @@ BY_HAND: dict[Cell, str] = {
         for state in ("COMPLETED", "ACCEPTED")
         for given in ("PROVISIONAL", "SUCCESS", "FAILURE")
     },
-    **{
-        ("NonInviteServer", state, given): _ONCE
-        for state in ("COMPLETED", "TERMINATED")
-        for given in ("PROVISIONAL", "FINAL")
-    },
+    ("NonInviteServer", "COMPLETED", "FINAL"): _ONCE,
     **{
         ("InviteServer", state, "TRANSPORT_ERROR"): _BROKEN
         for state in ("PROCEEDING", "COMPLETED", "CONFIRMED", "ACCEPTED")
     },
     **{
         ("NonInviteServer", state, "TRANSPORT_ERROR"): _BROKEN
-        for state in ("TRYING", "PROCEEDING", "COMPLETED")
+        for state in ("TRYING", "PROCEEDING", "COMPLETED", "SILENT")
     },
 }
 

@@ -4,7 +4,7 @@ Its next hop is a name with several addresses; or the peer named an address wher
 is still on the one that it opened: so do phones on TLS, which have no certificate to be called with. Where an
 address fails (503, no way to send, silence), the dialog turns to the next one, and with it all that follows.
 The request itself goes there too, with the next CSeq number, unless silence has met one that is no INVITE:
-whoever asked has given up by then (RFC 4320 4.1).
+whoever asked has given up by then (RFC 4320 4.2).
 """
 
 from __future__ import annotations

@@ -184,12 +184,13 @@ class OutsideRelay(Relay):
             self._fail(408, now)
 
     def on_response(self, client: ClientTransaction, response: Response, now: float) -> None:
-        """Pass a response back, unless it comes from a target that was left."""
+        """Pass a final response back, unless it comes from a target that was left."""
         if client is not self._client:
             return
         if response.status < 200:
             self._gives_up_at = math.inf  # it lives and works on it, and has until timer F
-        super().on_response(client, response, now)
+        else:
+            super().on_response(client, response, now)
 
     def on_no_response(self, client: ClientTransaction, status: int, now: float) -> None:
         """The target was silent (408) or could not be reached (503)."""
@@ -199,9 +200,6 @@ class OutsideRelay(Relay):
     def pass_back(self, response: Response, now: float) -> None:
         """Answer as the rules want it told, or go on to the next target."""
         status = response.status
-        if status < 200:
-            super().pass_back(response, now)
-            return
         if status < 300:
             self._succeed(response, now)
             return
@@ -239,13 +237,12 @@ class OutsideRelay(Relay):
 
     def _fail(self, status: int, now: float) -> None:
         if self._opening is not None and self._opening.has_dialogs:
-            self._settle()  # a NOTIFY came: the request has succeeded (RFC 6665 4.1.2.4)
-            self.server.abandon()
+            self._settle()  # a NOTIFY came: the request has succeeded (RFC 6665 4.1.2.4), without an answer
         elif self._hops:
             self._try_next(now)
         else:
             self._finish(now)
-            self.say_no(status, now)
+            self.server.reject(status, self.endpoint.new_token(), now)
 
     def _finish(self, now: float) -> None:
         self._settle()

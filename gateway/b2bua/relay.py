@@ -71,7 +71,9 @@ class Relay:
             self.on_numbered()
 
     def on_response(self, _client: ClientTransaction, response: Response, now: float) -> None:
-        """Pass a response back (the 100 is each hop's own affair, RFC 3261 8.1.1.7)."""
+        """Pass a response back (the 100 is each hop's own affair, RFC 3261 8.1.1.7; the transaction of other
+        requests than INVITE keeps to itself what must not pass, RFC 4320 4).
+        """
         status = response.status
         if status == 100:
             return
@@ -88,17 +90,10 @@ class Relay:
         self.server.respond(response.status, response.phrase, tag, lines, body, now)
 
     def on_no_response(self, _client: ClientTransaction, status: int, now: float) -> None:
-        """Nobody answered: say so, but never by a late 408 to a non-INVITE request (RFC 4320 4.1)."""
+        """Nobody answered: say so."""
         if self.on_final is not None:
             self.on_final(None, now)
-        self.say_no(status, now)
-
-    def say_no(self, status: int, now: float) -> None:
-        """Tell the side that asked that no final response will come."""
-        if status == 408 and self.server.method != b"INVITE":
-            self.server.abandon()
-        else:
-            self.server.reject(status, self.endpoint.new_token(), now)
+        self.server.reject(status, self.endpoint.new_token(), now)
 
 
 def back_lines(policy: Policy, response: Response, server: ServerTransaction) -> bytes:

@@ -347,7 +347,7 @@ class Endpoint:
             self._refuse(request, flow, status)
             return
         assert self.core is not None, "the endpoint serves a core"
-        transaction = self._new_server(request, key, flow, via, bool(to_tag))
+        transaction = self._new_server(request, key, flow, via, bool(to_tag), now)
         try:
             self._serve(transaction, dialog, request, uri, flow, now)
         except MalformedError as error:
@@ -419,7 +419,7 @@ class Endpoint:
         return self.flows.get(source.local, (source.peer[0], port))
 
     def _new_server(
-        self, request: Request, key: bytes, source: Flow, via: Via, tagged: bool
+        self, request: Request, key: bytes, source: Flow, via: Via, tagged: bool, now: float
     ) -> ServerTransaction:
         flow = self._reply_flow(via, source)
         transaction: InviteServer | NonInviteServer
@@ -427,6 +427,7 @@ class Endpoint:
             transaction = InviteServer(self, key, flow, request, source, tagged)
         else:
             transaction = NonInviteServer(self, key, flow, request, source, tagged)
+            transaction.start(now)
         self.servers[key] = transaction
         return transaction
 

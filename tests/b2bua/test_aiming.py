@@ -296,11 +296,12 @@ def test_a_cancel_goes_where_its_reinvite_went_last_3261_9_1() -> None:
     bye_at(net, caller, second)
 
 
-def test_after_silence_the_next_request_goes_to_the_next_address_4320_4_1() -> None:
+def test_after_silence_the_next_request_goes_to_the_next_address_4320_4_2() -> None:
     net, first, second, caller, _ = two_addresses()
     caller.request("INFO")
     net.run(33)
     first.forget()
+    net.pbx.take(100)
     for peer in (second, net.pbx):
         peer.nothing()
     bye_at(net, caller, second)
@@ -313,6 +314,7 @@ def test_a_peer_that_is_at_work_is_not_left_for_its_silence_3263_4_3() -> None:
     first.reply(first.take_repeated("INFO"), 100, tag="")
     net.run(33)
     first.forget()
+    net.pbx.take(100)
     bye_at(net, caller, first)
     second.nothing()
 

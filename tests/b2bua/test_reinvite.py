@@ -423,6 +423,7 @@ def test_an_update_that_nobody_answers_blocks_no_later_one(asking: str) -> None:
     one, other = pair(net, asking)
     one.request("UPDATE", body=SDP)
     net.run(33)
+    one.peer.take(100)
     one.peer.nothing()  # RFC 4320: no 408
     other.peer.forget()
     one.request("UPDATE", body=SDP)

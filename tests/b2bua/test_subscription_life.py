@@ -135,6 +135,7 @@ def test_a_subscribe_that_only_a_notify_answers_stands_6665_4_1_2_4() -> None:
     net.carrier.take(200)
     net.run(40)  # no 200 ever comes
     net.carrier.forget()
+    net.pbx.take(100)
     net.pbx.nothing()
     subscriber = End(
         net.pbx, sent.call_id.decode(), text(sent, b"From"), text(first, b"From"), "sip:192.0.2.1:5060", 40

@@ -175,6 +175,7 @@ class Lone:
         """Another request that has just come."""
         self.watch(NonInviteServer, request(b"INFO"), self.flow, False)
         self.transaction.user = self
+        self.transaction.start(self.now)
         return self
 
     def feed(self, name: str) -> None:
@@ -263,11 +264,12 @@ NON_INVITE_SERVER = Kind(
     non_invite_server.Input,
     {
         "TRYING": [],
-        "PROCEEDING": ["PROVISIONAL"],
+        "PROCEEDING": ["LATE"],
         "COMPLETED": ["FINAL"],
+        "SILENT": ["TIMEOUT"],
         "TERMINATED": ["FINAL", "TIMER_J"],
     },
-    {"REQUEST": request(b"INFO"), "PROVISIONAL": b"183 of ours", "FINAL": b"200 of ours"},
+    {"REQUEST": request(b"INFO"), "FINAL": b"200 of ours"},
 )
 _KINDS: dict[Any, Kind] = {
     InviteClient: INVITE_CLIENT,

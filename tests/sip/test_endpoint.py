@@ -7,7 +7,7 @@ import pytest
 from gateway.sip.flow import Flow
 from gateway.sip.message import Request
 
-from .served import PEER, STRANGER, UDP4, Served, message, reply
+from .served import PEER, STRANGER, TCP4, UDP4, Served, message, reply
 
 
 @pytest.fixture
@@ -318,8 +318,10 @@ def test_when_the_first_is_over_and_forgotten_its_key_is_free(served: Served) ->
 def test_the_refused_copy_does_not_free_the_key_of_the_first(served: Served) -> None:
     served.give(message(b"MESSAGE"))
     for number in range(3):
-        served.answer(message(b"MESSAGE", via=b"SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bKcopy%d" % number))
-        served.run(40)
+        via = b"SIP/2.0/TCP 192.0.2.2:5060;branch=z9hG4bKcopy%d" % number
+        served.answer(message(b"MESSAGE", via=via), local=TCP4)
+        served.run(1)
+        assert len(served.endpoint.servers) == 1, "a copy on a stream is forgotten at once"
     assert len(served.up) == 1
 
 

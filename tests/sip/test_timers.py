@@ -320,6 +320,7 @@ def test_timer_m_is_64_t1_on_every_transport(local: Local, timing: Timing) -> No
 LINGERING = {
     "TIMER_I": (Lone.invite_server, "CONFIRMED", lambda timing: timing.t4),
     "TIMER_J": (Lone.non_invite_server, "COMPLETED", lambda timing: 64 * timing.t1),
+    "TIMER_J of silence": (Lone.non_invite_server, "SILENT", lambda timing: max(32.0, 64 * timing.t1)),
     "TIMER_K": (Lone.non_invite_client, "COMPLETED", lambda timing: timing.t4),
 }
 
@@ -332,8 +333,33 @@ def test_timers_i_j_and_k_wait_for_stragglers(timer: str, timing: Timing) -> Non
     lone = make(Lone(UDP, timing)).in_state(state)
     start = lone.now
     lone.run(1000)
-    assert_waits(gaps(fired(lone, timer), start), [length(timing)])
+    assert_waits(gaps(fired(lone, timer.partition(" ")[0]), start), [length(timing)])
     assert lone.gone
+
+
+@every_timing
+@pytest.mark.parametrize("local", [UDP, TCP], ids=["unreliable", "reliable"])
+def test_a_server_says_100_when_timer_e_is_at_t2_and_falls_silent_when_timer_f_fires(
+    local: Local, timing: Timing
+) -> None:
+    """RFC 4320 4.1 "without regard to transport", 4.2."""
+    waits = doubling(timing.t1, timing.t2, 64 * timing.t1)
+    lone = Lone(local, timing).non_invite_server()
+    start = lone.now
+    lone.run(1000)
+    assert_waits(gaps(fired(lone, "LATE"), start), [sum(wait for wait in waits if wait < timing.t2)])
+    assert_waits(gaps(fired(lone, "TIMEOUT"), start), [64 * timing.t1])
+    [trying] = lone.sent
+    assert trying.startswith(b"SIP/2.0 100 Trying\r\n")
+    assert lone.gone
+
+
+@pytest.mark.parametrize(
+    ("t1", "t2", "seconds"),
+    [(0.5, 4.0, 3.5), (0.5, 5.0, 7.5), (0.5, 0.5, 0.5), (4.0, 4.0, 4.0), (1.0, 1.5, 1.0)],
+)
+def test_the_time_in_which_timer_e_gets_to_t2_3261_17_1_2_2(t1: float, t2: float, seconds: float) -> None:
+    assert Timing(t1, t2).until_t2 == seconds
 
 
 # -- reliable transports ----------------------------------------------------------------------------------
@@ -345,6 +371,7 @@ def test_timers_i_j_and_k_wait_for_stragglers(timer: str, timing: Timing) -> Non
         (Lone.invite_client, "COMPLETED"),  # D
         (Lone.invite_server, "CONFIRMED"),  # I
         (Lone.non_invite_server, "COMPLETED"),  # J
+        (Lone.non_invite_server, "SILENT"),  # J
         (Lone.non_invite_client, "COMPLETED"),  # K
     ],
 )

@@ -38,6 +38,15 @@ class Timing:
     t2: float = 4.0
     t4: float = 5.0
 
+    @property
+    def until_t2(self) -> float:
+        """Seconds that a client repeats a request until its timer E is set to T2 (RFC 3261 17.1.2.2)."""
+        every = passed = self.t1
+        while 2 * every < self.t2:
+            every *= 2
+            passed += every
+        return passed
+
 
 class Wire(Protocol):
     """What a transaction needs of the endpoint it lives in."""

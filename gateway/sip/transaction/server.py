@@ -16,6 +16,7 @@ from gateway.sip.phrases import phrase_for
 
 from .base import OFF, ServerUser, Transaction, Wire, compile_table
 
+_LEAST_SILENCE: Final = 32.0  # seconds: the client's T1 may be longer than ours, and its timer F with it
 _ACK_VIA: Final = re.compile(
     rb"ACK [^\s]+ SIP/2\.0\r\nVia: SIP/2\.0/UDP ((?:[\w.\-]+|\[[0-9A-Fa-f:.]+\]):[1-9][0-9]{0,4})"
     rb";branch=(z9hG4bK[\w.\-]+)[;,\r]"
@@ -60,7 +61,6 @@ class ServerTransaction(Transaction):
     _PROVISIONAL: ClassVar[IntEnum]
     _SUCCESS: ClassVar[IntEnum]
     _FAILURE: ClassVar[IntEnum]
-    _TERMINATED: ClassVar[IntEnum]
     REQUEST: ClassVar[IntEnum]
     FIRST: ClassVar[IntEnum]
 
@@ -114,12 +114,6 @@ class ServerTransaction(Transaction):
         """Answer with a final response of our own, without a body."""
         self.respond(status, phrase_for(status), tag, lines, b"", now)
 
-    def abandon(self) -> None:
-        """End without a final response: RFC 4320 4.1 forbids a late 408 to a non-INVITE request."""
-        self.state = self._TERMINATED
-        self.user = None
-        self._end(None, 0.0)
-
     def _send(self, data: bytes, _now: float) -> None:
         self.last = data
         self.wire.send(data, self.flow)
@@ -136,36 +130,73 @@ class ServerTransaction(Transaction):
 
 
 class State(IntEnum):
-    """States of figure 8."""
+    """States of figure 8, and one for what has been silent for too long (RFC 4320 4.2)."""
 
     TRYING = 0
     PROCEEDING = 1
     COMPLETED = 2
-    TERMINATED = 3
+    SILENT = 3
+    TERMINATED = 4
 
 
 class Input(IntEnum):
     """What can happen to it."""
 
     REQUEST = 0
-    PROVISIONAL = 1
-    FINAL = 2
-    TIMER_J = 3
-    TRANSPORT_ERROR = 4
+    FINAL = 1
+    LATE = 2  # the answer: the client's timer E is at T2 by now
+    TIMEOUT = 3  # the client's timer F has fired
+    TIMER_J = 4
+    TRANSPORT_ERROR = 5
 
 
 class NonInviteServer(ServerTransaction):
-    """RFC 3261 17.2.2, figure 8."""
+    """RFC 3261 17.2.2, figure 8, with RFC 4320: the clock sends the one provisional response that there is,
+    a 100, and a client that has given up gets no final one.
+    """
 
     __slots__ = ()
     FIRST = State.TRYING
-    REPEAT = Input.TIMER_J  # nothing repeats by itself; the name only finds the input table
-    DEADLINE: ClassVar[Mapping[IntEnum, IntEnum]] = {State.COMPLETED: Input.TIMER_J}
+    REPEAT = Input.LATE  # but once
+    DEADLINE: ClassVar[Mapping[IntEnum, IntEnum]] = {
+        State.TRYING: Input.TIMEOUT,
+        State.PROCEEDING: Input.TIMEOUT,
+        State.COMPLETED: Input.TIMER_J,
+        State.SILENT: Input.TIMER_J,
+    }
     REQUEST = Input.REQUEST
-    _PROVISIONAL = Input.PROVISIONAL
     _SUCCESS = Input.FINAL
     _FAILURE = Input.FINAL
-    _TERMINATED = State.TERMINATED
+
+    def start(self, now: float) -> None:
+        """Follow the clocks of the client, which has just sent the request, as long as there is no answer:
+        when it begins to repeat it every T2 a 100 is due, and after 64*T1 it gives up.
+        """
+        timing = self.wire.timing
+        self._again_at = now + timing.until_t2
+        self._until = now + 64 * timing.t1
+        self.wire.timers.at(min(self._again_at, self._until), self)
+
+    def respond(self, status: int, phrase: bytes, tag: bytes, lines: bytes, body: bytes, now: float) -> None:
+        """Answer; a provisional response (RFC 4320 4.1) and a 408 (4.2) are not sent: the clocks go on as if
+        nothing had been said.
+        """
+        if status == 408:
+            self.wire.unmerge(self)
+        elif status >= 200:
+            super().respond(status, phrase, tag, lines, body, now)
+
+    def _say_trying(self, _message: object, now: float) -> None:
+        self._again_at = OFF
+        self.wire.tally(self.flow).sent.add(self.method, 100)
+        self._send(response_bytes(100, phrase_for(100), self.echo, b"", b"", b""), now)
+        self.wire.timers.at(self._until, self)
+
+    def _fall_silent(self, _message: object, now: float) -> None:
+        self.wire.unmerge(self)
+        self.user = self.request = None
+        self.echo = self.last = b""
+        self._linger(max(_LEAST_SILENCE, 64 * self.wire.timing.t1), now)
 
     def _complete(self, data: bytes, now: float) -> None:
         self._finish(data, now)
@@ -179,19 +210,22 @@ class NonInviteServer(ServerTransaction):
 
 NonInviteServer.TABLE = {
     (State.TRYING, Input.REQUEST): (State.TRYING, None),  # 17.2.2: retransmission, nothing to repeat yet
-    (State.TRYING, Input.PROVISIONAL): (State.PROCEEDING, ServerTransaction._send),  # 17.2.2
     (State.TRYING, Input.FINAL): (State.COMPLETED, NonInviteServer._complete),  # 17.2.2
+    (State.TRYING, Input.LATE): (State.PROCEEDING, NonInviteServer._say_trying),  # RFC 4320 4.1
+    (State.TRYING, Input.TIMEOUT): (State.SILENT, NonInviteServer._fall_silent),  # RFC 4320 4.2
     (State.TRYING, Input.TRANSPORT_ERROR): (State.TERMINATED, NonInviteServer._lose),  # 17.2.4
     (State.PROCEEDING, Input.REQUEST): (State.PROCEEDING, ServerTransaction._send_last),  # 17.2.2
-    (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, ServerTransaction._send),  # 17.2.2
     (State.PROCEEDING, Input.FINAL): (State.COMPLETED, NonInviteServer._complete),  # 17.2.2
+    (State.PROCEEDING, Input.TIMEOUT): (State.SILENT, NonInviteServer._fall_silent),  # RFC 4320 4.2
     (State.PROCEEDING, Input.TRANSPORT_ERROR): (State.TERMINATED, NonInviteServer._lose),  # 17.2.4
     (State.COMPLETED, Input.REQUEST): (State.COMPLETED, ServerTransaction._send_last),  # 17.2.2
-    (State.COMPLETED, Input.PROVISIONAL): (State.COMPLETED, None),  # 17.2.2: after the final, discarded
     (State.COMPLETED, Input.FINAL): (State.COMPLETED, None),  # 17.2.2: any other final is discarded
     (State.COMPLETED, Input.TIMER_J): (State.TERMINATED, Transaction._end),  # 17.2.2
     (State.COMPLETED, Input.TRANSPORT_ERROR): (State.TERMINATED, Transaction._end),  # 17.2.4
-    (State.TERMINATED, Input.PROVISIONAL): (State.TERMINATED, None),  # 17.2.4: too late
-    (State.TERMINATED, Input.FINAL): (State.TERMINATED, None),  # 17.2.4: too late
+    (State.SILENT, Input.REQUEST): (State.SILENT, None),  # a straggler, and no new request
+    (State.SILENT, Input.FINAL): (State.SILENT, None),  # RFC 4320 4.2: too late
+    (State.SILENT, Input.TIMER_J): (State.TERMINATED, Transaction._end),  # 17.2.2
+    (State.SILENT, Input.TRANSPORT_ERROR): (State.TERMINATED, Transaction._end),  # 17.2.4
+    (State.TERMINATED, Input.FINAL): (State.TERMINATED, None),  # RFC 4320 4.2: too late
 }
 NonInviteServer.STEPS = compile_table(State, Input, NonInviteServer.TABLE)
