@@ -1,15 +1,15 @@
 """Requests outside of dialogs: MESSAGE, OPTIONS, PUBLISH, REGISTER, SUBSCRIBE, REFER, unknown methods.
 
 Each is a transaction on either leg. A target that is silent, cannot be reached or says 503 is left for the
-next one of the plan (RFC 3263 4.3); who asked waits no longer for it, because all attempts together take the
-time of one transaction (RFC 4320).
+next one of the plan (RFC 3263 4.3), and so is one that says 408, which must not be passed on (RFC 4320 4.2);
+who asked waits no longer for it, because all attempts together take the time of one transaction.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.routing.locate import Address
 from gateway.routing.route import Hop
@@ -29,6 +29,8 @@ from .subscription import OPENING, Opening, event_of
 
 if TYPE_CHECKING:
     from .core import B2bua
+
+_LEFT_FOR: Final = (408, 503)
 
 
 class _Lookup:
@@ -211,7 +213,7 @@ class OutsideRelay(Relay):
         decision = verdict.decision
         if status != 503:  # the target has answered, so its other addresses would say the same
             self._hops = [hop for hop in self._hops if not hop.is_alternate]
-        goes_on = decision.hunt == "continue" if decision.hunt else status == 503
+        goes_on = decision.hunt == "continue" if decision.hunt else status in _LEFT_FOR
         if goes_on and self._hops:
             self._try_next(now)
             return

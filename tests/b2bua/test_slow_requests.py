@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.sip.transaction import Timing
-from tests.helpers import CONFIG, PBX, End, Net, Peer, hang_up, pair, text
+from tests.helpers import CONFIG, HUNTING, PBX, End, Net, Peer, hang_up, pair, text
 
 from .subscribers import ACTIVE, EVENT
 from .test_failover import NAMED, ONE, Names
@@ -187,6 +187,15 @@ def test_a_408_inside_a_dialog_is_passed_on_as_silence_4320_4_2(method: str, ask
     one.peer.nothing()
     other.peer.nothing()
     be_done(net, one, other, method)
+
+
+def test_a_target_that_says_408_is_left_as_one_that_is_silent_4320_4_2() -> None:
+    net = Net(HUNTING)
+    net.pbx.request("MESSAGE")
+    net.carrier.reply(net.carrier.take_request("MESSAGE"), 408)
+    net.backup.reply(net.backup.take_request("MESSAGE"), 200)
+    net.pbx.take(200)
+    net.assert_all_freed()
 
 
 def test_a_rule_may_turn_a_408_into_what_can_be_said_4320_4_2() -> None:
