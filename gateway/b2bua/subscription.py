@@ -325,7 +325,7 @@ class Subscriptions:
         given = Input.TERMINATED if said.strip().lower() == b"terminated" else Input.NOTIFIED
 
         def answered(response: Response | None, now: float) -> None:
-            if response is None or response.status in _ENDING:
+            if response is None or response.status == 408 or response.status in _ENDING:
                 subscription.feed(Input.GONE, None, now)
             elif response.status < 300:
                 subscription.feed(given, seconds, now)

@@ -7,7 +7,7 @@ import pytest
 from gateway.sip.transaction import Timing
 from tests.helpers import CONFIG, HUNTING, PBX, End, Net, Peer, hang_up, pair, text
 
-from .subscribers import ACTIVE, EVENT
+from .subscribers import ACTIVE, EVENT, notify, subscribe
 from .test_failover import NAMED, ONE, Names
 from .test_outside import METHODS as OUTSIDE
 
@@ -187,6 +187,17 @@ def test_a_408_inside_a_dialog_is_passed_on_as_silence_4320_4_2(method: str, ask
     one.peer.nothing()
     other.peer.nothing()
     be_done(net, one, other, method)
+
+
+def test_a_408_to_a_notify_ends_the_subscription_as_silence_does_6665_4_2_2() -> None:
+    net = Net()
+    subscriber, notifier = subscribe(net, net.pbx, net.carrier)
+    notify(notifier, subscriber)
+    notifier.request("NOTIFY", headers=f"{EVENT}\n{ACTIVE}")
+    net.pbx.reply(net.pbx.take_request("NOTIFY"), 408)
+    assert not net.core.subscriptions.pairs
+    net.carrier.nothing()
+    net.assert_all_freed()
 
 
 def test_a_target_that_says_408_is_left_as_one_that_is_silent_4320_4_2() -> None:
