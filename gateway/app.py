@@ -49,6 +49,7 @@ from gateway.transport.ports import Ports
 from gateway.transport.resolver import Resolver
 from gateway.transport.tls import certificate_files
 from gateway.upkeep import Upkeep
+from gateway.wall import Wall
 from gateway.watching import Stamps, changes, stamps
 
 log = logging.getLogger("gateway")
@@ -62,7 +63,7 @@ _SWITCH = 0.0005  # seconds that a thread may keep the interpreter from the loop
 
 
 def make_clock() -> Callable[[], float]:
-    """A clock in seconds since the epoch that never goes back: monotonic, set once by the wall clock."""
+    """A clock in seconds since the epoch that never steps: monotonic, set once by the wall clock."""
     offset = time.time() - time.monotonic()
     monotonic = time.monotonic
     return lambda: monotonic() + offset
@@ -82,6 +83,7 @@ class Gateway:
         self.config = config
         self._path = path
         clock = self._clock = self._make_clock()
+        wall = self._wall = Wall()
         self._read: Stamps = stamps([config.gateway.rules, *certificate_files(config)])
         self._refused_lists: tuple[Path, ...] = ()  # number lists of rules that were refused since
         self._stopping = trio.Event()
@@ -94,7 +96,7 @@ class Gateway:
         ledger = config.ledger
         try:
             key = numbers_key(config, os.environ)
-            rows = RowMaker(bool(key), key)
+            rows = RowMaker(bool(key), key, wall)
             setup = setup or make_setup(config)
             self.console = self._open_console()
         except SettingsErrors:
@@ -103,7 +105,13 @@ class Gateway:
         self.ledger = None
         if ledger.url:
             self.ledger = Ledger(
-                ledger.url, ledger.keep, spool_path=ledger.spool, rows=rows, log=log.warning, clock=clock
+                ledger.url,
+                ledger.keep,
+                spool_path=ledger.spool,
+                rows=rows,
+                log=log.warning,
+                clock=clock,
+                wall=wall,
             )
         once_url = ledger.url if self.leads else ""
         self._versions = VersionKeeper(once_url, log.warning) if once_url else None
@@ -119,9 +127,9 @@ class Gateway:
             timeout=dns.timeout,
         )
         self.resolver.configure(setup.trunks.targets())
-        self.telemetry = Telemetry(config, clock, keeps_evidence=self.ledger is not None)
+        self.telemetry = Telemetry(config, clock, keeps_evidence=self.ledger is not None, wall=wall)
         self.telemetry.sends_readings = self.leads
-        self.wiretap = Wiretap(config, clock, self._attach, log.warning)
+        self.wiretap = Wiretap(config, clock, self._attach, log.warning, wall)
         parts = (self.telemetry, self.ledger, self.wiretap.keeper)
         sinks = tuple(part for part in parts if part is not None)
         mark = os.urandom(3).hex()
@@ -144,12 +152,13 @@ class Gateway:
             log=log.warning,
             hide=hider(key) if key else None,
             writes=self.leads,
+            wall=wall,
         )
         self.b2bua.feedback = self.historian
         self.b2bua.history = self.historian.configure(setup.rules.watches)
-        self.canaries = CanaryKeeper(ledger.url, clock=clock, log=log.warning, leads=self.leads)
+        self.canaries = CanaryKeeper(ledger.url, clock=clock, log=log.warning, leads=self.leads, wall=wall)
         self.b2bua.trials = self.canaries.configure(setup.rules)
-        self.drift = DriftWatch(once_url, clock=clock, log=log.warning)
+        self.drift = DriftWatch(once_url, clock=lambda: wall.shows(clock()), log=log.warning)
         self._sources = Sources(
             self.b2bua,
             self.ports,
@@ -334,6 +343,7 @@ class Gateway:
 
     def _on_tick(self) -> None:
         garbage.look()
+        self._follow_wall()
         self.ports.tick(self.endpoint, self.flows)
 
     # -- in private -------------------------------------------------------------------------------------
@@ -359,9 +369,17 @@ class Gateway:
         self.b2bua.trials = self.canaries.configure(setup.rules)
         self._keep_version(setup.rules)
 
+    def _follow_wall(self) -> None:
+        """Date records, and read hours, by what the wall clock shows, should it have been set."""
+        step = self._wall.follow(self._clock)
+        if step:
+            self.b2bua.ahead = self._wall.ahead
+            if self.leads:
+                log.warning("the clock of this machine was set by %+.1f s; records go by it now", step)
+
     def _keep_version(self, rules: RuleSet) -> None:
         if self._versions is not None:
-            self._versions.note(version_of(rules, self._clock()))
+            self._versions.note(version_of(rules, self._wall.shows(self._clock())))
 
     async def _tick(self) -> None:
         while True:

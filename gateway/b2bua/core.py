@@ -99,6 +99,7 @@ class B2bua:
         self.calls: set[Call] = set()
         self.relays: set[OutsideRelay] = set()  # requests outside of calls that wait for their answer
         self.subscriptions = Subscriptions(self, max_subscriptions)
+        self.ahead = 0.0  # seconds by which the clock on the wall is ahead of `now`
         self.begun = 0  # calls since the start
         self.active: defaultdict[str, int] = defaultdict(int)  # calls that are up, by the caller's trunk
         self.notes_branches = False  # whether records tell what became of each branch
@@ -222,6 +223,7 @@ class B2bua:
         """Gather what the rules may look at: ``source`` answered, ``target`` will get the answer."""
         facts = Facts(response, request, source, target, request.method, record.called, record.caller)
         facts.history = self.history
+        facts.ahead = self.ahead
         return facts
 
     def judge(self, facts: Facts, trunk: Trunk) -> Verdict:

@@ -2,11 +2,13 @@
 
 The core fills one :class:`CallRecord` a call and hands it to every :class:`RecordSink` when the call ends.
 Times are seconds since the epoch, taken from the ``now`` that the core was given; 0.0 means "did not happen".
+Who tells them outside of the process moves them to what the clock on the wall shows (`gateway/wall.py`).
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -118,6 +120,26 @@ class CallRecord(msgspec.Struct, gc=False):
     evidence: Evidence | None = None  # when guards and rules decided
     trace: TraceContext | None = None  # from a trunk with `trace_context`
     branches: list[Branch] | None = None  # noted where somebody wants to know (`B2bua.notes_branches`)
+
+
+def moved(record: CallRecord, by: float) -> CallRecord:
+    """Return a record with its times moved by so many seconds; the record itself where that is none."""
+    if not by:
+        return record
+    branches = record.branches
+    if branches is not None:
+        branches = [_moved(branch, _BRANCH_TIMES, by) for branch in branches]
+    return msgspec.structs.replace(_moved(record, _TIMES, by), branches=branches)
+
+
+_TIMES = ("invited_at", "ringing_at", "answered_at", "ended_at")
+_BRANCH_TIMES = ("invited_at", "rang_at", "ended_at")
+_T = TypeVar("_T", CallRecord, Branch)
+
+
+def _moved(noted: _T, names: Iterable[str], by: float) -> _T:
+    times = {name: at + by for name in names if (at := getattr(noted, name))}
+    return msgspec.structs.replace(noted, **times)
 
 
 class RecordSink(Protocol):

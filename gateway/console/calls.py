@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from gateway.b2bua.core import B2bua
-from gateway.b2bua.record import CallRecord
+from gateway.b2bua.record import CallRecord, moved
 from gateway.captures import write
 from gateway.ladder.facts import facts
 from gateway.ladder.model import Ladder
@@ -155,18 +155,24 @@ class CallPages:
         return Response(body, media_type=media_type, headers=_HEADERS)
 
     async def _find(self, id_: str) -> Known:
-        """Look for a call in memory, in the ledger, and in the memory of the other workers."""
+        """Look for a call in memory, in the ledger, and in the memory of the other workers. Return it as the
+        wall clock dates it, and the ledger; in memory it goes by the gateway's own.
+        """
+        ahead = self._wiretap.wall.ahead
         record, messages = await look(self._wiretap, self._b2bua, id_)
         if record is None and self._ledger is not None:
             record = await trio.to_thread.run_sync(_from_ledger, self._ledger, id_)
             if record is not None:
+                record = moved(record, -ahead)
                 _, messages = await look(self._wiretap, self._b2bua, id_, record)
         if self._others is not None:
             for theirs, more in await self._others.look(id_, record):
                 record = record or theirs
                 messages = messages + more
             messages.sort(key=lambda message: message.at)
-        return record, messages
+        if record is not None:
+            record = moved(record, ahead)
+        return record, [message._replace(at=message.at + ahead) for message in messages]
 
     def _ladder(self, record: CallRecord | None, messages: list[WireMessage]) -> Ladder:
         trunks = self._b2bua.trunks()
@@ -223,7 +229,7 @@ class CallPages:
 
     async def stream(self, order: Order, send: Callable[[bytes], Any]) -> None:
         """Send a pcap file as it grows."""
-        capture = Capture(Choice(order.trunk, order.number, self.trunk_of))
+        capture = Capture(Choice(order.trunk, order.number, self.trunk_of), self._wiretap.wall)
         self._captures.add(capture)
         self._wiretap.tap.add(capture)
         self._share_captures()

@@ -22,6 +22,7 @@ import trio
 from gateway.rules import RuleSet
 from gateway.rules.canary import Pause
 from gateway.rules.trials import News, Stop, Trials
+from gateway.wall import Wall
 
 from . import database
 from .schema import canary_events
@@ -62,21 +63,27 @@ def history(connection: sa.Connection, limit: int = MOST) -> list[CanaryEvent]:
     return [CanaryEvent(*row) for row in connection.execute(query)]
 
 
-def pauses(events: list[CanaryEvent]) -> dict[str, tuple[Pause, ...]]:
-    """Return when each canary was stopped, by its id, from events of which the last comes first."""
+def pauses(events: list[CanaryEvent], ahead: float = 0.0) -> dict[str, tuple[Pause, ...]]:
+    """Return when each canary was stopped, by its id, from events of which the last comes first. Times of
+    events are `ahead` of those of the pauses by so many seconds.
+    """
     found: dict[str, list[Pause]] = {}
     for event in reversed(events):
         stops = found.setdefault(event.canary, [])
         if event.event == STOPPED:
-            stops.append(Pause(event.at, why=event.why))
+            stops.append(_pause_of(event, ahead))
         elif stops:
-            stops[:] = [pause._replace(ended=min(pause.ended, event.at)) for pause in stops]
+            stops[:] = [pause._replace(ended=min(pause.ended, event.at - ahead)) for pause in stops]
     return {canary: tuple(stops) for canary, stops in found.items()}
 
 
-def apply_pauses(rules: RuleSet, events: list[CanaryEvent]) -> None:
-    """Have the canaries of some rules paused as these events say."""
-    found = pauses(events)
+def _pause_of(event: CanaryEvent, ahead: float) -> Pause:
+    return Pause(event.at - ahead, why=event.why)
+
+
+def apply_pauses(rules: RuleSet, events: list[CanaryEvent], ahead: float = 0.0) -> None:
+    """Have the canaries of some rules paused as these events say, whose times are `ahead` of their calls'."""
+    found = pauses(events, ahead)
     for rule in rules.rules:
         if rule.canary is not None:
             rule.canary.pauses = found.get(rule.canary.id, ())
@@ -89,15 +96,22 @@ def _be_silent(_line: str) -> None:
 class CanaryKeeper:
     """Keeps canaries stopped. `url` is the ledger's; with "" a stop is only remembered. `log` is told,
     loudly, of what stops and goes on, and once of a database that fails. `leads` is False of all but one of
-    several workers.
+    several workers. `clock` is that of calls; events go by `wall`.
     """
 
     def __init__(
-        self, url: str, *, clock: Callable[[], float], log: Callable[[str], None], leads: bool = True
+        self,
+        url: str,
+        *,
+        clock: Callable[[], float],
+        log: Callable[[str], None],
+        leads: bool = True,
+        wall: Wall | None = None,
     ) -> None:
         self.trials: Trials | None = None
         self._url = url
         self._clock = clock
+        self._wall = wall or Wall()
         self._log = log if leads else _be_silent
         self._leads = leads
         self._on_news: Callable[[News], None] | None = None
@@ -113,7 +127,7 @@ class CanaryKeeper:
     def configure(self, rules: RuleSet) -> Trials | None:
         """Watch the canaries of these rules from now on; None when there are none."""
         self._rules = rules
-        apply_pauses(rules, self._events)
+        apply_pauses(rules, self._events, self._wall.ahead)
         older = self.trials
         self.trials = None
         if any(rule.canary is not None and rule.mode != "off" for rule in rules.rules):
@@ -144,7 +158,7 @@ class CanaryKeeper:
         if new and self._rules is not None:
             self._wait_for(new)
             self._events = [*reversed(new), *self._events][:MOST]
-            apply_pauses(self._rules, self._events)
+            apply_pauses(self._rules, self._events, self._wall.ahead)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write and read until cancelled; started when it is known, if it can be, which are stopped."""
@@ -195,7 +209,7 @@ class CanaryKeeper:
 
     def _stopped(self, stop: Stop) -> None:
         assert self._rules is not None, "only rules can have canaries"
-        why, at = stop.pause.why, stop.pause.begun
+        why, at = stop.pause.why, self._wall.shows(stop.pause.begun)
         self._log(
             f'canary "{stop.rule}" IS STOPPED: {why}. It changes no more answers until the rule is changed or'
             f' enabled: gateway rules enable "{stop.rule}"'
@@ -213,9 +227,9 @@ class CanaryKeeper:
         """Go by these events from now on."""
         if events == self._events or self._rules is None:
             return
-        known = set(self._events)
+        known, ahead = set(self._events), self._wall.ahead
         self._events = events
-        apply_pauses(self._rules, events)
+        apply_pauses(self._rules, events, ahead)
         canaries = {} if self.trials is None else self.trials.canaries
         for event in reversed(events):
             canary = canaries.get(event.rule)
@@ -225,7 +239,7 @@ class CanaryKeeper:
                 assert self.trials is not None, "its canary is watched"
                 self.trials.begin_anew(event.rule)
                 self._log(f'canary "{event.rule}" goes on; {event.author or "somebody"} enabled it')
-            elif canary.pauses[-1] == Pause(event.at, why=event.why):
+            elif canary.pauses[-1] == _pause_of(event, ahead):
                 since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at))
                 self._log(f'canary "{event.rule}" has been stopped since {since}: {event.why}')
 

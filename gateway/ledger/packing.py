@@ -14,10 +14,11 @@ import msgspec
 from msgspec.structs import astuple
 
 from gateway import speedups
-from gateway.b2bua.record import CallRecord, Evidence, TrunkNote
+from gateway.b2bua.record import CallRecord, Evidence, TrunkNote, moved
 from gateway.rules.facts import TrunkView
 from gateway.rules.passport import UNATTESTED, attestation
 from gateway.sip.rows import KeySet, Rows, key_set, lines_except
+from gateway.wall import Wall
 
 from .hiding import hidden
 from .schema import FIELDS
@@ -92,7 +93,7 @@ def pack(evidence: Evidence, hide_numbers: bool) -> bytes:
             facts.ringing,
             facts.finals,
             facts.pending,
-            facts.now,
+            facts.on_the_wall,
             attested,
             evidence.decision.hunt,
         )
@@ -120,19 +121,20 @@ _CALLED: Final = FIELDS.index("called")
 
 
 class RowMaker:
-    """Makes the values of the row of a record whose call is over.
+    """Makes the values of the row of a record whose call is over, dated by the clock on the wall.
 
     With `hide_numbers`, numbers are replaced by what `hidden` makes of them with `key`, of at most 64 bytes.
     """
 
-    def __init__(self, hide_numbers: bool = False, key: bytes = b"") -> None:
+    def __init__(self, hide_numbers: bool = False, key: bytes = b"", wall: Wall | None = None) -> None:
         self._hides = hide_numbers
         self._key = key[:64]
+        self._wall = wall or Wall()
 
     def __call__(self, record: CallRecord) -> tuple[object, ...]:
         """Return the values of a record, in the order of `schema.COLUMNS`. Never raises."""
         evidence = None if record.evidence is None else self._packed(record.evidence)
-        values: tuple[object, ...] = astuple(record)[:_PACKED]
+        values: tuple[object, ...] = astuple(moved(record, self._wall.ahead))[:_PACKED]
         values += (evidence,)
         if not self._hides:
             return values

@@ -12,11 +12,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+import msgspec
 import sqlalchemy as sa
 import trio
 
 from gateway.rules.history import FinishedCall, Hide, History, Watch
 from gateway.rules.unwanted import CALLER, Entry, Feedback, entries
+from gateway.wall import Wall
 
 from . import database, unwanted
 from .hiding import is_hidden
@@ -31,8 +33,7 @@ _CLOSE = 2.0
 _ROWS = 500  # read at a time; then the loop gets its turn
 
 _FIELDS = (
-    "caller", "called", "callee_trunk", "ringing_at", "answered_at", "ended_at", "original_status", "origin",
-    "attempts",
+    "caller", "called", "callee_trunk", "ringing_at", "answered_at", "original_status", "origin", "attempts",
 )  # fmt: skip
 
 
@@ -41,11 +42,13 @@ def read_history(
     watches: Iterable[Watch],
     until: float,
     *,
+    ahead: float = 0.0,
     pause: float = 0.0,
     hide: Hide | None = None,
     as_kept: bool = False,
 ) -> History:
-    """Return what the ledger knows of the time before `until`, pausing so many seconds now and then.
+    """Return what the ledger knows of the time before `until`, pausing so many seconds now and then. Times
+    of the ledger are `ahead` of those of the caller by so many seconds.
 
     `hide` is how the ledger hides numbers, None where it keeps them. Numbers that it has hidden before say
     nothing to whoever comes with a number; so of the time until the last of these nothing is known, unless
@@ -55,28 +58,28 @@ def read_history(
     begin = until - max(watch.window for watch in wanted) * 1.1
     ended = calls.c.ended_at
     first = connection.execute(sa.select(sa.func.min(ended))).scalar()
-    begin = max(begin, begin_of_newest(connection, MOST_CALLS, until))
-    history = History(wanted, until if first is None else max(first, begin), hide=hide)
+    begin = max(begin, begin_of_newest(connection, MOST_CALLS, until + ahead) - ahead)
+    history = History(wanted, until if first is None else max(first - ahead, begin), hide=hide)
     hidden_until = 0.0
     if any(watch.what == "calls" or watch.subject != "caller" for watch in wanted):
         rows = (
-            sa.select(*(calls.c[name] for name in _FIELDS))
-            .where(ended >= begin, ended < until)
+            sa.select(*(calls.c[name] for name in _FIELDS), (ended - ahead).label("ended_at"))
+            .where(ended >= begin + ahead, ended < until + ahead)
             .order_by(ended)
         )
         with connection.execution_options(yield_per=_ROWS).execute(rows) as result:
             for part in result.partitions():
                 for row in part:
-                    call: FinishedCall = row  # its columns are these fields
+                    call: FinishedCall = row  # its columns are these fields, and `ended_at`
                     history.record(call)
                     if hide is None and (is_hidden(call.called) or is_hidden(call.caller)):
                         hidden_until = call.ended_at
                 time.sleep(pause)
     if hidden_until and not as_kept:
         history.forget_numbers_before(hidden_until)
-    for entry in unwanted.read(connection, begin):
-        if entry.role == CALLER and entry.at < until:
-            history.unwanted((entry.identity,), entry.callee, entry.attested, entry.at)
+    for entry in unwanted.read(connection, begin + ahead):
+        if entry.role == CALLER and entry.at - ahead < until:
+            history.unwanted((entry.identity,), entry.callee, entry.attested, entry.at - ahead)
     return history
 
 
@@ -87,6 +90,7 @@ class Historian:
     `lists` tells whether it is kept for each callee. `hide` is how the ledger hides numbers, None where it
     keeps them. `log` gets one line when the database fails and when it is back. `writes` is False where
     another process keeps feedback; `on_change` is called where somebody else has changed what is kept of it.
+    `clock` is that of calls; the ledger goes by `wall`.
     """
 
     dropped: int  # entries that came when too many waited
@@ -101,6 +105,7 @@ class Historian:
         log: Callable[[str], None],
         hide: Hide | None = None,
         writes: bool = True,
+        wall: Wall | None = None,
     ) -> None:
         self.history: History | None = None
         self.dropped = 0
@@ -112,6 +117,7 @@ class Historian:
         self._clock = clock
         self._log = log
         self._hide = hide
+        self._wall = wall or Wall()
         self._told_of_hidden = False
         self._waiting: list[Entry] = []
         self._unread: frozenset[Watch] = frozenset()  # what the ledger has still to be asked about
@@ -139,7 +145,8 @@ class Historian:
             self.history.unwanted(feedback.callers, callee, feedback.attested, feedback.at)
         if not self._url or not self._writes:
             return
-        for entry in entries(feedback, callee):
+        told = msgspec.structs.replace(feedback, at=self._wall.shows(feedback.at))
+        for entry in entries(told, callee):
             if len(self._waiting) < _MOST_WAITING:
                 self._waiting.append(entry)
             else:
@@ -217,7 +224,8 @@ class Historian:
             self._unread = frozenset()
             if past.hidden_until and not self._told_of_hidden:
                 self._told_of_hidden = True
-                at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(past.hidden_until))
+                until = self._wall.shows(past.hidden_until)
+                at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(until))
                 self._log(
                     f"history: the ledger has hidden numbers up to {at}, which say nothing without [ledger]"
                     f' numbers = "hash"; rules that count by number know only the calls since'
@@ -239,7 +247,7 @@ class Historian:
             if batch:
                 unwanted.add(connection, batch)
             if now >= self._expires_at:
-                unwanted.expire(connection, now - self._keep)
+                unwanted.expire(connection, self._wall.least(now) - self._keep)
                 self._expires_at = now + _EXPIRY_PAUSE
             after = unwanted.stamp(connection)
         self._stamp = after
@@ -247,7 +255,8 @@ class Historian:
 
     def _read_past(self, watches: frozenset[Watch], until: float) -> History:
         with self._connected().connect() as connection:
-            return read_history(connection, watches, until, pause=0.001, hide=self._hide)
+            ahead = self._wall.ahead
+            return read_history(connection, watches, until, ahead=ahead, pause=0.001, hide=self._hide)
 
     def _disconnect(self) -> None:
         if self._engine is not None:

@@ -34,6 +34,7 @@ import sqlalchemy as sa
 import trio
 
 from gateway.b2bua.record import CallRecord
+from gateway.wall import Wall
 
 from . import database
 from .pace import Pace
@@ -64,8 +65,8 @@ class Ledger:
     `url` is an SQLAlchemy URL; `spool_path` is the file of the spool, if there is to be one, of at most
     `spool_limit` bytes; `keep` is how long a record is kept after its call ended, in seconds; `limit`
     is how many records may wait; `rows` makes the values of each record's row; `log` gets one line when the
-    database fails and one when it is back; `clock` tells the time in seconds since the epoch. Raises
-    LedgerError when `url` is no URL; a database that cannot be opened raises nothing.
+    database fails and one when it is back; `clock` tells the time in seconds since the epoch, as records and
+    `wall` have it. Raises LedgerError when `url` is no URL; a database that cannot be opened raises nothing.
     """
 
     written: int  # records in the database
@@ -84,6 +85,7 @@ class Ledger:
         rows: RowMaker | None = None,
         log: Callable[[str], None],
         clock: Callable[[], float] = time.time,
+        wall: Wall | None = None,
     ) -> None:
         self.written = 0
         self.dropped = 0
@@ -100,6 +102,7 @@ class Ledger:
         self._values = rows or RowMaker()
         self._log = log
         self._clock = clock
+        self._wall = wall or Wall()
         self._fresh: list[CallRecord] = []  # those whose rows are still to be made
         self._queue: list[Row] = []
         self._engine: sa.Engine | None = None
@@ -130,9 +133,9 @@ class Ledger:
     def lag(self) -> float:
         """How many seconds ago the call ended whose record has waited longest; 0 when none waits."""
         if self._spool is not None and self._spool.records:
-            oldest = self._spool.oldest
+            oldest = self._spool.oldest - self._wall.ahead
         elif self._queue:
-            oldest = cast(float, self._queue[0][_ENDED_AT])
+            oldest = cast(float, self._queue[0][_ENDED_AT]) - self._wall.ahead
         elif self._fresh:
             oldest = self._fresh[0].ended_at
         else:
@@ -305,7 +308,8 @@ class Ledger:
             return
         self._next_expiry = now + _EXPIRY_PAUSE
         try:
-            deleted = await self._in_thread(partial(self._delete_before, now - self._keep))
+            oldest = self._wall.least(now) - self._keep
+            deleted = await self._in_thread(partial(self._delete_before, oldest))
         except Exception as error:
             self._disconnect()
             self._note_failure(error)

@@ -290,8 +290,8 @@ def on_schedule(key: str, schedule: Schedule, wanted: str) -> Condition:
         key,
         wanted,
         _ATTRIBUTE,
-        lambda facts: facts.now is not None and schedule.holds(facts.now),
-        lambda facts: "unknown" if facts.now is None else schedule.shown(facts.now),
+        lambda facts: (now := facts.on_the_wall) is not None and schedule.holds(now),
+        lambda facts: "unknown" if (now := facts.on_the_wall) is None else schedule.shown(now),
     )
 
 

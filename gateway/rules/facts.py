@@ -114,8 +114,9 @@ class Facts:
     """Everything that a guard or a rule can see of one final response."""
 
     __slots__ = (
-        "_phrase", "_reasons", "after", "attested", "called", "caller", "finals", "history", "in_dialog",
-        "local", "method", "now", "pending", "rang", "request", "response", "ringing", "source", "target",
+        "_phrase", "_reasons", "after", "ahead", "attested", "called", "caller", "finals", "history",
+        "in_dialog", "local", "method", "now", "pending", "rang", "request", "response", "ringing", "source",
+        "target",
     )  # fmt: skip
 
     def __init__(
@@ -165,13 +166,20 @@ class Facts:
         self.pending = pending
         """How many other branches may still answer."""
         self.now = now
-        """The time, in seconds since the epoch, for rules that hold at some hours only."""
+        """The time, in seconds since the epoch, by the clock that `history` goes by."""
+        self.ahead = 0.0
+        """Seconds by which the clock on the wall is ahead of that."""
         self.attested = attested
         """The `attestation`, where it is known already."""
         self.history = history
         """What is known of earlier calls, where rules ask for it."""
         self._reasons: Reasons | None = None
         self._phrase: str | None = None
+
+    @property
+    def on_the_wall(self) -> float | None:
+        """What the clock on the wall shows, in seconds since the epoch, for rules that hold at some hours."""
+        return None if self.now is None else self.now + self.ahead
 
     @property
     def reasons(self) -> Reasons:

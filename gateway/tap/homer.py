@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.addresses import TransportAddress
+from gateway.wall import Wall
 from gateway.wire import WireMessage, without_secrets
 
 from .hep import LARGEST, encode
@@ -49,13 +50,14 @@ class HomerSender:
     ``skipped`` (of calls that are not in the sample) count messages.
     """
 
-    def __init__(self, homer: Homer, log: Callable[[str], None]) -> None:
+    def __init__(self, homer: Homer, log: Callable[[str], None], wall: Wall | None = None) -> None:
         self.sent = 0
         self.dropped = 0
         self.failed = 0
         self.skipped = 0
         self._homer = homer
         self._log = log
+        self._wall = wall or Wall()
         self._fails = False
         self._queue: deque[Batch] = deque()
         self._waiting = 0  # messages in the queue, as the loop counts them
@@ -109,7 +111,7 @@ class HomerSender:
         while self._queue:
             at, sent, messages = self._queue.popleft()
             for data, flow in messages:
-                self._send(copy_of(at, sent, data, flow))
+                self._send(copy_of(self._wall.shows(at), sent, data, flow))
                 self._taken += 1
 
     def _send(self, message: WireMessage) -> None:

@@ -11,6 +11,7 @@ import trio
 from gateway.sip.errors import MalformedError
 from gateway.sip.flow import Flow
 from gateway.sip.message import Request, parse
+from gateway.wall import Wall
 from gateway.wire import WireMessage, without_secrets
 
 from .identity import call_id_of, x_cid_of
@@ -73,9 +74,10 @@ class Choice:
 class Capture:
     """Listens to the tap for a while. ``dropped`` counts messages that came faster than they were taken."""
 
-    def __init__(self, choice: Choice) -> None:
+    def __init__(self, choice: Choice, wall: Wall | None = None) -> None:
         self.dropped = 0
         self._choice = choice
+        self._wall = wall or Wall()
         self._waiting: deque[Batch] = deque()
         self._count = 0
         self._more = trio.Event()
@@ -92,7 +94,7 @@ class Capture:
         self._more.set()
 
     async def next(self) -> list[WireMessage]:
-        """Wait for messages, and return those that are wanted, without credentials."""
+        """Wait for messages, and return those that are wanted, by the wall clock and without credentials."""
         while not self._waiting:
             self._more = trio.Event()
             await self._more.wait()
@@ -103,6 +105,6 @@ class Capture:
             if index % _SLICE == 0:
                 await trio.lowlevel.checkpoint()
             if self._choice.takes(data, flow):
-                message = copy_of(at, sent, data, flow)
+                message = copy_of(self._wall.shows(at), sent, data, flow)
                 found.append(message._replace(payload=without_secrets(data)))
         return found

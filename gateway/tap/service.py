@@ -7,6 +7,7 @@ from collections.abc import Callable
 import trio
 
 from gateway.config import Config
+from gateway.wall import Wall
 
 from .homer import Homer, HomerSender
 from .keeper import Keeper
@@ -19,7 +20,7 @@ _SHARE = 4  # one part of so many is for failed and rewritten calls
 
 class Wiretap:
     """``attach`` puts the tap into the transports, or takes it out; ``log`` is told when the
-    capture server fails, and when it is back.
+    capture server fails, and when it is back. What is kept goes by ``clock``, what is sent on by ``wall``.
     """
 
     def __init__(
@@ -28,8 +29,10 @@ class Wiretap:
         clock: Callable[[], float],
         attach: Callable[[Tap | None], None],
         log: Callable[[str], None],
+        wall: Wall | None = None,
     ) -> None:
         settings = config.telemetry
+        self.wall = wall or Wall()
         self.tap = Tap(clock, attach)
         self.ring: Ring | None = None
         self.keeper: Keeper | None = None
@@ -41,7 +44,7 @@ class Wiretap:
             self.tap.add(self.ring)
         if settings.hep is not None:
             homer = Homer(settings.hep, settings.hep_sample, settings.hep_id, config.gateway.name)
-            self.homer = HomerSender(homer, log)
+            self.homer = HomerSender(homer, log, self.wall)
             self.tap.add(self.homer)
 
     def copies(self) -> dict[str, int]:

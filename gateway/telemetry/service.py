@@ -9,10 +9,11 @@ from typing import Literal
 import msgspec
 import trio
 
-from gateway.b2bua.record import CallRecord, Evidence
+from gateway.b2bua.record import CallRecord, Evidence, moved
 from gateway.b2bua.tracing import Tracing
 from gateway.config import Config
 from gateway.histogram import LOOP_SECONDS, Histogram
+from gateway.wall import Wall
 
 from .call_times import CallTimes
 from .exporter import Exporter
@@ -36,10 +37,13 @@ _LATE = 1.0  # seconds of loop lag at which no more calls should come
 
 class Telemetry:
     """A RecordSink. ``collect`` must be set before :meth:`run`; it reads every metric. ``keeps_evidence``
-    says whether somebody else still needs what calls were decided by once this sink has seen it.
+    says whether somebody else still needs what calls were decided by once this sink has seen it. ``clock`` is
+    that of calls; what is sent goes by ``wall``.
     """
 
-    def __init__(self, config: Config, clock: Callable[[], float], keeps_evidence: bool) -> None:
+    def __init__(
+        self, config: Config, clock: Callable[[], float], keeps_evidence: bool, wall: Wall | None = None
+    ) -> None:
         settings = config.telemetry
         self.times = CallTimes()
         self.loop_lag = Histogram(LOOP_SECONDS)
@@ -48,6 +52,7 @@ class Telemetry:
         self.sends_readings = True  # False where another worker sends those of all
         self.tracing = Tracing(config.gateway.name, settings.sample if settings.otlp else None)
         self._clock = clock
+        self._wall = wall or Wall()
         self._last_lag = 0.0
         self._keeps_evidence = keeps_evidence
         self._mask = mask_for(settings.numbers)
@@ -55,7 +60,7 @@ class Telemetry:
         self._long = LongCalls(self._sampler.draws)
         self._completion: Completion | None = None
         if settings.otlp:
-            hello = Hello(settings.otlp, config.gateway.name, clock())
+            hello = Hello(settings.otlp, config.gateway.name, self._wall.shows(clock()))
             self.exporter = Exporter(hello, lambda text: log.warning("%s", text))
         self._prometheus = Prometheus(lambda: self.collect())
 
@@ -64,7 +69,7 @@ class Telemetry:
         Without, they tell of those that the record does.
         """
         if self.exporter is not None:
-            self._completion = Completion(kept, own, self.exporter.trace)
+            self._completion = Completion(kept, own, self._export)
 
     def answered(self, record: CallRecord) -> None:
         """Take the record of a call that has just been answered. Returns at once and never raises."""
@@ -158,7 +163,7 @@ class Telemetry:
 
     def _read(self, exporter: Exporter) -> None:
         if self.sends_readings:
-            exporter.read(Reading(self.collect(), self._clock()))
+            exporter.read(Reading(self.collect(), self._wall.shows(self._clock())))
 
     def _trace(self, record: CallRecord, part: Literal["whole", "opening", "rest"]) -> None:
         """Hand on what may leave the process of a call: numbers as they may be seen, and no headers."""
@@ -170,8 +175,19 @@ class Telemetry:
         call = TracedCall(copy, self.tracing.trace_id(record), part, grounds)
         if self._completion is not None:
             self._completion.take(call)
-        elif self.exporter is not None:
-            self.exporter.trace(call)
+        else:
+            self._export(call)
+
+    def _export(self, call: TracedCall) -> None:
+        """Have a call traced, dated by the wall clock."""
+        if self.exporter is None:
+            return
+        ahead = self._wall.ahead
+        if ahead:
+            call.record = moved(call.record, ahead)
+            for message in call.messages or ():
+                message.at += ahead
+        self.exporter.trace(call)
 
     def _log_failure(self, record: CallRecord) -> None:
         """Say that the gateway had to end a call itself."""
