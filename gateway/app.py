@@ -27,6 +27,7 @@ from gateway.ledger.drift import DriftWatch
 from gateway.ledger.hiding import hider
 from gateway.ledger.packing import RowMaker
 from gateway.ledger.past import Historian
+from gateway.ledger.spool import left_behind
 from gateway.ledger.versions import VersionKeeper, version_of
 from gateway.ledger.writer import Ledger
 from gateway.routing.locate import Reach
@@ -73,10 +74,11 @@ class Gateway:
     """A gateway with its configuration. Raises SettingsErrors when made from a bad one.
 
     ``setup`` is given where the configuration has been made into one already. ``leads`` is False of all but
-    one of several workers: what must be done once is left to that one.
+    one of several workers (``processes``): what must be done once is left to that one.
     """
 
     leads = True
+    processes = 1
     others: Others | None = None
 
     def __init__(self, config: Config, path: Path | None, setup: Setup | None = None) -> None:
@@ -108,6 +110,7 @@ class Gateway:
                 ledger.url,
                 ledger.keep,
                 spool_path=ledger.spool,
+                left=self._spools_left_behind,
                 rows=rows,
                 log=log.warning,
                 clock=clock,
@@ -303,6 +306,11 @@ class Gateway:
 
     def _open_ports(self) -> Ports:
         return Ports(self.config, self._clock, log_bug)
+
+    def _spools_left_behind(self) -> list[Path]:
+        """Return the spools that no process of today writes to."""
+        spool = self.config.ledger.spool
+        return left_behind(spool, self.processes) if self.leads and spool is not None else []
 
     def _open_console(self) -> Console | None:
         return Console.of(self.config, os.environ)

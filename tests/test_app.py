@@ -10,6 +10,8 @@ import trio
 
 from gateway.app import Gateway
 from gateway.config import load
+from gateway.ledger.packing import RowMaker
+from gateway.ledger.spool import Spool, of_worker
 from tests.ledger.records import rewritten
 
 DECADES = 1e9
@@ -36,3 +38,27 @@ def test_records_are_as_old_as_calls_are_whatever_becomes_of_the_machines_clock(
         gateway.ports.close()
 
     trio.run(run)
+
+
+def test_a_gateway_alone_takes_over_what_workers_of_an_earlier_start_have_left(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text(
+        '[gateway]\nlisten = ["udp:127.0.0.1:0"]\n[console]\nlisten = ""\n'
+        f'[ledger]\nurl = "sqlite:///{tmp_path / "l.db"}"\nspool = "{tmp_path / "spool"}"\n'
+        '[[trunk]]\nname = "pbx"\nkind = "pbx"\nsource = ["127.0.0.1"]\ntarget = ["sip:127.0.0.1"]\n'
+    )
+    waiting = Spool(of_worker(tmp_path / "spool", 3))
+    waiting.append([RowMaker()(rewritten(1))])
+    waiting.close()
+    gateway = Gateway(load(config), config)
+    ledger = gateway.ledger
+    assert ledger is not None
+
+    async def run() -> None:
+        await ledger.open()
+        await ledger.flush()
+        await ledger.close()
+
+    trio.run(run)
+    gateway.ports.close()
+    assert (ledger.written, waiting.path.exists()) == (1, False)

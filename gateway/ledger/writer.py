@@ -52,6 +52,7 @@ _CLOSE = 5.0  # seconds that close may take
 _PATIENCE = 10  # one part of so many of the records that may wait do so before the writer hurries
 _CATCH_UP = 10  # batches out of the spool at a time, before new records get their turn
 _ENDED_AT = COLUMNS.index("ended_at")
+_DAMAGED = "damaged in the spool"
 
 T = TypeVar("T")
 
@@ -63,10 +64,11 @@ class Ledger:
     """A RecordSink that writes to a database.
 
     `url` is an SQLAlchemy URL; `spool_path` is the file of the spool, if there is to be one, of at most
-    `spool_limit` bytes; `keep` is how long a record is kept after its call ended, in seconds; `limit`
-    is how many records may wait; `rows` makes the values of each record's row; `log` gets one line when the
-    database fails and one when it is back; `clock` tells the time in seconds since the epoch, as records and
-    `wall` have it. Raises LedgerError when `url` is no URL; a database that cannot be opened raises nothing.
+    `spool_limit` bytes, and `left` finds those that nobody else will read any more; `keep` is how long a
+    record is kept after its call ended, in seconds; `limit` is how many records may wait; `rows` makes the
+    values of each record's row; `log` gets one line when the database fails and one when it is back; `clock`
+    tells the time in seconds since the epoch, as records have it, and `wall` what the ledger makes of it.
+    Raises LedgerError when `url` is no URL; a database that cannot be opened raises nothing.
     """
 
     written: int  # records in the database
@@ -81,6 +83,7 @@ class Ledger:
         *,
         spool_path: Path | None = None,
         spool_limit: int = LIMIT,
+        left: Callable[[], Sequence[Path]] = tuple,
         limit: int = 100_000,
         rows: RowMaker | None = None,
         log: Callable[[str], None],
@@ -94,8 +97,10 @@ class Ledger:
         self._spool_path = spool_path
         self._spool_limit = spool_limit
         self._spool: Spool | None = None
+        self._left = left
+        self._inherited: list[Spool] = []  # that were left, and are removed when they are empty
         self._spool_failing = False
-        self._unsettled = memoryview(bytearray(8)).cast("Q")  # of the spool, once there is one
+        self._told = 0  # records that, by what the spool was told, are in our hands alone
         self._url = database.parse_url(url)
         self._keep = keep
         self._limit = limit
@@ -127,13 +132,18 @@ class Ledger:
     @property
     def spooled(self) -> int:
         """How many of these are in the spool."""
-        return self._spool.records if self._spool is not None else 0
+        return sum(spool.records for spool in self._spools)
+
+    @property
+    def _spools(self) -> list[Spool]:
+        """All of which records come, in the order in which they are read."""
+        return self._inherited if self._spool is None else [*self._inherited, self._spool]
 
     @property
     def lag(self) -> float:
         """How many seconds ago the call ended whose record has waited longest; 0 when none waits."""
-        if self._spool is not None and self._spool.records:
-            oldest = self._spool.oldest - self._wall.ahead
+        if self.spooled:
+            oldest = min(spool.oldest for spool in self._spools if spool.records) - self._wall.ahead
         elif self._queue:
             oldest = cast(float, self._queue[0][_ENDED_AT]) - self._wall.ahead
         elif self._fresh:
@@ -144,12 +154,14 @@ class Ledger:
 
     def record(self, record: CallRecord) -> None:
         """Take the record of a call that has just ended. Returns at once and never raises."""
-        if self._held >= self._limit:
+        held = self._held + 1
+        if held > self._limit:
             self.dropped += 1
             record.evidence = None
             return
         self._fresh.append(record)
-        self._unsettled[0] += 1
+        if held > self._told:
+            self._tell_unsettled(held + held // 4)  # somewhat ahead, so that not each call costs a write
         if len(self._fresh) >= _ROWS_AT_ONCE:
             self._make_rows()
 
@@ -164,18 +176,37 @@ class Ledger:
 
     async def open(self) -> None:
         """Open the spool and the database, or find out that they fail."""
-        if self._spool_path is not None and self._spool is None:
-            try:
-                self._spool = await trio.to_thread.run_sync(Spool, self._spool_path, self._spool_limit)
-            except (OSError, ValueError) as error:
-                self._log(f"ledger: the spool {self._spool_path} cannot be used ({database.reason(error)})")
-            else:
-                self._unsettled = self._spool.unsettled
-                self._unsettled[0] = self._held
-                self.missing = self._spool.lost
+        if self._spool_path is not None and not self._spools:
+            self._spool = await self._open_spool(self._spool_path)
+            self._tell_unsettled(self._held)
+            for path in await trio.to_thread.run_sync(self._left):
+                spool = await self._open_spool(path)
+                if spool is not None:
+                    self._inherited.append(spool)
+            await self._let_go_of_empty()
         if self.missing:
             self._log(f"ledger: at most {self.missing} records were lost when the gateway was killed")
         await self._attempt(lambda: self._store([]))
+
+    async def _open_spool(self, path: Path) -> Spool | None:
+        """Open a spool, and take note of what was lost with the process before; None if it cannot be used."""
+        try:
+            spool = await trio.to_thread.run_sync(Spool, path, self._spool_limit)
+        except (OSError, ValueError) as error:
+            self._log(f"ledger: the spool {path} cannot be used ({database.reason(error)})")
+            return None
+        self.missing += spool.lost
+        self._count_refused([_DAMAGED] * spool.damaged)
+        return spool
+
+    async def _let_go_of_empty(self) -> None:
+        """Remove the spools of others that have been read to the end."""
+        for spool in [each for each in self._inherited if not each.records]:
+            self._inherited.remove(spool)
+            try:
+                await trio.to_thread.run_sync(spool.remove)
+            except OSError as error:
+                self._log(f"ledger: the spool {spool.path} cannot be removed ({database.reason(error)})")
 
     async def flush(self, *, abandon_on_cancel: bool = False) -> bool:
         """Write what waits now, and not what comes meanwhile. Returns whether it is out of the way, in the
@@ -209,26 +240,24 @@ class Ledger:
 
     async def close(self) -> None:
         """Write what is left and close the database, in at most 5 seconds. Call it once `run` has ended."""
-        self._closing = True
+        self._closing, is_done = True, False
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE):
             while not await self.flush(abandon_on_cancel=True):
                 await trio.sleep(_PAUSE)
-            self._close_spool()
+            is_done = True  # else a thread may still be at the spools
         if self.spooled:
-            self._log(f"ledger: {self.spooled} records wait in {self._spool_path} for the next start")
+            where = ", ".join(str(spool.path) for spool in self._spools if spool.records)
+            self._log(f"ledger: {self.spooled} records wait in {where} for the next start")
         self._make_rows()  # of what came while the last batch was written
         if self._queue:
             self.failed += len(self._queue)
             self._log(f"ledger: {len(self._queue)} records were lost at the end; free or repair the database")
             self._queue.clear()
-            self._unsettled[0] = 0  # they have been told of
+            self._tell_unsettled(0)  # they have been told of
+        if is_done:
+            for spool in self._spools:
+                spool.close()
         self._disconnect()
-
-    def _close_spool(self) -> None:
-        """Close the spool's files; nobody writes to them any more."""
-        if self._spool is not None:
-            self._unsettled = memoryview(bytearray(8)).cast("Q")
-            self._spool.close()
 
     async def _put_by(self, abandon_on_cancel: bool) -> None:
         """Move what waits now from the list to the spool, as many records as it takes."""
@@ -258,11 +287,13 @@ class Ledger:
             if not self.spooled:
                 break
             before = self.spooled
-            refused = await self._attempt(self._store_spooled, abandon_on_cancel)
+            spool = next(each for each in self._spools if each.records)
+            refused = await self._attempt(partial(self._store_spooled, spool), abandon_on_cancel)
             if refused is None:
                 return False
             self.written += before - self.spooled - len(refused)
             self._count_refused(refused)
+            await self._let_go_of_empty()
         return not self.spooled
 
     async def _attempt(
@@ -292,8 +323,14 @@ class Ledger:
     def _settle(self, count: int, refused: Sequence[str]) -> None:
         """Let go of the first records of the list: they are in other hands, or cannot be stored."""
         del self._queue[:count]
-        self._unsettled[0] -= count
+        self._tell_unsettled(self._held)
         self._count_refused(refused)
+
+    def _tell_unsettled(self, count: int) -> None:
+        """Have the spool say to the next process how many records, at most, are lost with this one."""
+        self._told = count
+        if self._spool is not None:
+            self._spool.note_unsettled(count)
 
     def _count_refused(self, refused: Sequence[str]) -> None:
         self.failed += len(refused)
@@ -327,15 +364,14 @@ class Ledger:
         """Tell whether records come faster than they are written at leisure, or it is time to close."""
         return self._closing or len(self._queue) > self._limit // _PATIENCE
 
-    def _store_spooled(self) -> list[str]:
-        """Write the batch that has waited longest in the spool, as `_store` does."""
-        assert self._spool is not None
+    def _store_spooled(self, spool: Spool) -> list[str]:
+        """Write the batch that has waited longest in a spool, as `_store` does."""
         engine, abandoned = self._ready(), self._abandoned
-        damaged = self._spool.damaged
-        rows = self._spool.first()
-        refused = ["damaged in the spool"] * (self._spool.damaged - damaged) + self._insert(engine, rows)
+        damaged = spool.damaged
+        rows = spool.first()
+        refused = [_DAMAGED] * (spool.damaged - damaged) + self._insert(engine, rows)
         if rows and abandoned == self._abandoned:  # else somebody else does it by now
-            self._spool.forget_first(len(rows))
+            spool.forget_first(len(rows))
         return refused
 
     def _ready(self) -> sa.Engine:

@@ -6,9 +6,9 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from gateway.config import Config
+from gateway.ledger.spool import of_worker
 from gateway.transport.ports import Given
 
 from .board import Board
@@ -78,9 +78,6 @@ def config_of(config: Config, index: int, workers: int) -> Config:
     if index == FIRST:
         return changed
     console = replace(config.console, listen=None)
-    ledger = replace(config.ledger, spool=_spool_of(config.ledger.spool, index))
+    spool = config.ledger.spool
+    ledger = replace(config.ledger, spool=None if spool is None else of_worker(spool, index))
     return replace(changed, console=console, ledger=ledger)
-
-
-def _spool_of(spool: Path | None, index: int) -> Path | None:
-    return None if spool is None else spool.with_name(f"{spool.name}.{index}")

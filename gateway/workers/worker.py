@@ -80,7 +80,7 @@ class Worker(Gateway):
     """The gateway that takes ``seat``. ``version`` is what is in force."""
 
     def __init__(self, seat: Seat, path: Path | None, version: Version) -> None:
-        self.leads = seat.leads
+        self.leads, self.processes = seat.leads, seat.workers
         self._seat = seat
         self._mesh = Mesh(seat.index, seat.inboxes)
         self._version = version

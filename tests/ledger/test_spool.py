@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -14,7 +15,7 @@ import trio
 from gateway.ledger import database, spool, writer
 from gateway.ledger.packing import RowMaker
 from gateway.ledger.schema import COLUMNS
-from gateway.ledger.spool import Spool
+from gateway.ledger.spool import Spool, left_behind, of_worker
 from gateway.ledger.writer import Ledger
 from tests.ledger.records import NOON, rewritten
 from tests.ledger.victim import run_and_kill
@@ -43,7 +44,7 @@ class Outage:
         self._lock.execute("BEGIN EXCLUSIVE")
         self.ledger = self.start(**options)
 
-    def start(self, **options: int) -> Ledger:
+    def start(self, **options: Any) -> Ledger:
         return Ledger(
             self.url,
             keep=1e9,
@@ -78,6 +79,12 @@ def play(*steps: Callable[[], Awaitable[object]]) -> None:
             await step()
 
     trio.run(main)
+
+
+def spoil(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0x80
+    path.write_bytes(content)
 
 
 def ids(*numbers: int) -> list[str]:
@@ -129,21 +136,93 @@ def test_a_batch_that_the_disk_spoilt_is_counted_and_the_next_one_read(path: Pat
     waiting.close()
 
 
-def test_a_header_that_the_disk_spoilt_costs_what_comes_after_it(path: Path) -> None:
-    """Nothing tells where the next batch begins. The spool serves on."""
-    for place in (0, 5):  # the magic; the length
-        waiting = Spool(path)
-        waiting.append(rows(1, 2))
-        waiting.append(rows(3))
-        content = bytearray(path.read_bytes())
-        content[place] ^= 0x80
-        path.write_bytes(content)
-        assert waiting.first() == []
-        assert (waiting.records, waiting.damaged) == (0, 3)
-        assert waiting.append(rows(4))
-        assert [row[0] for row in waiting.first()] == ids(4)
-        waiting.forget_first(1)
+@pytest.mark.parametrize("place", [0, 5])  # the magic; the length
+@pytest.mark.parametrize("is_started_anew", [False, True])
+def test_a_header_that_the_disk_spoilt_costs_its_own_batch_alone(
+    path: Path, place: int, is_started_anew: bool
+) -> None:
+    """The next frame whose checksum is right is looked for. Only who wrote them knows how many they were."""
+    waiting = Spool(path)
+    waiting.append(rows(1, 2))
+    at = path.stat().st_size
+    waiting.append(rows(3, 4))
+    waiting.append(rows(5))
+    spoil(path, at + place)
+    if is_started_anew:
         waiting.close()
+        waiting = Spool(path)
+    assert waiting.records == (4 if is_started_anew else 5)
+    assert [row[0] for row in waiting.first()] == ids(1, 2)
+    waiting.forget_first(2)
+    assert [row[0] for row in waiting.first()] == ids(5)
+    assert (waiting.records, waiting.damaged) == (1, 1 if is_started_anew else 2)
+    waiting.forget_first(1)
+    assert (waiting.records, path.stat().st_size) == (0, 0)
+    assert waiting.append(rows(6))
+    assert [row[0] for row in waiting.first()] == ids(6)
+    waiting.close()
+
+
+@pytest.mark.parametrize("place", [0, 5])
+def test_a_header_that_the_disk_spoilt_at_the_start_or_the_end_costs_no_other_batch(
+    path: Path, place: int
+) -> None:
+    waiting = Spool(path)
+    for number in (1, 2, 3):
+        waiting.append(rows(number))
+    size = path.stat().st_size // 3
+    waiting.close()
+    for at in (0, 2 * size):
+        spoil(path, at + place)
+    found = Spool(path)
+    assert [row[0] for row in found.first()] == ids(2)
+    found.forget_first(1)
+    # A last frame whose length leads beyond the end is taken for one that was cut short.
+    assert (found.records, found.first(), found.damaged) == (0, [], 1 if place else 2)
+    found.close()
+
+
+def test_what_looks_like_a_header_within_a_record_is_none(path: Path) -> None:
+    waiting = Spool(path)
+    waiting.append([RowMaker()(rewritten(1, original_phrase="GWS1" * 20 + "GWS"))])
+    waiting.append(rows(2))
+    spoil(path, 0)
+    assert [row[0] for row in waiting.first()] == ids(2)
+    assert (waiting.records, waiting.damaged) == (1, 1)
+    waiting.close()
+
+
+@pytest.mark.parametrize("content", [b"SQLite format 3\0" + bytes(4096), b"x", bytes(64) + b"data"])
+def test_a_file_that_is_no_spool_stays_as_it_is(path: Path, content: bytes) -> None:
+    """The path of the database, say, stands where that of the spool belongs."""
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(OSError, match="it is another file, and no spool"):
+        Spool(path)
+    assert path.read_bytes() == content
+    path.unlink()
+    Spool(path).close()
+
+
+def test_what_the_system_never_wrote_of_a_spool_is_no_other_file(path: Path) -> None:
+    """After the power failed, a file may have its new size and nothing in it."""
+    path.parent.mkdir()
+    path.write_bytes(bytes(5000))
+    waiting = Spool(path)
+    assert (waiting.records, waiting.damaged, path.stat().st_size) == (0, 0, 0)
+    waiting.close()
+
+
+def test_a_count_that_somebody_cuts_short_ends_nobody(path: Path) -> None:
+    waiting = Spool(path)
+    waiting.note_unsettled(7)
+    os.truncate(path.with_name(f"{path.name}.count"), 0)
+    waiting.note_unsettled(5)
+    waiting.close()
+    waiting.note_unsettled(9)
+    again = Spool(path)
+    assert again.lost == 5
+    again.close()
 
 
 def test_records_of_an_earlier_gateway_get_todays_columns(
@@ -210,6 +289,63 @@ def test_records_of_an_outage_wait_for_the_next_process(outage: Outage) -> None:
     ledger = outage.start()
     play(ledger.open, ledger.flush, ledger.close)
     assert (outage.stored(), ledger.missing, ledger.waiting) == (ids(1), 0, 0)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_start_with_fewer_workers_writes_what_waits_in_the_spools_of_those_that_are_no_more(
+    outage: Outage, workers: int
+) -> None:
+    """There were four; the last one was killed as it had two records more."""
+    for index in range(4):
+        waiting = Spool(of_worker(outage.spool, index))
+        waiting.append(rows(10 * index + 1, 10 * index + 2))
+        waiting.append(rows(10 * index + 3))
+        if index == 3:
+            waiting.note_unsettled(2)
+        waiting.close()
+    outage.spool.with_name(f"{outage.spool.name}.bak").write_text("of somebody else")
+    orphans = [of_worker(outage.spool, index) for index in range(workers, 4)]
+    assert left_behind(outage.spool, workers) == orphans
+    ledger = outage.start(left=lambda: left_behind(outage.spool, workers))
+    play(ledger.open, ledger.flush)
+    assert (ledger.spooled, ledger.lag, ledger.missing) == (3 * (1 + len(orphans)), 0.0, 2)
+    ledger.record(rewritten(40))
+    outage.end()
+    play(ledger.flush, ledger.flush, ledger.close)
+    served = range(1, workers)
+    assert sorted(outage.stored()) == ids(
+        *(10 * index + number for index in range(4) if index not in served for number in (1, 2, 3)), 40
+    )
+    assert (ledger.written, ledger.failed, ledger.waiting) == (len(outage.stored()), 0, 0)
+    assert not any(file.exists() for each in orphans for file in (each, each.with_name(f"{each.name}.count")))
+    assert all(of_worker(outage.spool, index).exists() for index in served)
+    assert outage.spool.with_name(f"{outage.spool.name}.bak").exists()
+
+
+def test_spools_of_others_that_cannot_be_written_yet_wait_on(outage: Outage) -> None:
+    other = Spool(of_worker(outage.spool, 3))
+    other.append(rows(1))
+    other.close()
+    ledger = outage.start(left=lambda: left_behind(outage.spool, 1))
+    ledger.record(rewritten(2))
+    play(ledger.open, ledger.flush, ledger.close)
+    assert outage.log[-1] == (
+        f"ledger: 2 records wait in {of_worker(outage.spool, 3)}, {outage.spool} for the next start"
+    )
+    assert left_behind(outage.spool, 1) == [of_worker(outage.spool, 3)]
+
+
+def test_a_spool_of_others_that_is_in_use_is_left_to_them(outage: Outage) -> None:
+    outage.end()
+    other = Spool(of_worker(outage.spool, 1))
+    other.append(rows(1))
+    ledger = outage.start(left=lambda: left_behind(outage.spool, 1))
+    play(ledger.open, ledger.flush, ledger.close)
+    assert outage.stored() == []
+    assert outage.log == [
+        f"ledger: the spool {of_worker(outage.spool, 1)} cannot be used (another gateway writes to it)"
+    ]
+    other.close()
 
 
 def test_records_damaged_in_the_spool_are_counted_as_failed(outage: Outage) -> None:
