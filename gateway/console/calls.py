@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from functools import partial
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -24,6 +25,7 @@ from gateway.ladder.recorded import decision_of, recorded
 from gateway.ladder.svg import svg
 from gateway.ledger.database import LedgerError, open_for_reading
 from gateway.ledger.lasting import LastingEngine
+from gateway.ledger.patience import Patience
 from gateway.ledger.query import by_call_id, by_id
 from gateway.sip.flow import Flow
 from gateway.tap.keeper import is_meant, legs_of
@@ -33,6 +35,7 @@ from gateway.wire import Address, WireMessage, without_secrets
 
 CAPTURES = 4
 """Captures at a time."""
+_AT_A_TIME = 8  # look-ups in the ledger
 _SLICE = 1_000  # calls that are looked at in one go: less than a millisecond
 _LARGEST_ORDER = 4_096  # bytes
 _READING = 10.0  # seconds that an order may take to arrive
@@ -128,6 +131,7 @@ class CallPages:
         self._b2bua = b2bua
         self._name = name
         self._ledger = LastingEngine(lambda: open_for_reading(url)) if url else None
+        self._patience = Patience(_AT_A_TIME)
         self._ours = ours
         self._others = others
         self._captures: set[Capture] = set()
@@ -161,7 +165,8 @@ class CallPages:
         ahead = self._wiretap.wall.ahead
         record, messages = await look(self._wiretap, self._b2bua, id_)
         if record is None and self._ledger is not None:
-            record = await trio.to_thread.run_sync(_from_ledger, self._ledger, id_)
+            with suppress(TimeoutError):
+                record = await self._patience.run(partial(_from_ledger, self._ledger, id_), grace=0.0)
             if record is not None:
                 record = moved(record, -ahead)
                 _, messages = await look(self._wiretap, self._b2bua, id_, record)

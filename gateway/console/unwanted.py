@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-import trio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -20,9 +20,11 @@ from starlette.routing import Route
 from gateway.config import UnwantedSettings
 from gateway.ledger import unwanted
 from gateway.ledger.database import LedgerError, opened, reason
+from gateway.ledger.patience import Patience
 from gateway.rules.unwanted import tally
 
 _MOST = 1000  # callers in one answer
+_AT_A_TIME = 8  # requests
 _Work = Callable[[sa.Connection, Request], tuple[int, Any]]
 
 
@@ -67,8 +69,13 @@ def _answer(url: str, work: _Work, *, writing: bool = False) -> Callable[[Reques
             status, value = 503, {"error": f"the ledger cannot be used ({reason(error)}); try again"}
         return status, msgspec.json.encode(value)
 
+    patience = Patience(_AT_A_TIME)
+
     async def answer(request: Request) -> Response:
-        status, body = await trio.to_thread.run_sync(answered, request)
+        try:
+            status, body = await patience.run(partial(answered, request), grace=0.0)
+        except TimeoutError as error:
+            status, body = 503, msgspec.json.encode({"error": f"the ledger is silent ({error}); try again"})
         return Response(body, status, media_type="application/json")
 
     return answer

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import sqlalchemy as sa
@@ -25,6 +26,7 @@ from gateway.rules.trials import News, Stop, Trials
 from gateway.wall import Wall
 
 from . import database
+from .patience import Patience
 from .schema import canary_events
 
 STOPPED, ENABLED = "stopped", "enabled"
@@ -122,6 +124,7 @@ class CanaryKeeper:
         self._waiting: list[CanaryEvent] = []  # those that are not in the database, the first first
         self._looked_at = 0.0
         self._engine: sa.Engine | None = None
+        self._patience = Patience()
         self._is_failing = False
 
     def configure(self, rules: RuleSet) -> Trials | None:
@@ -179,7 +182,7 @@ class CanaryKeeper:
         self._looked_at = self._clock()
         batch = tuple(self._waiting) if self._leads else ()
         try:
-            events = await trio.to_thread.run_sync(self._exchange, batch, abandon_on_cancel=not batch)
+            events = await self._patience.run(partial(self._exchange, batch))
         except Exception as error:  # whatever a driver raises must not stop calls
             self._disconnect()
             if not self._is_failing:
@@ -247,9 +250,12 @@ class CanaryKeeper:
 
     def _exchange(self, batch: tuple[CanaryEvent, ...]) -> list[CanaryEvent]:
         """Write events; return all that are there."""
+        turn = self._patience.turn
         if self._engine is None:
             self._engine = database.open_for_writing(database.parse_url(self._url))
         with self._engine.begin() as connection:
             for event in batch:
                 keep(connection, event)
-            return history(connection)
+            events = history(connection)
+            self._patience.check(turn)
+        return events

@@ -25,6 +25,7 @@ BUSY = 1.0
 _SERVER_OPTIONS = {
     "connect_timeout": 3,
     "tcp_user_timeout": 10_000,  # ms without an acknowledgement, after which a server is gone
+    "keepalives_idle": 10,  # s of silence, after which it is asked for a sign: it may have died meanwhile
     "options": "-c statement_timeout=10000",
 }
 """What psycopg is told, so that a server that hangs costs seconds. A URL's own parameters go before these."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ import trio
 
 from . import database
 from .lasting import LastingEngine
+from .patience import READING, Patience
 from .schema import calls
 from .scorecard import Shift, kind_of, shifts_of
 
@@ -107,6 +109,7 @@ class DriftWatch:
         self._database = LastingEngine(lambda: database.open_for_reading(url))
         self._clock = clock
         self._log = log
+        self._patience = Patience()
         self._mixes = Mixes()
         self._read_until = 0.0
         self._drifting: set[tuple[str, str]] = set()
@@ -121,7 +124,7 @@ class DriftWatch:
     async def look(self) -> None:
         """Count what is new, and compare. A database that fails is asked again the next time."""
         try:
-            found = await trio.to_thread.run_sync(self._look, self._clock(), abandon_on_cancel=True)
+            found = await self._patience.run(partial(self._look, self._clock()), READING, grace=0.0)
         except (database.LedgerError, sa.exc.SQLAlchemyError, OSError):
             return  # the writer tells of a database that fails
         self.distances = {key: round(drift.distance, 4) for key, drift in found.items()}
@@ -147,11 +150,13 @@ class DriftWatch:
 
     def _look(self, now: float) -> dict[tuple[str, str], Drift]:
         oldest = now - WEEK - max(WINDOWS.values()) - BUCKET
-        since, until = max(self._read_until, oldest), now - _SETTLES
+        since, until, turn = max(self._read_until, oldest), now - _SETTLES, self._patience.turn
         with self._database.begin() as connection:
             while since < until:
                 end = min((since // BUCKET + 1) * BUCKET, until)
-                for trunk, kind, count in _counts(connection, since, end):
+                counts = tuple(_counts(connection, since, end))
+                self._patience.check(turn)
+                for trunk, kind, count in counts:
                     self._mixes.add(since, trunk, kind, count)
                 self._read_until = since = end
                 time.sleep(_BREATH)

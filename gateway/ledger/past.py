@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import msgspec
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from gateway.wall import Wall
 
 from . import database, unwanted
 from .hiding import is_hidden
+from .patience import READING, Patience
 from .query import MOST_CALLS, begin_of_newest
 from .schema import calls
 
@@ -123,6 +125,7 @@ class Historian:
         self._unread: frozenset[Watch] = frozenset()  # what the ledger has still to be asked about
         self._begun = 0.0  # when these began to be counted
         self._engine: sa.Engine | None = None
+        self._patience = Patience()
         self._stamp: unwanted.Stamp | None = None
         self._expires_at = 0.0
         self._is_failing = False
@@ -198,7 +201,7 @@ class Historian:
 
     async def _write(self) -> None:
         batch = tuple(self._waiting)
-        changed = await trio.to_thread.run_sync(self._store, batch, abandon_on_cancel=not batch)
+        changed = await self._patience.run(partial(self._store, batch))
         del self._waiting[: len(batch)]
         if changed:
             self.read_feedback_anew()
@@ -218,7 +221,7 @@ class Historian:
         waits = _SETTLES if self._writes or not unread & history.on_feedback else _SETTLES + _PAUSE
         if self._clock() < begun + waits:
             return
-        past = await trio.to_thread.run_sync(self._read_past, unread, begun, abandon_on_cancel=True)
+        past = await self._patience.run(partial(self._read_past, unread, begun), READING, grace=0.0)
         if self.history is history and self._unread == unread and self._begun == begun:
             history.adopt(past)
             self._unread = frozenset()
@@ -240,7 +243,7 @@ class Historian:
 
     def _store(self, batch: tuple[Entry, ...]) -> bool:
         """Keep a batch; tell whether somebody else has changed the table since the last time."""
-        now = self._clock()
+        now, turn = self._clock(), self._patience.turn
         with self._connected().begin() as connection:
             before = unwanted.stamp(connection)
             changed = self._stamp is not None and before != self._stamp
@@ -250,6 +253,7 @@ class Historian:
                 unwanted.expire(connection, self._wall.least(now) - self._keep)
                 self._expires_at = now + _EXPIRY_PAUSE
             after = unwanted.stamp(connection)
+            self._patience.check(turn)
         self._stamp = after
         return changed
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from gateway.rules import RuleSet
 
 from . import database
 from .lasting import LastingEngine
+from .patience import Patience
 from .schema import rule_versions
 
 _PAUSE = 0.5  # seconds between two looks at what is to be written
@@ -71,6 +73,7 @@ class VersionKeeper:
     def __init__(self, url: str, log: Callable[[str], None]) -> None:
         parsed = database.parse_url(url)
         self._database = LastingEngine(lambda: database.open_for_writing(parsed))
+        self._patience = Patience()
         self._log = log
         self._waiting: list[RuleVersion] = []
 
@@ -88,7 +91,7 @@ class VersionKeeper:
                 continue
             batch = tuple(self._waiting)
             try:
-                await trio.to_thread.run_sync(self._write, batch)
+                await self._patience.run(partial(self._write, batch))
             except (database.LedgerError, sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
                 if not told:
                     self._log(
@@ -101,9 +104,11 @@ class VersionKeeper:
             self._waiting = [version for version in self._waiting if version not in batch]
 
     def _write(self, batch: tuple[RuleVersion, ...]) -> None:
+        turn = self._patience.turn
         with self._database.begin() as connection:
             for version in batch:
                 keep(connection, version)
+            self._patience.check(turn)
 
 
 def keep(connection: sa.Connection, version: RuleVersion) -> None:

@@ -39,6 +39,7 @@ from gateway.wall import Wall
 from . import database
 from .pace import Pace
 from .packing import RowMaker
+from .patience import Patience
 from .schema import COLUMNS, calls
 from .spool import LIMIT, Row, Spool
 
@@ -47,7 +48,6 @@ _ROWS_AT_ONCE = 32  # records whose rows are made together, on the loop
 _BATCH = 2000  # records a transaction
 _ROWS = (50, 10, 1)  # rows a statement, largest first; 50 rows are 1,500 of SQLite's 32,766 variables
 _EXPIRY_PAUSE = 60.0  # seconds between two looks for records that are too old
-_PATIENT = 15.0  # seconds that the database may take for a batch
 _CLOSE = 5.0  # seconds that close may take
 _PATIENCE = 10  # one part of so many of the records that may wait do so before the writer hurries
 _CATCH_UP = 10  # batches out of the spool at a time, before new records get their turn
@@ -115,7 +115,7 @@ class Ledger:
         self._failing_since: float | None = None
         self._lost_before = 0
         self._refusal_told = False
-        self._abandoned = 0  # threads that were left to the database
+        self._patience = Patience()
         self._next_expiry = 0.0
         self._closing = False
 
@@ -212,7 +212,7 @@ class Ledger:
         """Write what waits now, and not what comes meanwhile. Returns whether it is out of the way, in the
         database or in the spool.
 
-        A cancellation waits for the batch under way, unless `abandon_on_cancel` leaves it to its fate.
+        A cancellation waits a while for the batch under way, or leaves it to its fate (`abandon_on_cancel`).
         """
         self._make_rows()
         if self.spooled or (self._spool is not None and self._failing_since is not None):
@@ -314,11 +314,11 @@ class Ledger:
         server that keeps the connection and says nothing. The thread is left to its fate then, and the engine
         to it; what it commits in the end is there twice and kept once.
         """
-        with trio.CancelScope(shield=not abandon_on_cancel, deadline=trio.current_time() + _PATIENT):
-            return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
-        self._engine = None
-        self._abandoned += 1
-        raise TimeoutError(f"no answer for {_PATIENT:.0f} s")
+        try:
+            return await self._patience.run(work, grace=0.0 if abandon_on_cancel else _CLOSE)
+        except TimeoutError:
+            self._engine = None
+            raise
 
     def _settle(self, count: int, refused: Sequence[str]) -> None:
         """Let go of the first records of the list: they are in other hands, or cannot be stored."""
@@ -366,11 +366,11 @@ class Ledger:
 
     def _store_spooled(self, spool: Spool) -> list[str]:
         """Write the batch that has waited longest in a spool, as `_store` does."""
-        engine, abandoned = self._ready(), self._abandoned
+        engine, turn = self._ready(), self._patience.turn
         damaged = spool.damaged
         rows = spool.first()
         refused = [_DAMAGED] * (spool.damaged - damaged) + self._insert(engine, rows)
-        if rows and abandoned == self._abandoned:  # else somebody else does it by now
+        if rows and self._patience.is_awaited(turn):  # else somebody else does it by now
             spool.forget_first(len(rows))
         return refused
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from gateway.config import parse as parse_config
 from gateway.console.pages import make_app
 from gateway.console.server import Console
 from gateway.console.unwanted import unwanted_routes
-from gateway.ledger import unwanted
+from gateway.ledger import patience, unwanted
 from gateway.ledger.database import open_for_writing, parse_url
 from gateway.rules.unwanted import BEFORE_ANSWER, Entry
 
@@ -104,6 +105,16 @@ def test_nobody_without_the_token_sees_or_changes_anything(page: Page) -> None:
     page.say("+1777")
     answers = page.ask(("GET", "/api/unwanted"), ("DELETE", "/api/unwanted/+1777"), headers={})
     assert [status for status, _ in answers] == [401, 401]
+
+
+def test_a_ledger_that_says_nothing_is_said_in_time(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    page.say("+1777")
+    awake, read = threading.Event(), unwanted.read
+    monkeypatch.setattr(patience, "PATIENT", 0.2)
+    monkeypatch.setattr(unwanted, "read", lambda *asked: read(*asked) if awake.wait(20) else [])
+    ((status, answer),) = page.ask(("GET", "/api/unwanted"))
+    assert (status, answer) == (503, {"error": "the ledger is silent (no answer for 0 s); try again"})
+    awake.set()
 
 
 def test_a_ledger_that_is_not_there_is_said(page: Page) -> None:

@@ -14,7 +14,7 @@ import trio.testing
 from sqlalchemy.dialects import postgresql
 
 from gateway.b2bua.record import CallRecord, Evidence, TrunkNote
-from gateway.ledger import database, writer
+from gateway.ledger import database, patience, writer
 from gateway.ledger.packing import RowMaker, pack
 from gateway.ledger.query import Selection, count, recent
 from gateway.ledger.schema import COLUMNS, REVISION, calls
@@ -368,7 +368,7 @@ def test_a_database_that_keeps_the_connection_and_says_nothing_costs_no_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither now nor when it comes to itself, with a batch of its own that it had been given before."""
-    monkeypatch.setattr(writer, "_PATIENT", 0.1)
+    monkeypatch.setattr(patience, "PATIENT", 0.1)
     log: list[str] = []
     url, spool = f"sqlite:///{tmp_path / 'ledger.db'}", tmp_path / "spool"
     ledger = Ledger(url, MONTH, spool_path=spool, log=log.append, clock=lambda: NOON)
