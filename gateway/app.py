@@ -51,7 +51,7 @@ from gateway.transport.resolver import Resolver
 from gateway.transport.tls import certificate_files
 from gateway.upkeep import Upkeep
 from gateway.wall import Wall
-from gateway.watching import Stamps, changes, stamps
+from gateway.watching import Stamps, changes, read_settled, stamps
 
 log = logging.getLogger("gateway")
 
@@ -99,7 +99,7 @@ class Gateway:
         try:
             key = numbers_key(config, os.environ)
             rows = RowMaker(bool(key), key, wall)
-            setup = setup or make_setup(config)
+            setup = setup or self._read_setup()
             self.console = self._open_console()
         except SettingsErrors:
             self.ports.close()
@@ -356,6 +356,12 @@ class Gateway:
 
     # -- in private -------------------------------------------------------------------------------------
 
+    def _read_setup(self) -> Setup:
+        """Make the setup of the configuration, and note what its number lists were then."""
+        setup, lists = read_settled(lambda: make_setup(self.config), lists_of)
+        self._read = {**self._read, **lists}
+        return setup
+
     def _make_pages(self) -> None:
         """Tell the console what it shows."""
         console, config = self.console, self.config
@@ -441,6 +447,11 @@ def make_setup(config: Config) -> Setup:
     secrets = passwords(config, os.environ)
     trunks = TrunkTable(Trunk(settings, secrets.get(settings.name, "")) for settings in config.trunks)
     return Setup(trunks, Routes(config, trunks), configured_rules(config))
+
+
+def lists_of(setup: Setup) -> tuple[Path, ...]:
+    """Return the number lists that a setup was made of."""
+    return setup.rules.files
 
 
 def _shown(local: Local) -> str:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 import watchfiles
@@ -15,15 +16,37 @@ log = logging.getLogger(__name__)
 _LOOK = 1_000  # milliseconds between two looks at the files
 _STEP = 200  # milliseconds without a change after which those before are told of
 _TOGETHER = 400  # milliseconds of changes that are told of at once, at most
+_ATTEMPTS = 5  # at reading files while somebody writes them
 
+T = TypeVar("T")
 
 Stamps = Mapping[Path, object]
 """What tells a file from its next version; None of one that is not there."""
+
+UNREAD = object()
+"""The stamp of a file that is to be told of at once, since nobody knows what it was when it was read."""
 
 
 def stamps(files: Iterable[Path]) -> Stamps:
     """Return the stamps that files have now. To be taken before they are read."""
     return {file: _stamp(file) for file in files}
+
+
+def read_settled(
+    read: Callable[[], T], files: Callable[[T], Iterable[Path]], known: Iterable[Path] = ()
+) -> tuple[T, Stamps]:
+    """Read what says of which files it was made, if need be again until they do not change meanwhile; return
+    it with the stamps that these had before. ``known`` are those that they are likely to be. Raises what
+    ``read`` raises.
+    """
+    after = stamps(known)
+    for _ in range(_ATTEMPTS):
+        before = after
+        found = read()
+        after = stamps(files(found))
+        if after == before:
+            break
+    return found, before
 
 
 async def changes(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import trio
 
+from gateway import garbage
 from gateway.app import Gateway
 from gateway.config import load
 from gateway.ledger.packing import RowMaker
@@ -62,3 +64,46 @@ def test_a_gateway_alone_takes_over_what_workers_of_an_earlier_start_have_left(t
     trio.run(run)
     gateway.ports.close()
     assert (ledger.written, waiting.path.exists()) == (1, False)
+
+
+def test_a_number_list_that_changes_between_being_read_and_being_watched_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the gateway starts, that may be long: a database is brought up to date, names are looked up."""
+    config, numbers = tmp_path / "gateway.toml", tmp_path / "dead.txt"
+    config.write_text(
+        f'[gateway]\nlisten = ["udp:127.0.0.1:0"]\nrules = "{tmp_path / "rules.toml"}"\n'
+        '[console]\nlisten = ""\n[ledger]\nurl = ""\n'
+        '[[trunk]]\nname = "pbx"\nkind = "pbx"\nsource = ["127.0.0.1"]\ntarget = ["sip:127.0.0.1"]\n'
+    )
+    rule = 'name = "dead"\nwhen.called.list = "dead.txt"\nthen.status = 404'
+    (tmp_path / "rules.toml").write_text(f"version = 1\n[[rule]]\n{rule}\n")
+    numbers.write_text("100\n")
+    gateway = Gateway(load(config), config)
+    monkeypatch.setattr(garbage, "look", lambda: None)
+
+    async def run() -> None:
+        before = gateway.b2bua.setup.rules
+        await trio.sleep(1.5)
+        assert gateway.b2bua.setup.rules is before  # what has not changed is not read again
+        gateway.stop()
+
+    async def run_changed() -> None:
+        before = gateway.b2bua.setup.rules
+        with trio.move_on_after(5):
+            while gateway.b2bua.setup.rules is before:
+                await trio.sleep(0.05)
+        assert gateway.b2bua.setup.rules is not before
+        gateway.stop()
+
+    async def main(play: Callable[[], Awaitable[None]]) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(gateway.run)
+            nursery.start_soon(play)
+
+    trio.run(main, run)
+    gateway = Gateway(load(config), config)
+    new = tmp_path / "new"
+    new.write_text("200\n")
+    new.replace(numbers)
+    trio.run(main, run_changed)

@@ -12,17 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.app import make_setup
+from gateway.app import lists_of, make_setup
 from gateway.b2bua.core import Setup
 from gateway.config import Config, load
 from gateway.rules.configured import configured_rules
 from gateway.toml_source import SettingsErrors
-from gateway.watching import stamps
+from gateway.watching import read_settled
 
 from .board import LIMITED, Board, SharedLoad
 from .unsupported import unsupported
-
-_ATTEMPTS = 5  # at reading files while somebody writes them
 
 
 class Version(NamedTuple):
@@ -37,15 +35,13 @@ def read_version(path: Path | None, before: Version | None, *, whole: bool) -> V
     """Read rules, and with ``whole`` the configuration. Raises SettingsErrors."""
     config = load(path) if whole or before is None else before.config
     lists: tuple[Path, ...] = () if before is None else before.setup.rules.files
-    for _ in range(_ATTEMPTS):
-        stamp = stamps(lists)
+
+    def read() -> Setup:
         if whole or before is None:
-            setup = make_setup(config)
-        else:
-            setup = replace(before.setup, rules=configured_rules(config))
-        lists = setup.rules.files
-        if stamps(lists) == stamp:
-            break
+            return make_setup(config)
+        return replace(before.setup, rules=configured_rules(config))
+
+    setup, stamp = read_settled(read, lists_of, lists)
     errors = unsupported(config)
     if errors:
         raise SettingsErrors(errors)

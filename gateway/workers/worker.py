@@ -29,6 +29,7 @@ from gateway.tokens import Tokens
 from gateway.transport.nameserver import read_hosts
 from gateway.transport.ports import Ports
 from gateway.transport.pump import pump
+from gateway.watching import UNREAD
 
 from .board import SERVES
 from .colleagues import Colleagues, Reporter, answer
@@ -93,6 +94,8 @@ class Worker(Gateway):
         self.others = self._colleagues = Colleagues(self._mesh, lambda: self._shared.book, self._tell_leading)
         self._is_reporting = False
         super().__init__(config_of(version.config, seat.index, seat.workers), path, version.setup)
+        # What may have happened before somebody watched is asked for at once; so is what the rules wait for.
+        self._read = {**self._read, self.config.gateway.rules: UNREAD}
         self._post = Post(self._mesh, self._shared, self.b2bua)
         self._earlier = EarlierCalls(self._mesh, self.historian, self.canaries)
         self._earlier.is_counting = bool(version.setup.rules.watches)
@@ -152,8 +155,6 @@ class Worker(Gateway):
 
     def _announce(self, line: str) -> None:
         say(self._seat.control, Ready(line))
-        if self.leads:
-            say(self._seat.control, Changed())  # what may have happened before somebody watched
 
     # -- what the supervisor says -----------------------------------------------------------------------
 

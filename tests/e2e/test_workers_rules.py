@@ -123,3 +123,20 @@ def test_rules_that_change_while_the_first_worker_is_away_are_put_to_work_when_i
             time.sleep(0.2)
         assert len(versions()) == 1
         assert versions() != before
+
+
+def test_rules_that_wait_for_a_list_go_on_waiting_when_the_first_worker_has_died(lab: Lab) -> None:
+    """It is the first worker that watches for the list."""
+    gateway = start(lab, WORKERS, rules=DEAD_AIR)
+    heard = gateway.errors.stat().st_size
+    waiting = DEAD_AIR.replace(f'number.declined = ">={ENOUGH} in 1h"', 'called.list = "dead.txt"')
+    gateway.rules.write_text(waiting)
+    gateway.says("in force stay as they are", heard)
+    time.sleep(1.5)
+    heard = gateway.errors.stat().st_size
+    os.kill(workers_of(gateway)[0], signal.SIGKILL)
+    gateway.says("worker 0 serves again", heard)
+    gateway.says("in force stay as they are", heard)
+    time.sleep(1.5)
+    gateway.rules.with_name("dead.txt").write_text("+1777\n")
+    gateway.says("are in force", heard)
