@@ -48,7 +48,6 @@ def _ipv4_header(ends: bytes, length: int) -> bytes:
 
 def _checksum(data: bytes) -> int:
     """Return the Internet checksum of some bytes (RFC 1071)."""
-    total: int = sum(struct.unpack(f">{(len(data) + 1) // 2}H", data + bytes(len(data) % 2)))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return int(~total & 0xFFFF)
+    # To add words with their carries put back is to take the remainder, and 0xFFFF is the other zero.
+    remainder = int.from_bytes(data + bytes(len(data) % 2)) % 0xFFFF
+    return 0xFFFF - (remainder or 0xFFFF)

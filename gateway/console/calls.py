@@ -1,78 +1,39 @@
-"""Calls over HTTP: one call with its messages and ladder, and captures while they are asked for."""
+"""Calls over HTTP: one call with its messages and its ladder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from contextlib import aclosing, suppress
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Annotated, Any, Protocol
+from typing import Protocol
 
 import msgspec
 import sqlalchemy as sa
 import trio
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from gateway.b2bua.core import B2bua
 from gateway.b2bua.record import CallRecord, moved
 from gateway.captures import write
-from gateway.ladder.facts import facts
-from gateway.ladder.model import Ladder
-from gateway.ladder.page import page
-from gateway.ladder.recorded import decision_of, recorded
-from gateway.ladder.svg import svg
 from gateway.ledger.database import LedgerError, open_for_reading
 from gateway.ledger.lasting import LastingEngine
 from gateway.ledger.patience import Patience
 from gateway.ledger.query import by_call_id, by_id
-from gateway.sip.flow import Flow
 from gateway.tap.keeper import is_meant, legs_of
-from gateway.tap.live import Capture, Choice
+from gateway.tap.live import Capture
 from gateway.tap.service import Wiretap
 from gateway.wire import Address, WireMessage, without_secrets
 
-CAPTURES = 4
-"""Captures at a time."""
-_AT_A_TIME = 8  # look-ups in the ledger
+from .drawing import DRAWN, Subject, first
+from .growing import HEADERS, PCAP, Growing, SendPiece
+
 _SLICE = 1_000  # calls that are looked at in one go: less than a millisecond
-_LARGEST_ORDER = 4_096  # bytes
-_READING = 10.0  # seconds that an order may take to arrive
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-}
-
-
-class Message(msgspec.Struct):
-    """A message as the API shows it; ``at`` is in seconds since the epoch, addresses are HOST and PORT."""
-
-    at: float
-    transport: str
-    source: Address
-    destination: Address
-    text: str
-
-
-class CallView(msgspec.Struct):
-    """One call as the API shows it; ``call`` is None for a dialog that was no call."""
-
-    call: dict[str, Any] | None
-    decision: str
-    messages: list[Message]
-    ladder: Ladder
-
-
-class Order(msgspec.Struct, forbid_unknown_fields=True):
-    """What is to be captured: messages with a trunk, of calls from or to a number, both, or all."""
-
-    trunk: str = ""
-    number: Annotated[str, msgspec.Meta(max_length=64)] = ""
-    seconds: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 60.0
-    bytes: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 100_000_000
-
+_PACKETS = 50  # messages that are written in one go: likewise
+_DRAWERS = 1  # calls that are drawn at a time: two would take from each other, and both from the loop
+_AT_A_TIME = 8  # look-ups in the ledger
+_FORMS = (*DRAWN, "pcap")
 
 Known = tuple[CallRecord | None, list[WireMessage]]
 """A call's record and its messages, as far as they are in memory."""
@@ -134,16 +95,11 @@ class CallPages:
         self._patience = Patience(_AT_A_TIME)
         self._ours = ours
         self._others = others
-        self._captures: set[Capture] = set()
+        self._drawing = trio.CapacityLimiter(_DRAWERS)
 
     def routes(self) -> list[Route]:
         """Return what there is to ask for."""
-        return [
-            Route("/api/calls/{id:path}", self.call, methods=["GET"]),
-            Route("/api/capture", self.capture, methods=["POST"]),
-        ]
-
-    # -- one call ---------------------------------------------------------------------------------------
+        return [Route("/api/calls/{id:path}", self.call, methods=["GET"])]
 
     async def call(self, request: Request) -> Response:
         """Show a call by its id, the beginning of it, or the Call-ID of either leg."""
@@ -151,12 +107,15 @@ class CallPages:
         form = request.query_params.get("format", "json")
         if form not in _FORMS:
             return PlainTextResponse(f"format: {form!r} is none; write {', '.join(_FORMS)}\n", 422)
-        record, found = await self._find(id_) if id_ else (None, [])
-        messages = [message._replace(payload=without_secrets(message.payload)) for message in found]
+        record, messages = await self._find(id_) if id_ else (None, [])
         if record is None and not messages:
             return PlainTextResponse("no call has an id or Call-ID like that\n", 404)
-        body, media_type = _FORMS[form](self, id_, record, messages)
-        return Response(body, media_type=media_type, headers=_HEADERS)
+        if form == "pcap":
+            return Growing(partial(_send_packets, messages), PCAP, HEADERS)
+        draw, media_type = DRAWN[form]
+        subject = self._subject(id_, record, messages)
+        body = await trio.to_thread.run_sync(draw, subject, limiter=self._drawing)
+        return Response(body, media_type=media_type, headers=HEADERS)
 
     async def _find(self, id_: str) -> Known:
         """Look for a call in memory, in the ledger, and in the memory of the other workers. Return it as the
@@ -175,131 +134,38 @@ class CallPages:
                 record = record or theirs
                 messages = messages + more
             messages.sort(key=lambda message: message.at)
-        if record is not None:
-            record = moved(record, ahead)
-        return record, [message._replace(at=message.at + ahead) for message in messages]
+        if not ahead:
+            return record, messages
+        shown = [message._replace(at=message.at + ahead) for message in messages]
+        return None if record is None else moved(record, ahead), shown
 
-    def _ladder(self, record: CallRecord | None, messages: list[WireMessage]) -> Ladder:
+    def _subject(self, id_: str, record: CallRecord | None, messages: list[WireMessage]) -> Subject:
+        """Return what a thread may draw while the call goes on."""
+        shown = first(messages)
         trunks = self._b2bua.trunks()
-
-        def trunk_of(address: Address) -> str:
+        names: dict[Address, str] = {}
+        for address in {end for message in shown for end in (message.source, message.destination)}:
             trunk = trunks.find(*address)
-            return "" if trunk is None else trunk.name
-
-        return recorded(messages, record, self._name, self._ours, trunk_of)
-
-    def _json(self, _id: str, record: CallRecord | None, messages: list[WireMessage]) -> tuple[bytes, str]:
-        view = CallView(
-            None if record is None else _fields(record),
-            "" if record is None else decision_of(record),
-            [Message(*each[:-1], each.payload.decode("utf-8", "replace")) for each in messages],
-            self._ladder(record, messages),
-        )
-        return msgspec.json.encode(view), "application/json"
-
-    def _svg(self, _id: str, record: CallRecord | None, messages: list[WireMessage]) -> tuple[bytes, str]:
-        return svg(self._ladder(record, messages)).encode(), "image/svg+xml"
-
-    def _html(self, id_: str, record: CallRecord | None, messages: list[WireMessage]) -> tuple[bytes, str]:
-        known = [] if record is None else facts(record)
-        title = f"dialog {id_}" if record is None else f"call {record.id}"
-        return page(title, known, self._ladder(record, messages)).encode(), "text/html"
-
-    def _pcap(self, _id: str, _record: CallRecord | None, messages: list[WireMessage]) -> tuple[bytes, str]:
-        return write.HEADER + b"".join(map(write.packet, messages)), "application/vnd.tcpdump.pcap"
-
-    # -- captures ---------------------------------------------------------------------------------------
-
-    async def capture(self, request: Request) -> Response:
-        """Begin a capture; the answer is a pcap file that grows until the time is over."""
-        if request.headers.get("content-type", "").partition(";")[0] != "application/json":
-            # Which a web page of others cannot send without asking first.
-            return PlainTextResponse("the body must be application/json\n", 415)
-        try:
-            order = msgspec.json.decode(await _body(request), type=Order)
-        except msgspec.MsgspecError as error:
-            return PlainTextResponse(f"{error}\n", 422)
-        trunks = self._b2bua.trunks().by_name
-        if order.trunk and order.trunk not in trunks:
-            return PlainTextResponse(
-                f"there is no trunk {order.trunk!r}; there is {', '.join(trunks)}\n", 422
-            )
-        if len(self._captures) >= CAPTURES:
-            return PlainTextResponse(f"{CAPTURES} captures are running; wait for one to end\n", 503)
-        return _CaptureResponse(self, order)
-
-    def trunk_of(self, flow: Flow) -> str:
-        """Return the name of the trunk at the other end of a flow, "" of a stranger."""
-        return self._b2bua.name_of(flow)
-
-    async def stream(self, order: Order, send: Callable[[bytes], Any]) -> None:
-        """Send a pcap file as it grows."""
-        capture = Capture(Choice(order.trunk, order.number, self.trunk_of), self._wiretap.wall)
-        self._captures.add(capture)
-        self._wiretap.tap.add(capture)
-        self._share_captures()
-        room = order.bytes - len(write.HEADER)
-        try:
-            await send(write.HEADER)
-            with trio.move_on_after(order.seconds):
-                while True:
-                    packets = [write.packet(message) for message in await capture.next()]
-                    for packet in packets:
-                        room -= len(packet)
-                        if room < 0:
-                            return
-                        await send(packet)
-        finally:
-            self._wiretap.tap.remove(capture)
-            self._captures.discard(capture)
-            self._share_captures()
-
-    def _share_captures(self) -> None:
-        if self._others is not None:
-            self._others.share_captures(self._captures)
+            names[address] = "" if trunk is None else trunk.name
+        left_out = len(messages) - len(shown)
+        return Subject(id_, _copied(record), shown, left_out, self._name, self._ours, names)
 
 
-class _CaptureResponse(Response):
-    """Sends what comes until the time is over or the asker has gone."""
-
-    def __init__(self, pages: CallPages, order: Order) -> None:
-        super().__init__(media_type="application/vnd.tcpdump.pcap", headers=_HEADERS)
-        del self.headers["content-length"]
-        self._pages = pages
-        self._order = order
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-
-        async def send_piece(piece: bytes) -> None:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
-            await self._pages.stream(self._order, send_piece)
-            nursery.cancel_scope.cancel()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+async def _send_packets(messages: Sequence[WireMessage], send: SendPiece) -> None:
+    """Send messages as a pcap file; let others run in between."""
+    await send(write.HEADER)
+    for begin in range(0, len(messages), _PACKETS):
+        some = messages[begin : begin + _PACKETS]
+        safe = [message._replace(payload=without_secrets(message.payload)) for message in some]
+        await send(b"".join(map(write.packet, safe)))
 
 
-async def _until_gone(receive: Receive, scope: trio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
-
-
-async def _body(request: Request) -> bytes:
-    """Return what was sent, as far as an order may be long; nothing when the asker has gone meanwhile."""
-    body = b""
-    with trio.move_on_after(_READING):
-        try:
-            async with aclosing(request.stream()) as pieces:
-                async for piece in pieces:
-                    body += piece
-                    if len(body) > _LARGEST_ORDER:
-                        break
-        except ClientDisconnect:
-            return b""
-    return body[: _LARGEST_ORDER + 1]
+def _copied(record: CallRecord | None) -> CallRecord | None:
+    """Return a record as it is now; that of a call which is up changes."""
+    if record is None:
+        return None
+    branches = record.branches and [msgspec.structs.replace(branch) for branch in record.branches]
+    return msgspec.structs.replace(record, branches=branches)
 
 
 def _from_ledger(ledger: LastingEngine, id_: str) -> CallRecord | None:
@@ -309,18 +175,3 @@ def _from_ledger(ledger: LastingEngine, id_: str) -> CallRecord | None:
     except (LedgerError, sa.exc.SQLAlchemyError):
         return None
     return found[0] if found else None
-
-
-def _fields(record: CallRecord) -> dict[str, Any]:
-    """Return a record without what only the ledger reads."""
-    fields = msgspec.structs.asdict(record)
-    del fields["evidence"]
-    return fields
-
-
-_FORMS = {
-    "json": CallPages._json,
-    "svg": CallPages._svg,
-    "html": CallPages._html,
-    "pcap": CallPages._pcap,
-}

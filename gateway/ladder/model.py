@@ -63,15 +63,26 @@ class Arrow(msgspec.Struct):
 
 
 class Ladder(msgspec.Struct):
-    """Participants from left to right, arrows in the order of time."""
+    """Participants from left to right, arrows in the order of time. ``left_out`` counts the messages that
+    came after those shown, where there were too many to be drawn.
+    """
 
     participants: list[Participant]
     arrows: list[Arrow]
+    left_out: int = 0
 
     @property
     def begun(self) -> float:
         """When the first message was seen, in seconds since the epoch."""
         return self.arrows[0].at if self.arrows else 0.0
+
+    @property
+    def note(self) -> str:
+        """What is to be said below it: how many messages it does not show; "" when it shows all."""
+        if not self.left_out:
+            return ""
+        shown = sum(arrow.times for arrow in self.arrows)
+        return f"the first {shown:,} of {shown + self.left_out:,} messages; a capture (pcap) has them all"
 
     def steps(self) -> Iterable[tuple[Arrow, float, float]]:
         """Yield each arrow with the seconds since the first one, and since the one before it."""

@@ -28,13 +28,14 @@ def page(title: str, facts: Iterable[tuple[str, str]], ladder: Ladder) -> str:
     messages = "".join(
         _message(ladder, arrow, since, index) for index, (arrow, since, _) in enumerate(ladder.steps())
     )
+    note = f"<p>{escape(ladder.note)}</p>" if ladder.note else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_PAGE}{STYLE}</style></head><body>"
         f"<h1>{escape(title)}</h1><dl>{known}</dl>"
         f'<div class="picture">{svg(ladder, link="message-", style=False)}</div>'
-        f"<h2>Messages</h2>{messages}</body></html>\n"
+        f"<h2>Messages</h2>{messages}{note}</body></html>\n"
     )
 
 

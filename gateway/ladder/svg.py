@@ -65,6 +65,9 @@ def svg(ladder: Ladder, *, link: str = "", style: bool = True) -> str:
         rung = _rung(arrow, lines, top, width, since, step)
         rows.append(f'<a href="#{escape(link)}{index}">{rung}</a>' if link else rung)
         top += _ROW
+    if ladder.note:
+        rows.append(f'<text class="faint" x="8" y="{top + 24}">{escape(ladder.note)}</text>')
+        top += _ROW
     height = top + 14
     css = f"<style>{STYLE}</style>" if style else ""
     return (

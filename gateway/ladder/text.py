@@ -112,6 +112,8 @@ def render(ladder: Ladder, width: int = 120, *, plain: bool = False) -> Text:
         if arrow.mark:
             rows.append(drawing.mark(arrow))
         rows.append(drawing.rung(arrow, since, step))
+    if ladder.note:
+        rows.append(Text(ladder.note))
     text = Text("\n").join(rows)
     if plain:
         text.plain = text.plain.translate(_ASCII).encode("ascii", "replace").decode()

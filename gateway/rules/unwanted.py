@@ -9,6 +9,7 @@ asserted identity is private. Numbers get new owners, so feedback fades and expi
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -196,8 +197,10 @@ def entries(feedback: Feedback, callee: str) -> list[Entry]:
     return [Entry(at, each.name, each.role, callee, stage, attested, trunk) for each in feedback.identities]
 
 
-def tally(kept: Iterable[Entry], now: float, half_life: float) -> list[Tally]:
-    """Sum up entries by identity and role, the heaviest first. A word of age `half_life` weighs one half."""
+def tally(kept: Iterable[Entry], now: float, half_life: float, most: int | None = None) -> list[Tally]:
+    """Sum up entries by identity and role, the heaviest first, of many only the first `most`. A word of age
+    `half_life` weighs one half.
+    """
     found: dict[tuple[str, str], Tally] = {}
     for entry in kept:
         one = found.setdefault((entry.identity, entry.role), Tally(entry.identity, entry.role))
@@ -207,4 +210,5 @@ def tally(kept: Iterable[Entry], now: float, half_life: float) -> list[Tally]:
         one.weight += 0.5 ** (max(now - entry.at, 0.0) / half_life)
         one.first_at = min(one.first_at or entry.at, entry.at)
         one.last_at = max(one.last_at, entry.at)
-    return sorted(found.values(), key=lambda one: (-one.weight, one.identity))
+    # A sort of them all would keep the interpreter from calls for as long as it takes.
+    return heapq.nsmallest(most or len(found), found.values(), key=lambda one: (-one.weight, one.identity))

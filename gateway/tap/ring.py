@@ -8,9 +8,10 @@ once.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 import trio
 
@@ -22,11 +23,14 @@ from .tap import Batch, copy_of
 _OVERHEAD = 240  # bytes that a message costs beside its own: its object, its pair with the flow, its index
 _SEGMENT = 700  # bytes that a segment costs beside its messages
 _SLICE = 250  # messages that are indexed in one go: a millisecond
-_LOOKS = 2_000  # segments that are searched in one go: likewise
+_LOOKS = 500  # segments that are searched in one go: likewise
 _LEGS = 64  # Call-IDs of one call that are looked for
 MOST = 2_000
-"""Messages of one dialog that are shown."""
+"""Messages of one dialog that are found,"""
+MOST_IN_ALL = 10_000
+"""and of all dialogs of a call."""
 _LATEST = 34.0  # seconds after its end that a call's last retransmissions may take
+_begun, _ended = attrgetter("begun"), attrgetter("ended")
 
 
 class Segment:
@@ -116,11 +120,9 @@ class Ring:
         """Return the messages of dialogs with these Call-IDs, and of the legs that name them as X-CID, in
         order. ``begun`` and ``ended`` narrow the search to a call's time and ``latest`` seconds after it.
         """
-        segments = [
-            segment
-            for segment in self._segments
-            if segment.ended >= begun - 1.0 and (not ended or segment.begun <= ended + latest)
-        ]
+        segments = list(self._segments)  # hours of few calls are hundreds of thousands
+        end = bisect_right(segments, ended + latest, key=_begun) if ended else None
+        segments = segments[bisect_left(segments, begun - 1.0, key=_ended) : end]
         await self._index(segments)
         wanted = dict.fromkeys(call_ids)
         wanted.pop(b"", None)
@@ -128,7 +130,7 @@ class Ring:
         waiting = list(wanted)
         while waiting:
             call_id = waiting.pop()
-            left = MOST
+            left = min(MOST, MOST_IN_ALL - len(found))
             for begin in range(0, len(segments), _LOOKS):
                 for segment in segments[begin : begin + _LOOKS]:
                     places = segment.places(call_id)[:left]
@@ -144,7 +146,9 @@ class Ring:
     async def _index(self, segments: Iterable[Segment]) -> None:
         """Index those that are not indexed yet; let others run in between."""
         left = _SLICE
-        for segment in segments:
+        for number, segment in enumerate(segments, 1):
+            if number % _LOOKS == 0:
+                await trio.lowlevel.checkpoint()
             while not segment.is_indexed:
                 count = segment.index(left)
                 self.indexed += count

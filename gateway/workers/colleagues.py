@@ -99,8 +99,8 @@ class Reporter:
             self._mesh.tell(FIRST, Seen(at, sent, part))
 
 
-def answer(mesh: Mesh, note: Look, known: Known) -> None:
-    """Tell the first worker what is in memory of a call, in parts that fit."""
+async def answer(mesh: Mesh, note: Look, known: Known) -> None:
+    """Tell the first worker what is in memory of a call, in parts that fit; let others run in between."""
     record, messages = known
     part: list[WireMessage] = []
     size = 0
@@ -111,6 +111,7 @@ def answer(mesh: Mesh, note: Look, known: Known) -> None:
         if size >= _PART:
             mesh.tell(FIRST, Found(note.serial, mesh.index, plain, part, is_last=False))
             part, size = [], 0
+            await trio.lowlevel.checkpoint()
     mesh.tell(FIRST, Found(note.serial, mesh.index, plain, part, is_last=True))
 
 

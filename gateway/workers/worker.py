@@ -306,7 +306,7 @@ class Worker(Gateway):
             self._colleagues.seen(note)
 
     async def _look(self, note: Look) -> None:
-        answer(self._mesh, note, await look(self.wiretap, self.b2bua, note.id, note.record))
+        await answer(self._mesh, note, await look(self.wiretap, self.b2bua, note.id, note.record))
 
     def _follow(self, note: Leading) -> None:
         self.b2bua.health.impose(note.down)

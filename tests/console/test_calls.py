@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import http.client
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
 import trio.testing
 
 from gateway.app import Gateway
-from gateway.b2bua.record import CallRecord
+from gateway.b2bua.record import Branch, CallRecord
 from gateway.captures.write import HEADER
 from gateway.config import parse as parse_config
-from gateway.console.calls import look
-from tests.tap.words import CALL, call, rejected
+from gateway.console import drawing
+from gateway.console.calls import _copied, look
+from gateway.ladder import Ladder
+from gateway.sip.flow import Flow
+from tests.tap.words import CALL, PBX, call, rejected, sip
 
 if TYPE_CHECKING:
     from gateway.b2bua.call import Call
@@ -158,6 +162,86 @@ def test_a_call_is_drawn_and_written_in_other_forms() -> None:
     played(play)
 
 
+def talk(page: Page, count: int) -> None:
+    """Have a dialog of so many messages in memory."""
+    local, now = page.gateway.ports.locals[0], time.time()
+    words = [sip("INFO sip:1@gw SIP/2.0", "long", f"X-Number: {n}") for n in range(count)]
+    numbered = [word.replace(b"CSeq: 1 ", b"CSeq: %d " % n) for n, word in enumerate(words, 1)]
+    page.tap.received([(word, Flow(local, PBX.peer)) for word in numbered], now)
+
+
+def test_of_very_many_messages_the_first_are_drawn_and_the_capture_has_them_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(drawing, "MOST", 20)
+
+    async def play(page: Page) -> None:
+        talk(page, 320)
+        shown = json.loads((await page.ask("GET", "/api/calls/long"))[1])
+        assert (len(shown["messages"]), len(shown["ladder"]["arrows"]), shown["ladder"]["left_out"]) == (
+            20,
+            20,
+            300,
+        )
+        assert "X-Number: 19\r\n" in shown["messages"][-1]["text"]
+        for form in ("svg", "html"):
+            drawn = (await page.ask("GET", f"/api/calls/long?format={form}"))[1].decode()
+            assert "the first 20 of 320 messages; a capture (pcap) has them all" in drawn
+            assert "X-Number: 19\n" in drawn and "X-Number: 20\n" not in drawn
+        capture = (await page.ask("GET", "/api/calls/long?format=pcap"))[1]
+        assert capture.count(b"X-Number") == 320 and capture.startswith(HEADER)
+
+    played(play)
+
+
+def test_of_very_long_messages_fewer_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing, "MOST_BYTES", 1_000)
+
+    async def play(page: Page) -> None:
+        talk(page, 20)
+        shown = json.loads((await page.ask("GET", "/api/calls/long"))[1])
+        assert sum(len(message["text"]) for message in shown["messages"]) <= 1_000
+        assert len(shown["messages"]) + shown["ladder"]["left_out"] == 20
+
+    played(play)
+
+
+def test_calls_have_their_turn_while_a_call_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing waits here for what only the loop does; on the loop it would wait in vain."""
+    turned = threading.Event()
+    build = drawing.recorded
+
+    def wait(*args: Any) -> Ladder:
+        assert turned.wait(10)
+        return build(*args)
+
+    monkeypatch.setattr(drawing, "recorded", wait)
+
+    async def play(page: Page) -> None:
+        page.carry()
+        async with trio.open_nursery() as nursery:
+
+            async def turn() -> None:
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                turned.set()
+
+            nursery.start_soon(turn)
+            assert (await page.ask("GET", "/api/calls/id1"))[0] == 200
+
+    played(play)
+
+
+def test_a_call_that_is_up_is_drawn_as_it_was_when_somebody_asked() -> None:
+    record = rejected()
+    record.branches = [Branch("carrier", "127.0.0.1:5080", "udp", "b@gw", 10.0, 0.0, 0.0, 0, "", "peer")]
+    copy = _copied(record)
+    record.branches[0].status = 603
+    record.branches.clear()
+    record.ended_by = "gateway"
+    assert copy is not None and copy.ended_by == "callee"
+    assert copy.branches is not None and copy.branches[0].status == 0
+
+
 def test_what_is_not_there_is_404_and_a_dialog_without_a_call_is_shown() -> None:
     async def play(page: Page) -> None:
         assert (await page.ask("GET", "/api/calls/nothing"))[0] == 404
@@ -223,6 +307,7 @@ class _Repeating:
     ("order", "headers", "status", "why"),
     [
         ("{}", {}, 415, b"application/json"),
+        ("{", {"Content-Type": "Application/JSON ; charset=utf-8"}, 422, b"truncated"),
         ("{", JSON, 422, b"truncated"),
         ('{"seconds": 0}', JSON, 422, b"seconds"),
         ('{"seconds": 1e9}', JSON, 422, b"seconds"),

@@ -33,7 +33,7 @@ class Page:
         console = Console.of(settings, {"GATEWAY_TOKEN": "s3cret"})
         assert console is not None
         self.console = console
-        console.app = make_app(bytes, "", str, console, unwanted_routes(self.url, settings.unwanted))
+        console.app = make_app(lambda: bytes, "", str, console, unwanted_routes(self.url, settings.unwanted))
 
     def say(self, *identities: str) -> None:
         """Have callee 100 say of these that it did not want them."""
@@ -85,6 +85,15 @@ def test_callers_are_listed_and_exported(page: Page) -> None:
     assert [each["identity"] for each in one[1]] == ["+1777"]
     assert nobody == (200, [])
     assert [each["identity"] for each in exported[1]] == ["+1777", "+1666", "+1666"]
+
+
+def test_a_long_list_leaves_in_pieces_and_is_one(page: Page) -> None:
+    """The interpreter is not kept from calls for as long as thousands of entries take."""
+    everybody = [f"+1{number:04}" for number in range(2_500)]
+    page.say(*everybody)
+    exported, listed = page.ask(("GET", "/api/unwanted/export"), ("GET", "/api/unwanted"))
+    assert [each["identity"] for each in exported[1]] == everybody
+    assert [each["identity"] for each in listed[1]] == everybody[:1_000]
 
 
 def test_what_was_said_is_taken_back(page: Page) -> None:

@@ -79,6 +79,15 @@ def test_the_same_answer_to_another_request_is_an_arrow_of_its_own() -> None:
     assert [arrow.times for arrow in build([challenged, second], who).arrows] == [1, 1]
 
 
+def test_what_is_left_out_is_said_in_every_form() -> None:
+    ladder = build(CALL, who)
+    assert ladder.note == ""
+    ladder.left_out = 1_995
+    note = "the first 5 of 2,000 messages; a capture (pcap) has them all"
+    assert str(render(ladder, 100)).splitlines()[-1] == note
+    assert note in svg(ladder) and page("call", [], ladder).count(note) == 2
+
+
 def test_without_names_participants_are_addresses_as_they_appeared() -> None:
     assert [each.name for each in build(CALL).participants] == [
         "127.0.0.1:5070", "127.0.0.1:5060", "127.0.0.1:5080",

@@ -69,6 +69,16 @@ def test_the_search_keeps_to_the_calls_time() -> None:
     assert len(found(kept([*CALL, again]), b"a@pbx", begun=490.0, ended=501.0)) == 1
 
 
+def test_of_a_call_with_very_many_messages_some_are_found() -> None:
+    """Each leg has many, and there are many legs; what is found of them all is bounded."""
+    legs = [received(10.0, sip(INVITE, "a@pbx"))]
+    for leg in range(8):
+        invite, more = sip(INVITE, f"b{leg}", "X-CID: a@pbx"), sip("INFO sip:1@gw SIP/2.0", f"b{leg}")
+        legs.append(sent(11.0 + leg, invite, *[more] * 2_500))
+    assert len(found(kept(legs, ROOM * 20), b"b1")) == 2_000
+    assert len(found(kept(legs, ROOM * 20), b"a@pbx")) == 10_000
+
+
 def test_an_empty_call_id_means_no_message() -> None:
     assert found(kept(CALL), b"") == []
 
