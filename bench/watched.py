@@ -69,7 +69,7 @@ def readings(engine: Whole) -> gate.Job:
 
     def run(turns: int) -> None:
         for _ in range(turns):
-            engine.gateway.telemetry.render()
+            engine.gateway.telemetry.reading()()
 
     run(WARM_UP // 10)
     return run

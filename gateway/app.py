@@ -19,6 +19,7 @@ from gateway import garbage, speedups
 from gateway.b2bua.core import B2bua, Setup
 from gateway.config import Config, SettingsErrors, load, numbers_key, passwords
 from gateway.console.calls import CallPages, Others
+from gateway.console.captures import CapturePages
 from gateway.console.pages import make_app
 from gateway.console.server import Console
 from gateway.console.unwanted import unwanted_routes
@@ -370,10 +371,12 @@ class Gateway:
         url = config.ledger.url
         ours = {(local.host, local.port) for local in self.ports.locals}
         calls = CallPages(self.wiretap, self.b2bua, config.gateway.name, url, ours, self.others)
+        share = (lambda _captures: None) if self.others is None else self.others.share_captures
+        captures = CapturePages(self.wiretap.tap, self.b2bua, share)
         lists = unwanted_routes(url, config.unwanted) if url else []
-        more = [*calls.routes(), *lists]
+        more = [*calls.routes(), *captures.routes(), *lists]
         console.app = make_app(
-            self.telemetry.render, CONTENT_TYPE, self._unready, console, more, health=self._health
+            self.telemetry.reading, CONTENT_TYPE, self._unready, console, more, health=self._health
         )
 
     def _put_to_work(self, setup: Setup) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import trio
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -15,7 +16,7 @@ from .server import Console
 
 
 def make_app(
-    metrics: Callable[[], bytes],
+    metrics: Callable[[], Callable[[], bytes]],
     content_type: str,
     unready: Callable[[], str],
     console: Console,
@@ -23,9 +24,11 @@ def make_app(
     *,
     health: Callable[[], str] = lambda: "alive",
 ) -> Starlette:
-    """Make the application. ``unready`` tells why no calls should come, "" when they may; ``more`` are routes
-    of other pages; ``health`` is what is said to who asks whether this lives.
+    """Make the application. ``metrics`` reads them, and returns what a thread writes them by; ``unready``
+    tells why no calls should come, "" when they may; ``more`` are routes of other pages; ``health`` is what
+    is said to who asks whether this lives.
     """
+    writing = trio.CapacityLimiter(1)
 
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse(f"{health()}\n")
@@ -35,7 +38,7 @@ def make_app(
         return PlainTextResponse(f"{why or 'ready'}\n", 503 if why else 200)
 
     async def show_metrics(_request: Request) -> Response:
-        return Response(metrics(), media_type=content_type)
+        return Response(await trio.to_thread.run_sync(metrics(), limiter=writing), media_type=content_type)
 
     routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", show_metrics), *more]
     return Starlette(routes=routes, middleware=[Middleware(Access, host=console.host, token=console.token)])

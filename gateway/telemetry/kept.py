@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
+import trio
+
 from gateway.b2bua.record import CallRecord
 from gateway.sip.errors import MalformedError
 from gateway.sip.message import Response, parse
@@ -21,6 +23,7 @@ from .feed import MessageNote, TracedCall
 BUDGET = 0.01
 """Seconds that one look may take, but for the search that exceeds it."""
 _MOST = 2_048  # calls that may wait for a look
+_SLICE = 100  # messages that are read in one go: a millisecond
 
 Address = tuple[str, int]
 
@@ -93,7 +96,13 @@ class Completion:
         kept = await self._kept.find(
             [call_id.encode() for call_id in call_ids if call_id], record.invited_at, ended
         )
-        return [note for message in kept if (note := self._note(message)) is not None]
+        notes = []
+        for index, message in enumerate(kept):
+            if index % _SLICE == _SLICE - 1:
+                await trio.lowlevel.checkpoint()
+            if (note := self._note(message)) is not None:
+                notes.append(note)
+        return notes
 
     def _note(self, message: KeptMessage) -> MessageNote | None:
         """Return what a trace tells of a message; None of one that cannot be read."""

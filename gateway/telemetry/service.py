@@ -62,7 +62,6 @@ class Telemetry:
         if settings.otlp:
             hello = Hello(settings.otlp, config.gateway.name, self._wall.shows(clock()))
             self.exporter = Exporter(hello, lambda text: log.warning("%s", text))
-        self._prometheus = Prometheus(lambda: self.collect())
 
     def watch_wire(self, kept: KeptMessages, own: Collection[Address]) -> None:
         """Have traces tell of each message, as somebody has kept them; ``own`` are the gateway's addresses.
@@ -111,9 +110,9 @@ class Telemetry:
             "thinned": self._sampler.thinned,
         }
 
-    def render(self) -> bytes:
-        """Return all metrics as Prometheus reads them."""
-        return self._prometheus.render()
+    def reading(self) -> Callable[[], bytes]:
+        """Read every metric, and return what writes them as Prometheus reads them; a thread may do that."""
+        return Prometheus(self.collect()).render
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Send readings of the metrics, and calls that last long, to the collector, if there is one, until

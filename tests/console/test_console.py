@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 
 from gateway.config import SettingsErrors
 from gateway.config import parse as parse_config
@@ -30,9 +32,9 @@ class Page:
         assert console is not None
         self.console = console
         self.why = ""
-        self.metrics = b"up 1\n"
+        self.write: Callable[[], bytes] = lambda: b"up 1\n"
         self.streams: list[trio.SocketStream] = []
-        self.console.app = make_app(lambda: self.metrics, "text/plain", lambda: self.why, console)
+        self.console.app = make_app(lambda: self.write, "text/plain", lambda: self.why, console)
 
     async def connect(self) -> trio.SocketStream:
         """Open a connection, which is closed when the console has ended, if not before."""
@@ -77,6 +79,29 @@ def test_health_readiness_and_metrics() -> None:
             assert await page.get("/healthz") == (200, "alive\n")
             assert await page.get("/metrics") == (200, "up 1\n")
             assert (await page.get("/nothing"))[0] == 404
+
+    trio.run(main)
+
+
+def test_calls_have_their_turn_while_metrics_are_written() -> None:
+    """Writing waits here for what only the loop does; on the loop it would wait in vain."""
+    turned = threading.Event()
+
+    def write() -> bytes:
+        assert turned.wait(10)
+        return b"up 1\n"
+
+    async def main() -> None:
+        async with served() as page:
+            page.write = write
+
+            async def turn() -> None:
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                turned.set()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(turn)
+                assert await page.get("/metrics") == (200, "up 1\n")
 
     trio.run(main)
 

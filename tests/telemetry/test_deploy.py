@@ -77,7 +77,7 @@ def test_prometheus_takes_the_alerts() -> None:
 def test_prometheus_finds_no_fault_in_the_metrics() -> None:
     watched = Watched(ledger=True)
     reject(watched.net)
-    text = watched.telemetry.render()
+    text = watched.telemetry.reading()()
     watched.gateway.ports.close()
     done = promtool("check", "metrics", given=text)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")

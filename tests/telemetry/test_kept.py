@@ -87,6 +87,35 @@ def test_each_message_of_both_legs_is_an_event_in_its_order() -> None:
     assert {message.source for message in wire.messages} == {GATEWAY, PBX, CARRIER}
 
 
+def test_others_have_their_turn_while_very_many_messages_are_read() -> None:
+    traced = Traced()
+    reject(traced.net)
+    wire = Wire(traced.net)
+    (call,) = traced.calls
+    invite = b"INVITE sip:2@gw SIP/2.0\r\nCall-ID: %b\r\nCSeq: 1 INVITE\r\n\r\n"
+    message = invite % call.record.caller_call_id.encode()
+    wire.messages = [Message(call.record.invited_at, PBX, message)] * 1_000
+    completion = Completion(wire, {GATEWAY}, traced.calls.append, lambda: 0.0)
+    completion.take(call)
+    turns = 0
+
+    async def watch() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            await completion.look()
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    assert call.messages is not None and len(call.messages) == 1_000
+    assert turns >= 9
+
+
 def test_what_cannot_be_read_is_no_event() -> None:
     traced = Traced()
     wire = Wire(traced.net)

@@ -65,7 +65,7 @@ class Watched:
         self.telemetry.collect = lambda: collect(self.sources)
 
     def samples(self) -> Samples:
-        text = self.telemetry.render().decode()
+        text = self.telemetry.reading()().decode()
         return Samples(
             ((sample.name, tuple(sorted(sample.labels.values()))), sample.value)
             for family in text_string_to_metric_families(text)
@@ -191,7 +191,7 @@ def test_a_value_on_a_bound_belongs_to_the_bucket_below_it() -> None:
 
 
 def test_every_metric_has_its_help_and_type(watched: Watched) -> None:
-    text = watched.telemetry.render().decode()
+    text = watched.telemetry.reading()().decode()
     families = list(text_string_to_metric_families(text))
     assert len({family.name for family in families}) == len(families)
     for family in families:
