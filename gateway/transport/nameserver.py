@@ -3,7 +3,8 @@
 dnspython asks over UDP, repeats, goes to the next server, and to TCP when a reply was cut; it takes only a
 reply that comes from the server asked and repeats the question's id and name. What is in a reply is for
 :mod:`gateway.routing.locate` to doubt; only its size is bounded here, since reading one of 64 KiB would hold
-up every call for a quarter of a second.
+up every call for a quarter of a second. Over UDP nobody asked for more than 512 bytes (RFC 1035 4.2.1), or
+what `options edns0` of the system announces; one over TCP is read in a thread.
 
 The names in this machine's table of hosts, and localhost (RFC 6761 6.3), are answered from there, and nobody
 is asked about them. Names are asked as they stand: there is no search list.
@@ -12,14 +13,17 @@ is asked about them. Names are asked as they stand: there is no search list.
 from __future__ import annotations
 
 import math
+import socket
 import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import dns.asyncbackend
+import dns.asyncquery
 import dns.asyncresolver
 import dns.exception
+import dns.inet
 import dns.message
 import dns.nameserver
 import dns.query
@@ -35,6 +39,8 @@ HOSTS = Path("/etc/hosts")
 _LOCALHOST = ("127.0.0.1", "::1")
 MAX_REPLY = 8_192
 """Bytes of a reply over TCP; a longer one counts as none."""
+MAX_DATAGRAM = 4_096
+"""Bytes of a reply over UDP; a longer one is not heard."""
 _MOST_HOSTS = 4 * 1024 * 1024  # bytes read of the table
 _FAILED = Answer(RETRY, failed=True)
 
@@ -112,7 +118,7 @@ def _resolver(servers: tuple[HostPort, ...]) -> dns.asyncresolver.Resolver:
 
 
 class _Server(dns.nameserver.Do53Nameserver):
-    """A name server that is not listened to for longer than ``MAX_REPLY``."""
+    """A name server that is not listened to for longer than ``MAX_DATAGRAM`` and ``MAX_REPLY``."""
 
     def __str__(self) -> str:
         host = f"[{self.address}]" if ":" in self.address else self.address
@@ -132,21 +138,52 @@ class _Server(dns.nameserver.Do53Nameserver):
         """Ask over UDP, or over TCP where ``max_size`` says that a reply was cut. Raises OSError,
         trio.TooSlowError and dns.exception.DNSException.
         """
-        if not max_size:
-            return await super().async_query(
-                request, timeout, source, source_port, max_size, backend, one_rr_per_rrset, ignore_trailing
-            )
-        query = request.to_wire()
         with trio.fail_after(timeout):
-            async with await trio.open_tcp_stream(self.address, self.port) as stream:
-                await stream.send_all(struct.pack("!H", len(query)) + query)
-                (size,) = struct.unpack("!H", await _read_all(stream, 2))
-                if size > MAX_REPLY:
-                    raise dns.exception.TooBig
-                reply = dns.message.from_wire(await _read_all(stream, size))
+            return await (self._over_tcp(request) if max_size else self._over_udp(request, backend))
+
+    async def _over_udp(self, request: dns.message.QueryMessage, backend: Any) -> dns.message.Message:
+        family = dns.inet.af_for_address(self.address)
+        async with await backend.make_socket(family, socket.SOCK_DGRAM) as sock:
+            return await dns.asyncquery.udp(
+                request,
+                self.address,
+                port=self.port,
+                sock=_Datagrams(sock),
+                ignore_unexpected=True,
+                raise_on_truncation=True,
+                ignore_errors=True,
+            )
+
+    async def _over_tcp(self, request: dns.message.QueryMessage) -> dns.message.Message:
+        query = request.to_wire()
+        async with await trio.open_tcp_stream(self.address, self.port) as stream:
+            await stream.send_all(struct.pack("!H", len(query)) + query)
+            (size,) = struct.unpack("!H", await _read_all(stream, 2))
+            if size > MAX_REPLY:
+                raise dns.exception.TooBig
+            reply = await trio.to_thread.run_sync(dns.message.from_wire, await _read_all(stream, size))
         if not request.is_response(reply):
             raise dns.query.BadResponse
         return reply
+
+
+class _Datagrams:
+    """A socket of dnspython's that does not hear what is too long."""
+
+    def __init__(self, sock: Any) -> None:
+        self.family = sock.family
+        self._socket = sock
+
+    async def sendto(self, what: bytes, destination: Any, timeout: float | None) -> Any:
+        """Send a datagram."""
+        return await self._socket.sendto(what, destination, timeout)
+
+    async def recvfrom(self, _size: int, timeout: float | None) -> Any:
+        """Return the next datagram that is not too long, and where it came from."""
+        while True:
+            data, sender = await self._socket.recvfrom(MAX_DATAGRAM + 1, timeout)
+            if len(data) <= MAX_DATAGRAM:
+                return data, sender
 
 
 async def _read_all(stream: trio.SocketStream, size: int) -> bytes:

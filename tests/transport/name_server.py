@@ -23,13 +23,15 @@ Vice = Callable[[dns.message.Message], bytes | None]
 class NameServer:
     """Answers from ``records``: texts such as "_sip._udp.example. 300 SRV 1 1 5060 a.example.". What is not
     there does not exist (with a SOA), or has no records of that kind. ``vice`` spoils replies over UDP,
-    ``cut`` ends those over TCP after so many bytes; ``asked`` has every question as "UDP name kind".
+    ``before`` is a datagram that goes before each, ``cut`` ends those over TCP after so many bytes; ``asked``
+    has every question as "UDP name kind".
     """
 
     def __init__(self, *records: str) -> None:
         self.records = list(records)
         self.vice: Vice | None = None
         self.cut: int | None = None
+        self.before: bytes | None = None
         self.asked: list[str] = []
         self.port = 0
 
@@ -75,6 +77,8 @@ def name_server(*records: str) -> Iterator[NameServer]:
         def handle(self) -> None:
             data, sock = self.request
             reply = server.reply(data, "UDP")
+            if server.before is not None:
+                sock.sendto(server.before, self.client_address)
             if reply is not None:
                 sock.sendto(reply, self.client_address)
 

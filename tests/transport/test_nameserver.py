@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dns.message
 import dns.resolver
@@ -85,6 +87,38 @@ def test_a_reply_over_tcp_is_read_only_so_far(server: NameServer) -> None:
     assert len(ask(server, "big.example", "A", timeout=10).addresses) == 505  # 16 bytes each
     server.records += [f"big.example. 300 A 10.1.0.{at}" for at in range(8)]
     assert ask(server, "big.example", "A", timeout=10) == Answer(5.0, failed=True)
+
+
+def test_a_reply_over_udp_that_is_too_long_is_not_heard(server: NameServer) -> None:
+    """Nobody asked for one of more than 512 bytes (RFC 1035 4.2.1), and reading 64 KiB takes long."""
+    server.records += [f"big.example. 300 A 10.0.{at >> 8}.{at & 255}" for at in range(254)]
+    assert len(ask(server, "big.example", "A", timeout=5).addresses) == 254  # 16 bytes each
+    server.records += [f"big.example. 300 A 10.1.0.{at}" for at in range(3)]
+    assert ask(server, "big.example", "A") == Answer(5.0, failed=True)
+
+
+def test_a_reply_that_follows_one_that_is_too_long_is_heard(server: NameServer) -> None:
+    server.before = bytes(4_097)
+    assert ask(server, "a.example", "A").addresses == ("127.0.0.1",)
+
+
+def test_what_may_be_a_long_reply_is_read_in_a_thread(
+    server: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls have their turn meanwhile."""
+    main = threading.main_thread()
+    replies: list[bool] = []
+    read = dns.message.from_wire
+
+    def noted(data: bytes, **options: Any) -> dns.message.Message:
+        if data[2] & 0x80:  # QR
+            replies.append(threading.current_thread() is main)
+        return read(data, **options)
+
+    monkeypatch.setattr(dns.message, "from_wire", noted)
+    server.vice = lab.cutting
+    assert ask(server, "a.example", "A", timeout=5).addresses == ("127.0.0.1",)
+    assert replies == [True, False]  # over UDP it is short
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2, 40])
