@@ -2,7 +2,7 @@
 
 Everything here is done at once or not at all, so that the core may send without waiting: what the socket does
 not take is kept, up to a bound, for :meth:`Connection.write_rest`. A peer that reads too slowly for it loses
-the connection. Who opens connections, and what their end means, is :mod:`gateway.transport.streams`.
+the connection. What becomes of connections is :mod:`gateway.transport.connections`.
 """
 
 from __future__ import annotations
