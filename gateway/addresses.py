@@ -51,10 +51,15 @@ class TransportAddress:
         except ValueError:
             return self.host == "localhost"
 
+    @property
+    def where(self) -> str:
+        """HOST:PORT, an IPv6 address in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
     def __str__(self) -> str:
         """Return it as settings files write it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.transport}:{host}:{self.port}"
+        return f"{self.transport}:{self.where}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from gateway.commands.rules import rules
 from gateway.commands.run import run
 from gateway.commands.scorecard import scorecard
 from gateway.commands.unwanted import app as unwanted
+from gateway.os_errors import in_words
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _WIDTH = re.compile("[2-9][0-9]|[1-9][0-9]{2,3}")  # of a line: 20 to 9999
@@ -64,7 +65,7 @@ def main() -> None:
     except OSError as error:
         if error.errno not in _FULL or error.filename is not None:
             raise
-        print(f"the output cannot be written: {(error.strerror or str(error)).lower()}", file=sys.stderr)
+        print(f"the output cannot be written: {in_words(error)}", file=sys.stderr)
         code = _give_up()
     except UnicodeEncodeError:
         odd = next((argument for argument in sys.argv[1:] if not _is_text(argument)), None)

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from gateway.os_errors import in_words
 from gateway.patterns import BadValue, compile_regex
 from gateway.regexes import TEXT_LIMIT
 
@@ -144,7 +145,7 @@ def load_numbers(path: Path) -> NumberList:
     except ValueError:  # the operating system knows no path with a null character
         raise BadValue(f"{str(path)!r} is not the path of a list", "check the path") from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = in_words(error)
         raise BadValue(f"the list {path} cannot be read: {reason}", "check its path") from None
 
 

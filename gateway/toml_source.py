@@ -27,6 +27,8 @@ from typing import Any
 
 import tomli
 
+from gateway.os_errors import in_words
+
 _KEY = tuple[str | int, ...]
 _SPACE = re.compile(r"[ \t]*")
 _BLANK = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
@@ -144,7 +146,7 @@ class TomlSource:
         except IsADirectoryError:
             raise SettingsError(file, 0, "", "this is a directory", "name a file in it") from None
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = in_words(error)
             raise SettingsError(file, 0, "", f"cannot be read: {reason}", "check its permissions") from None
         try:
             text = raw.decode()

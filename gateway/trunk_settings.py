@@ -15,6 +15,7 @@ from pathlib import Path
 from gateway.addresses import TRANSPORTS, Source, TargetUri, parse_source, parse_target
 from gateway.number_lists import NumberList, NumberPattern, load_numbers
 from gateway.number_settings import NumberSettings, read_numbers_table
+from gateway.os_errors import in_words
 from gateway.patterns import KINDS, BadValue, TrunkPattern, parse_duration
 from gateway.regexes import check_cost
 from gateway.settings_table import Table
@@ -451,6 +452,6 @@ def file_of(table: Table, key: str, directory: Path) -> Path | None:
         if not path.is_file():
             table.fail(key, f'there is no file "{path}"', "check the path")
     except OSError as error:  # it is below a directory that may not be entered
-        problem = f'"{path}" cannot be read: {(error.strerror or str(error)).lower()}'
+        problem = f'"{path}" cannot be read: {in_words(error)}'
         table.fail(key, problem, "check its permissions")
     return path

@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 from gateway.captures.files import CaptureError, Notes, Packet, packets
 from gateway.captures.packets import UDP, Segment, Unpacker
 from gateway.captures.streams import START, Streams
+from gateway.os_errors import in_words
 
 __all__ = ["CaptureError", "Datagram", "Notes", "datagrams", "messages"]
 
@@ -98,5 +99,5 @@ def _segments(
                 if segment is not None:
                     yield packet, segment
     except OSError as error:
-        raise CaptureError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise CaptureError(f"{path}: cannot be read: {in_words(error)}") from None
     unpacker.finish()

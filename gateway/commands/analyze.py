@@ -22,6 +22,7 @@ from gateway.analysis.plain import as_dict, ladder_of
 from gateway.analysis.report import Example, Report
 from gateway.captures.pcap import CaptureError, Notes
 from gateway.ladder.text import render
+from gateway.os_errors import in_words
 
 from .output import FAILED, JsonOption, cell, columns, complain, console, print_json
 
@@ -66,7 +67,7 @@ def analyze(
         complain(error)
         return FAILED
     except OSError as error:
-        complain(f"{html}: cannot be written: {(error.strerror or str(error)).lower()}")
+        complain(f"{html}: cannot be written: {in_words(error)}")
         return FAILED
     if json:
         print_json(as_dict(report, files, notes, said))

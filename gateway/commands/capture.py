@@ -12,6 +12,7 @@ from typing import Annotated, BinaryIO
 from cyclopts import Parameter
 
 from gateway import config as settings
+from gateway.os_errors import in_words
 
 from .asking import ConsoleError, ConsoleOption, ask
 from .output import CLEAN, FAILED, ConfigOption, complain, is_possible
@@ -67,7 +68,7 @@ def capture(
         complain(error)
         return FAILED
     except OSError as error:
-        complain(f"{out}: cannot be written: {(error.strerror or str(error)).lower()}")
+        complain(f"{out}: cannot be written: {in_words(error)}")
         return FAILED
     complain(f"{messages} messages in {out}{why and f'; {why}'}")
     return CLEAN

@@ -23,6 +23,7 @@ from gateway import speedups
 from gateway.addresses import TransportAddress, parse_ip
 from gateway.config import Config, SettingsErrors, load
 from gateway.ledger.database import LedgerError, probe
+from gateway.os_errors import in_words
 from gateway.routing.locate import Found, Reach, order
 from gateway.routing.trunk import Target, Trunk
 from gateway.transport.nameserver import NameServers
@@ -125,7 +126,7 @@ def ipv6() -> Finding:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as trial:
             trial.bind(("::1", 0))
     except OSError as error:
-        return Finding("IPv6", "note", f"not available ({_words(error)})", "only IPv4 trunks can be served")
+        return Finding("IPv6", "note", f"not available ({in_words(error)})", "only IPv4 trunks can be served")
     return Finding("IPv6", "ok", "available")
 
 
@@ -196,7 +197,7 @@ def certificates(config: Config) -> Iterator[Finding]:
 
 def _port(name: str, address: TransportAddress) -> Finding:
     kind = socket.SOCK_DGRAM if address.transport == "udp" else socket.SOCK_STREAM
-    where = f"{address.host}:{address.port}"
+    where = address.where
     try:
         family, _, _, _, place = socket.getaddrinfo(address.host, address.port, type=kind)[0]
         with socket.socket(family, kind) as trial:
@@ -207,8 +208,8 @@ def _port(name: str, address: TransportAddress) -> Finding:
         advice = f"ports below {_PRIVILEGED} need a privilege: CAP_NET_BIND_SERVICE"
         return Finding(name, "problem", f"{where} may not be bound", advice)
     except OSError as error:
-        advice = "a gateway that runs already holds it too" if "in use" in _words(error) else ""
-        return Finding(name, "problem", f"{where} cannot be bound ({_words(error)})", advice)
+        advice = "a gateway that runs already holds it too" if "in use" in in_words(error) else ""
+        return Finding(name, "problem", f"{where} cannot be bound ({in_words(error)})", advice)
     return Finding(name, "ok", f"{where} is free")
 
 
@@ -275,7 +276,7 @@ def ledger(config: Config) -> Finding:
         size = spool.stat().st_size if spool is not None and spool.exists() else 0
     except OSError as error:
         advice = "check its permissions, or records are lost while the database is down"
-        problem = f"{state}; the spool {spool} cannot be read: {_words(error)}"
+        problem = f"{state}; the spool {spool} cannot be read: {in_words(error)}"
         return Finding("ledger", "problem", problem, advice)
     if size:
         found = f"{state}; {size} bytes of records wait in {spool}"
@@ -292,7 +293,3 @@ def rules(config: Config) -> Finding:
     except SettingsErrors as errors:
         return Finding("rules", "problem", str(errors), "see `gateway check`")
     return Finding("rules", "ok", f"{len(found.rules)} rules in {found.source.file}")
-
-
-def _words(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -23,6 +23,7 @@ from gateway.config import Config, SettingsErrors, load, numbers_key
 from gateway.ledger.database import LedgerError, open_for_reading, reason
 from gateway.ledger.hiding import hider
 from gateway.ledger.past import read_history
+from gateway.os_errors import in_words
 from gateway.patterns import BadValue, parse_duration
 from gateway.routing.trunk import Trunk
 from gateway.rules import Explanation
@@ -205,7 +206,7 @@ def _read_message(place: str, what: str, form: str) -> tuple[str, Request | Resp
     try:
         data = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
     except OSError as error:
-        raise Refused(f"{name}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise Refused(f"{name}: cannot be read: {in_words(error)}") from None
     try:
         return name, parse(_as_sent(data))
     except MalformedMessageError as error:

@@ -21,6 +21,7 @@ from gateway.ladder.recorded import decision_of
 from gateway.ladder.text import render
 from gateway.ledger.database import LedgerError, open_for_reading
 from gateway.ledger.query import by_call_id, by_id
+from gateway.os_errors import in_words
 
 from .asking import ConsoleError, ConsoleOption, ask
 from .output import CLEAN, FAILED, ConfigOption, JsonOption, cell, complain, console, print_json, printable
@@ -101,7 +102,7 @@ def _write(path: Path, body: bytes) -> int:
     try:
         path.write_bytes(body)
     except OSError as error:
-        complain(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}")
+        complain(f"{path}: cannot be written: {in_words(error)}")
         return FAILED
     return CLEAN
 

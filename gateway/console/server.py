@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from gateway.addresses import TransportAddress
 from gateway.config import Config, SettingsErrors
+from gateway.os_errors import in_words
 
 from .connection import Connection
 
@@ -121,8 +122,7 @@ def open_socket(config: Config, address: TransportAddress) -> socket.socket:
         sock.listen()
     except OSError as error:
         sock.close()
-        why = (error.strerror or str(error)).lower()
-        problem = f"{address.host}:{address.port} cannot be bound ({why})"
+        problem = f"{address.where} cannot be bound ({in_words(error)})"
         remedy = 'stop the program that has it, choose another address, or write listen = ""'
         raise SettingsErrors([config.source.error(("console", "listen"), problem, remedy)]) from None
     return sock

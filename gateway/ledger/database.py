@@ -17,6 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import StaticPool
 
+from gateway.os_errors import in_words
+
 from .migrate import UnknownRevisionError, revision, upgrade
 from .schema import REVISION, calls
 
@@ -56,7 +58,7 @@ def reason(error: BaseException) -> str:
     if isinstance(error, sa.exc.DBAPIError):
         error = error.orig or error
     if isinstance(error, OSError):
-        words = (error.strerror or str(error)).lower()
+        words = in_words(error)
         return f"{words}: {error.filename}" if error.filename else words
     return " ".join(str(error).split()) or type(error).__name__
 
@@ -157,7 +159,7 @@ def _is_there(path: Path, look: Callable[[Path], bool]) -> bool:
     try:
         return look(path)
     except OSError as error:
-        words = (error.strerror or str(error)).lower()
+        words = in_words(error)
         raise LedgerError(f"the ledger {path} cannot be read: {words}; check its permissions") from None
 
 
@@ -252,6 +254,6 @@ def _probe_directory(path: Path) -> str:
         trial.touch(exist_ok=False)
         trial.unlink()
     except OSError as error:
-        problem = f"the ledger {path} cannot be made ({(error.strerror or str(error)).lower()})"
+        problem = f"the ledger {path} cannot be made ({in_words(error)})"
         raise LedgerError(f"{problem}; make its directory writable") from None
     return "not there yet; it can be made"

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.addresses import TransportAddress
+from gateway.os_errors import in_words
 from gateway.wall import Wall
 from gateway.wire import WireMessage, without_secrets
 
@@ -148,7 +149,7 @@ class HomerSender:
             if error.errno == errno.EMSGSIZE:
                 return False  # of this one alone: some systems send less in a datagram than UDP allows
             self._disconnect()
-            self._note(False, (error.strerror or str(error)).lower())
+            self._note(False, in_words(error))
             return False
         self._note(True, "")
         return True

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from gateway.config import Config, SettingsErrors
+from gateway.os_errors import in_words
 from gateway.routing.trunk import TrunkTable
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flows, Local
@@ -148,7 +149,6 @@ class Ports:
 def cannot_bind(config: Config, index: int, error: OSError) -> SettingsErrors:
     """Say that one of the configured addresses cannot be had."""
     address = config.gateway.listen[index]
-    why = (error.strerror or str(error)).lower()
-    problem = f"{address.transport}:{address.host}:{address.port} cannot be bound ({why})"
+    problem = f"{address} cannot be bound ({in_words(error)})"
     remedy = "stop the program that has it, or choose another address"
     return SettingsErrors([config.source.error(("gateway", "listen", index), problem, remedy)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -149,6 +150,16 @@ def test_an_address_in_use_is_said_with_its_line() -> None:
             Page(text, {})
     finally:
         first.console.close()
+
+
+def test_an_ipv6_address_in_use_is_said_in_brackets() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        port = taken.getsockname()[1]
+        config = parse_config(f'[console]\nlisten = "[::1]:{port}"' + TRUNK)
+        with pytest.raises(
+            SettingsErrors, match=rf"\[::1\]:{port} cannot be bound \(address already in use\)"
+        ):
+            Console.of(config, {})
 
 
 def test_without_listen_there_is_no_console() -> None:

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import trio
 
+from gateway.config import SettingsErrors
+from gateway.config import parse as parse_config
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.message import parse
 from gateway.transport import streams
 from gateway.transport.connection import Connection, Limits
+from gateway.transport.ports import Ports
 
 from .station import PBX, config_text, dial, listening, request, scene, serving
 
@@ -116,6 +119,19 @@ async def test_a_mistake_of_ours_after_a_stall_costs_one_connection(monkeypatch:
         assert [type(bug) for bug in station.bugs] == [ZeroDivisionError]
         station.bugs.clear()
         assert station.streams.closed == {"a mistake of ours": 1}
+
+
+def test_an_address_that_cannot_be_had_is_said_as_settings_write_it() -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as taken:
+        taken.bind(("::1", 0))
+        port = taken.getsockname()[1]
+        config = parse_config(
+            f'[gateway]\nlisten = ["udp:[::1]:{port}"]\n[[trunk]]\nname = "a"\nsource = ["::1"]\n'
+        )
+        with pytest.raises(
+            SettingsErrors, match=rf"udp:\[::1\]:{port} cannot be bound \(address already in use\)"
+        ):
+            Ports(config, time.time, pytest.fail)
 
 
 @pytest.mark.parametrize("place", ["accepting", "taking", "reading on"])
