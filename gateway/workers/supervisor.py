@@ -5,7 +5,8 @@ place of a dead one needs nothing but what is in memory, and has the version tha
 calls. While a worker is away it reads what comes to that worker's UDP sockets and gives it to the owners,
 so that nobody else's calls wait; what the dead one owned waits in its inbox for the next.
 
-All is done in one thread, one thing at a time: reading signals, what workers say, and what is due.
+All is done in one thread, one thing at a time: reading signals, what workers say, and what is due. Only the
+files of a reload are read in another, as they may be on a server that is gone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -33,7 +34,6 @@ from gateway.transport.tls import Certificates
 
 from .board import AWAY, HANGS, LIMITED, SERVES, SILENT, Board
 from .control import control_pair, hear, say
-from .estate import Estate
 from .listening import bind
 from .mesh import Inbox, Outboxes
 from .notes import (
@@ -49,10 +49,12 @@ from .notes import (
     Switch,
 )
 from .ownership import FIRST
+from .place import Place
 from .pulse import Pulse
+from .reload import PREPARING, Reading, Reload
 from .seat import Seat, workers_of
 from .standin import StandIn
-from .versions import Version, number_limits, read_version
+from .versions import number_limits, read_version
 from .worker import Worker
 
 log = logging.getLogger("gateway")
@@ -60,41 +62,8 @@ log = logging.getLogger("gateway")
 _SETTLED = 60.0  # seconds after which a worker that dies is started again at once
 _FIRST_PAUSE = 0.1  # seconds, twice as many with each death that follows soon
 _LONGEST_PAUSE = 30.0
-_PREPARING = 60.0  # seconds that all workers may take to read a version
 _CHANGING = 5  # versions that are tried when files change while they are read
 _ENDING = 30.0  # seconds that a worker may take to end, then it is killed
-
-
-@dataclass(slots=True)
-class Place:
-    """A worker's place, and who has it. ``pid`` is 0 while nobody has."""
-
-    index: int
-    sockets: list[socket.socket]
-    """Its UDP sockets."""
-    pid: int = 0
-    control: socket.socket | None = None
-    line: str = ""
-    """What it said when it was ready; "" until then."""
-    started_at: float = 0.0
-    pause: float = 0.0
-    estate: Estate = field(default_factory=Estate)
-    died_at: float = 0.0
-    start_at: float = 0.0
-    """When the next is to be started, while nobody has the place."""
-    has_drained: bool = False
-
-
-@dataclass(slots=True)
-class Reload:
-    """A version that the workers are reading. ``waits_for`` are those that have not said so."""
-
-    serial: int
-    version: Version
-    whole: bool
-    attempt: int
-    until: float
-    waits_for: set[int] = field(default_factory=set)
 
 
 class Supervisor:
@@ -127,6 +96,7 @@ class Supervisor:
         self._pulse = Pulse(self._board)
         self._signals: list[int] = []
         self._serial = 0
+        self._reading: Reading | None = None
         self._reload: Reload | None = None
         self._again = ""  # "rules" or "whole": asked for while another reload was under way
         self._is_ready = False
@@ -332,16 +302,20 @@ class Supervisor:
     # -- versions ---------------------------------------------------------------------------------------
 
     def _begin_reload(self, *, whole: bool, attempt: int = 1) -> None:
-        """Read rules, or configuration and rules, and have the workers read them if they are right."""
-        if self._reload is not None:
+        """Begin to read rules, or configuration and rules; after another reload where one is under way."""
+        if self._reading is not None or self._reload is not None:
             self._again = "whole" if whole else self._again or "rules"
             return
         self._serial += 1
+        read = partial(read_version, self._path, self._version, whole=whole)
+        self._reading = Reading(read, whole, attempt, self._wake_up)
+
+    def _end_reading(self, reading: Reading) -> None:
+        """Have the workers read what was read, if it is right."""
+        self._reading = None
         serial = self._serial
         try:
-            version = read_version(self._path, self._version, whole=whole)
-            if whole:
-                Certificates(version.config)
+            version = reading.outcome()
             self._number_limits(version.config, version.setup)
         except SettingsErrors as errors:
             self._refuse(serial, [str(error) for error in errors.errors])
@@ -350,13 +324,30 @@ class Supervisor:
             log.exception("configuration and rules could not be read; this is a bug of the gateway")
             self._refuse(serial, [])
             return
-        if not whole and version.digest == self._version.digest:
+        if not reading.whole and version.digest == self._version.digest:
             self._tell_all(Switch(serial, to_work=False))
+            self._reload_again()
             return
-        until = time.monotonic() + _PREPARING
-        self._reload = Reload(serial, version, whole, attempt, until)
+        until = time.monotonic() + PREPARING
+        self._reload = Reload(serial, version, reading.whole, reading.attempt, until)
         for place in self._places:
             self._order(place, self._reload)
+
+    def _go_on_reloading(self, now: float) -> None:
+        """Go on where reading has come to an end, or takes too long."""
+        reading, reload = self._reading, self._reload
+        if reading is not None:
+            if reading.is_over:
+                self._end_reading(reading)
+            elif now > reading.until:
+                self._reading = None
+                self._refuse(self._serial, [f"the files have not been read within {PREPARING:g} s"])
+        if reload is not None:
+            if not reload.waits_for:
+                self._end_reload(reload)
+            elif now > reload.until:
+                self._reload = None
+                self._refuse(reload.serial, [f"workers {sorted(reload.waits_for)} have not read it in time"])
 
     def _order(self, place: Place, reload: Reload) -> None:
         """Have one worker read a version."""
@@ -419,6 +410,11 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda _given, _frame: None)
         self._selector.register(reading, selectors.EVENT_READ, (_empty, reading))
 
+    def _wake_up(self) -> None:
+        """Have what is due looked at; called in any thread."""
+        with contextlib.suppress(OSError):  # it is about to be woken anyway
+            self._wake[1].send(b"\0")
+
     def _obey_signals(self) -> None:
         while self._signals:
             if self._signals.pop(0) == signal.SIGHUP:
@@ -449,13 +445,7 @@ class Supervisor:
         now = time.monotonic()
         self._outboxes.settle()
         self._heed_silent(now)
-        reload = self._reload
-        if reload is not None:
-            if not reload.waits_for:
-                self._end_reload(reload)
-            elif now > reload.until:
-                self._reload = None
-                self._refuse(reload.serial, [f"workers {sorted(reload.waits_for)} have not read it in time"])
+        self._go_on_reloading(now)
         if self._stop_until:
             if now > self._stop_until:
                 for place in self._places:

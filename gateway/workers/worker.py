@@ -202,7 +202,7 @@ class Worker(Gateway):
         digest = ""
         try:
             version = await trio.to_thread.run_sync(
-                lambda: read_version(self._path, self._version, whole=order.whole)
+                lambda: read_version(self._path, self._version, whole=order.whole), abandon_on_cancel=True
             )
         except SettingsErrors as found:
             errors = [str(error) for error in found.errors]

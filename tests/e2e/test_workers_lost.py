@@ -10,6 +10,7 @@ import sqlite3
 import time
 import urllib.request
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -172,3 +173,38 @@ def test_a_worker_that_cannot_be_replaced_now_is_replaced_later_and_the_other_se
     gateway.says("worker 1 serves again", limit=40)
     Phone(lab, owned_by(1, 2, "after")).ask("INVITE", 1, "603")
     assert gateway.stop() == 0
+
+
+def test_a_worker_is_replaced_while_rules_cannot_be_read_to_their_end(lab: Lab) -> None:
+    """Who reads a pipe waits for its writer, as who reads on a file server that is gone. What was asked for
+    last is in force in the end, and a stop does not wait.
+    """
+    gateway = start(lab, 2)
+    rules = gateway.rules.read_text()
+    pipe = _as_pipe(gateway.rules)
+    gateway.process.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    heard = gateway.errors.stat().st_size
+    os.kill(workers_of(gateway)[1], signal.SIGKILL)
+    gateway.says("worker 1 serves again", heard)
+    newest = lab.folder / "newest.toml"
+    newest.write_text(f"{rules}# the newest\n")
+    newest.replace(gateway.rules)
+    gateway.process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    os.write(pipe, b"this is no rule file\n")
+    os.close(pipe)
+    said = gateway.says("are in force", heard)
+    assert said.index("stay as they are") < said.index("are in force")
+    pipe = _as_pipe(gateway.rules)
+    gateway.process.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    assert gateway.stop() == 0
+    os.close(pipe)
+
+
+def _as_pipe(path: Path) -> int:
+    """Put a pipe in the place of a file; return an end of it that writes."""
+    path.unlink()
+    os.mkfifo(path)
+    return os.open(path, os.O_RDWR)
