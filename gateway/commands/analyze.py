@@ -36,8 +36,9 @@ _STYLES = {"certain": "bold red", "likely": "yellow", "possible": "cyan"}
 
 
 def analyze(
-    trace: Path,
-    *more: Path,
+    trace: Annotated[Path, Parameter(help="The capture.")],
+    /,
+    *more: Annotated[Path, Parameter(help="Others that belong to it.")],
     html: Annotated[
         Path | None, Parameter(name="--html", help="Write a page with ladders to this file, too.")
     ] = None,

@@ -34,6 +34,7 @@ from .output import (
     complain,
     console,
     is_possible,
+    names_somebody,
     print_json,
     printable,
 )
@@ -84,7 +85,7 @@ def calls(
 
     Exits with 0, with 1 when the one call is not there, with 2 when the ledger cannot be read.
     """
-    if not is_possible("--limit", limit, MOST):
+    if not is_possible("--limit", limit, MOST) or not names_somebody("--number", number):
         return FAILED
     try:
         selection = Selection(rewritten, number, trunk, time.time() - parse_duration(since) if since else 0.0)

@@ -15,7 +15,7 @@ from gateway import config as settings
 from gateway.os_errors import in_words
 
 from .asking import ConsoleError, ConsoleOption, ask
-from .output import CLEAN, FAILED, ConfigOption, complain, is_possible
+from .output import CLEAN, FAILED, ConfigOption, complain, is_possible, names_somebody
 
 _FILE_HEADER = 24  # bytes of a pcap file before its first packet
 _RECORD = struct.Struct("<8xI4x")  # of a packet: its length
@@ -54,7 +54,7 @@ def capture(
     if not 0 < seconds <= _LONGEST:  # neither is a number that is none
         complain(f"--seconds: {seconds:g} is not possible; write a number of seconds up to {_LONGEST:g}")
         return FAILED
-    if not is_possible("--megabytes", megabytes, _LARGEST):
+    if not is_possible("--megabytes", megabytes, _LARGEST) or not names_somebody("--number", number):
         return FAILED
     order = {"trunk": trunk, "number": number, "seconds": seconds, "bytes": megabytes * 1_000_000}
     try:

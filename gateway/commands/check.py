@@ -75,12 +75,10 @@ def check(
     if settings is not None and workers_of(settings) > 1:
         errors += unsupported(settings)
     findings = [] if ruleset is None else lint(ruleset, _known_trunks(rules, settings))
-    if ruleset is not None and settings is not None:
-        try:
-            findings += _never_fired(ledger, settings, ruleset)
-        except LedgerError as error:
-            complain(error)
-            return FAILED
+    try:
+        findings += _never_fired(ledger, settings, ruleset)
+    except LedgerError as error:
+        errors.append(SettingsError("", 0, "", *_parts(error)))
     warnings = [finding for finding in findings if finding.level == "warning"]
     notes = [finding for finding in findings if finding.level == "note"]
     if json:
@@ -109,16 +107,24 @@ def _useless(config: Config) -> list[SettingsError]:
         if config.ledger.url:
             parse_url(config.ledger.url)
     except LedgerError as error:
-        problem, _, remedy = str(error).rpartition("; ")
-        errors.append(config.source.error(("ledger", "url"), problem, remedy))
+        errors.append(config.source.error(("ledger", "url"), *_parts(error)))
     return errors
 
 
-def _never_fired(url: str, config: Config, ruleset: RuleSet) -> list[Finding]:
-    """Return the findings of the ledger at `url`, or else of the configured one, if it is there.
+def _parts(error: LedgerError) -> tuple[str, str]:
+    """Return what is wrong with a ledger, and the remedy."""
+    problem, _, remedy = str(error).rpartition("; ")
+    return (problem, remedy) if problem else (remedy, "try again, or run `gateway doctor`")
 
-    Raises LedgerError when the ledger that was named cannot be read.
+
+def _never_fired(url: str, config: Config | None, ruleset: RuleSet | None) -> list[Finding]:
+    """Return the findings of the ledger at `url`, or else of the configured one, if it is there; none for
+    files that have mistakes. Raises LedgerError when the ledger that was named cannot be read.
     """
+    if config is None or ruleset is None:
+        if url:
+            open_for_reading(url).dispose()
+        return []
     try:
         with open_for_reading(url or config.ledger.url).connect() as connection:
             idle = list(unfired(connection, ruleset))

@@ -30,6 +30,7 @@ from gateway.rules import Explanation
 from gateway.rules.facts import Facts
 from gateway.rules.history import History, Watch
 from gateway.sip.message import MalformedMessageError, Request, Response, parse
+from gateway.sip.uri import dialled
 from gateway.toml_source import closest
 
 from .ledgers import Refused, with_ledger
@@ -41,12 +42,14 @@ from .output import (
     LedgerOption,
     RulesOption,
     complain,
+    is_possible,
     print_json,
     printable,
 )
 from .recorded import Recorded, recorded
 from .sources import ledger_url, read_rules
 
+_MOST_PENDING = 1_000
 _START_LINE = re.compile(rb"^\s*SIP/|\sSIP/[0-9.]+\s*$", re.IGNORECASE)
 _REQUEST_FORM = 'a SIP request begins with a line such as "INVITE sip:100@192.0.2.1 SIP/2.0"'
 _FORM = 'a SIP response begins with a line such as "SIP/2.0 603 Decline"'
@@ -128,12 +131,15 @@ def explain(
         complain("name a file with a response, or a recorded call with --call (`gateway calls` lists them)")
         return FAILED
     if call:
-
-        def work(connection: sa.Connection, loaded: Config) -> int:
-            _print(recorded(connection, call, rules, loaded), json)
-            return CLEAN
-
-        return with_ledger(ledger, config, work)
+        said = {
+            "--from": from_, "--to": to, "--called": called, "--caller": caller, "--rang": rang,
+            "--after": after, "--ringing": ringing, "--method": method != "INVITE",
+            "--origin": origin != "peer", "--request": request, "--finals": finals, "--pending": pending,
+            "--attestation": attestation, "--at": at,
+        }  # fmt: skip
+        return _explain_recorded(call, said, rules, ledger, config, json)
+    if not is_possible("--pending", pending, _MOST_PENDING, 0):
+        return FAILED
     try:
         settings = load(config)
         ruleset = read_rules(rules, settings)
@@ -143,8 +149,8 @@ def explain(
             source=_trunk(settings, "--from", from_, "carrier"),
             target=_trunk(settings, "--to", to, "pbx"),
             method=method.upper().encode(),
-            called=called,
-            caller=caller,
+            called=dialled(called.encode()).decode(),
+            caller=dialled(caller.encode()).decode(),
             rang=rang or bool(ringing),
             after=_duration("--after", after),
             ringing=_duration("--ringing", ringing),
@@ -158,9 +164,25 @@ def explain(
         complain(error)
         return FAILED
     if ruleset.watches and facts.now is not None:
-        facts.history = _history(settings, ruleset.watches, facts.now)
+        facts.history = _history(ledger, settings, ruleset.watches, facts.now)
     _print(ruleset.explain(facts), json)
     return CLEAN
+
+
+def _explain_recorded(
+    call: str, said: Mapping[str, object], rules: Path | None, ledger: str, config: Path | None, json: bool
+) -> int:
+    """Explain a recorded call; `said` are the options that are for others."""
+    option = next((option for option, value in said.items() if value), "")
+    if option:
+        complain(f"{option}: a recorded call says that itself; leave it out, or name a file instead")
+        return FAILED
+
+    def work(connection: sa.Connection, loaded: Config) -> int:
+        _print(recorded(connection, call, rules, loaded), json)
+        return CLEAN
+
+    return with_ledger(ledger, config, work)
 
 
 def _print(found: Explanation | Recorded, json: bool) -> None:
@@ -170,10 +192,10 @@ def _print(found: Explanation | Recorded, json: bool) -> None:
         print("\n".join(map(printable, found.as_text().split("\n"))))
 
 
-def _history(settings: Config, watches: frozenset[Watch], until: float) -> History | None:
+def _history(url: str, settings: Config, watches: frozenset[Watch], until: float) -> History | None:
     """Return what the ledger knows of earlier calls; None, and a complaint, when it cannot be read."""
     try:
-        with open_for_reading(ledger_url(settings)).connect() as connection:
+        with open_for_reading(url or ledger_url(settings)).connect() as connection:
             key = numbers_key(settings, os.environ)
             return read_history(connection, watches, until, hide=hider(key) if key else None)
     except (LedgerError, SettingsErrors) as error:

@@ -75,11 +75,21 @@ def complain(*sentences: object) -> None:
         print(sentence, file=sys.stderr)
 
 
-def is_possible(option: str, value: int, high: int) -> bool:
-    """Tell whether an option's number is one from 1 to `high`, and complain when not."""
-    if 1 <= value <= high:
+def is_possible(option: str, value: int, high: int, low: int = 1) -> bool:
+    """Tell whether an option's number is one from `low` to `high`, and complain when not."""
+    if low <= value <= high:
         return True
-    complain(f"{option}: {value} is not possible; write a whole number from 1 to {high}")
+    complain(f"{option}: {value} is not possible; write a whole number from {low} to {high}")
+    return False
+
+
+def names_somebody(option: str, number: str) -> bool:
+    """Tell whether an option that was given has digits or letters of a number, and complain when not: the end
+    that is nothing would be that of every number.
+    """
+    if not number or any(map(str.isalnum, number)):
+        return True
+    complain(f"{option}: {printable(number)!r} is no number; write the last digits of one")
     return False
 
 

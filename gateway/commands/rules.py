@@ -199,7 +199,7 @@ def _hash_of(config: Config) -> str:
 
 def _text_of(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")  # as rules are read, too
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(f"{path}: cannot be read ({reason(error)}); name two versions") from None
 

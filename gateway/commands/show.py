@@ -19,7 +19,7 @@ from gateway.ladder.facts import CALLER_GOT, DECIDED_BY, answer, facts
 from gateway.ladder.model import Ladder
 from gateway.ladder.recorded import decision_of
 from gateway.ladder.text import render
-from gateway.ledger.database import LedgerError, open_for_reading
+from gateway.ledger.database import LedgerError, open_for_reading, reason
 from gateway.ledger.query import by_call_id, by_id
 from gateway.os_errors import in_words
 
@@ -125,9 +125,15 @@ def _from_ledger(config: settings.Config, call: str, json: bool) -> int:
     try:
         with open_for_reading(ledger_url(config)).connect() as connection:
             found = by_id(connection, call, 1) or by_call_id(connection, call, 1)
-    except (LedgerError, sa.exc.SQLAlchemyError):
+    except LedgerError as error:
+        complain(error)
+        return FAILED
+    except sa.exc.SQLAlchemyError as error:
+        complain(f"the ledger cannot be read ({reason(error)}); try again, or run `gateway doctor`")
         return FAILED
     if not found:
+        where = "no call in the ledger has"
+        complain(f"{where} an id or Call-ID like {printable(call)!r}; `gateway calls` lists recent ones")
         return 1
     if json:  # as the gateway would answer that keeps no messages of the call any more
         known = msgspec.structs.asdict(found[0])

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from gateway.b2bua.record import CallRecord
 from gateway.rules.trials import CANARY, REST
+from gateway.sip.uri import dialled
 
 from .schema import FIELDS, REWRITTEN, calls, to_record
 
@@ -31,9 +32,10 @@ Condition = sa.ColumnElement[bool] | sa.TextClause
 class Selection:
     """Which calls are meant; what is left out selects nothing away.
 
-    `number` is the end of the caller's or the called number, with or without a leading "+"; `trunk` is the
-    caller's or the callee's trunk; `since` is when the call ended at the earliest, in seconds since the
-    epoch. A call was `rewritten` when the caller got another status, phrase or cause than the far end said.
+    `number` is the end of the caller's or the called number, with or without a leading "+" and separators
+    between digits; `trunk` is the caller's or the callee's trunk; `since` is when the call ended at the
+    earliest, in seconds since the epoch. A call was `rewritten` when the caller got another status, phrase
+    or cause than the far end said.
     """
 
     rewritten: bool = False
@@ -69,7 +71,7 @@ class Selection:
         if self.rewritten:
             conditions.append(REWRITTEN)
         if self.number:
-            end = self.number.lstrip("+")
+            end = dialled(self.number.encode()).decode().lstrip("+")
             ends_so = (side.endswith(end, autoescape=True) for side in (calls.c.caller, calls.c.called))
             conditions.append(sa.or_(*ends_so))
         return conditions

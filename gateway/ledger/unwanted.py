@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from gateway.rules.unwanted import Entry
+from gateway.sip.uri import dialled
 
 from .schema import unwanted as _table
 
@@ -30,20 +31,27 @@ def add(connection: sa.Connection, entries: Sequence[Entry]) -> None:
 
 
 def read(connection: sa.Connection, since: float, identity: str = "", callee: str = "") -> list[Entry]:
-    """Return entries from `since` on, the oldest first; of one identity, or by one callee, if it is given."""
+    """Return entries from `since` on, the oldest first; of one identity, or by one callee, if it is given.
+    Numbers may be given with separators.
+    """
     query = sa.select(*_COLUMNS).where(_table.c.at >= since).order_by(_table.c.at, _table.c.seq)
     for column, wanted in ((_table.c.identity, identity), (_table.c.callee, callee)):
         if wanted:
-            query = query.where(column == wanted)
+            query = query.where(column == _kept_as(wanted))
     return [Entry(**row._mapping) for row in connection.execute(query)]
 
 
 def remove(connection: sa.Connection, identity: str, callee: str = "") -> int:
     """Forget what was said of an identity, by one callee or by all; return how many entries that was."""
-    query = sa.delete(_table).where(_table.c.identity == identity)
+    query = sa.delete(_table).where(_table.c.identity == _kept_as(identity))
     if callee:
-        query = query.where(_table.c.callee == callee)
+        query = query.where(_table.c.callee == _kept_as(callee))
     return connection.execute(query).rowcount
+
+
+def _kept_as(name: str) -> str:
+    """Return a number or user@host as it is kept."""
+    return dialled(name.encode()).decode()
 
 
 def expire(connection: sa.Connection, before: float) -> None:

@@ -79,9 +79,12 @@ class Uri(Parted):
         user = user.partition(b";")[0].partition(b":")[0]
         if _PERCENT in user:
             user = unescape(user)
-        if _PHONE.fullmatch(user):
-            return _VISUAL_SEPARATORS.sub(b"", user)
-        return user
+        return dialled(user)
+
+
+def dialled(user: bytes) -> bytes:
+    """Return a user part as it is compared: a telephone number without visual separators (RFC 3966 5.1.1)."""
+    return _VISUAL_SEPARATORS.sub(b"", user) if _PHONE.fullmatch(user) else user
 
 
 def unescape(text: bytes) -> bytes:

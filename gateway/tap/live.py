@@ -11,6 +11,7 @@ import trio
 from gateway.sip.errors import MalformedError
 from gateway.sip.flow import Flow
 from gateway.sip.message import Request, parse
+from gateway.sip.uri import dialled
 from gateway.wall import Wall
 from gateway.wire import WireMessage, without_secrets
 
@@ -30,13 +31,13 @@ TrunkOf = Callable[[Flow], str]
 class Choice:
     """Which messages are wanted: those exchanged with ``trunk``, of calls from or to ``number``; "" is any.
 
-    A number is meant by its last digits, with or without a leading "+". A call's other legs are known by the
-    X-CID that the gateway puts on them, or by the number where it stands on them, too.
+    A number is meant by its last digits, with or without a leading "+" and separators. A call's other legs
+    are known by the X-CID that the gateway puts on them, or by the number where it stands on them, too.
     """
 
     def __init__(self, trunk: str, number: str, trunk_of: TrunkOf) -> None:
         self._trunk = trunk
-        self._number = number.lstrip("+").encode()
+        self._number = dialled(number.encode()).lstrip(b"+")
         self._trunk_of = trunk_of
         self._calls: OrderedDict[bytes, None] = OrderedDict()
 

@@ -11,6 +11,7 @@ from msgspec.structs import asdict
 
 from gateway.b2bua.record import CallRecord
 from gateway.commands.calls import calls
+from gateway.commands.capture import capture
 from gateway.commands.show import show
 from gateway.ledger.writer import Ledger
 from tests.commands.conftest import CONFIG, RULES, Place
@@ -226,6 +227,35 @@ def test_what_cannot_be_read_is_said_in_one_sentence(
     assert place.err.startswith(sentence)
     assert place.err.count("\n") == 1
     assert place.out == ""
+
+
+@pytest.mark.parametrize("number", ["+1 215-555-1212", "(215) 555.1212", "5551212"])
+def test_a_number_may_be_written_as_people_write_it(place: Place, number: str) -> None:
+    fill(rewritten(1, called="+12155551212"), rewritten(2, called="+12155551213"))
+    assert place.run(calls, ledger=URL, number=number, json=True) == 0
+    assert [each["called"] for each in place.json] == ["+12155551212"]
+
+
+def test_a_number_without_digits_is_refused(place: Place) -> None:
+    assert place.run(calls, ledger=URL, number="+") == 2
+    assert place.err == "--number: '+' is no number; write the last digits of one\n"
+    assert place.run(capture, "out.pcap", number=" + ") == 2
+    assert place.err == "--number: ' + ' is no number; write the last digits of one\n"
+
+
+def test_a_call_that_neither_gateway_nor_ledger_knows_is_said_to_be_in_neither(place: Place) -> None:
+    fill(rewritten(1))
+    asked = {"config": place.write("gateway.toml", CONFIG), "url": "http://127.0.0.1:9"}
+    assert place.run(show, "nonesuch", **asked) == 1
+    first, second = place.err.splitlines()
+    assert first.startswith("no gateway answers at http://127.0.0.1:9 (")
+    assert second.startswith(
+        "no call in the ledger has an id or Call-ID like 'nonesuch'; `gateway calls` lists"
+    )
+    (place.path / "gateway.db").unlink()
+    assert place.run(show, "nonesuch", **asked) == 2
+    first, second = place.err.splitlines()
+    assert second.startswith("there is no ledger at gateway.db; ")
 
 
 def test_what_the_ledger_knows_of_a_call_is_json_too_while_the_gateway_is_down(place: Place) -> None:

@@ -119,6 +119,17 @@ def test_a_certificate_that_is_none_is_a_mistake(place: Place) -> None:
     assert place.err.startswith('gateway.toml:5: gateway.tls_cert: "cert.pem" cannot be used (')
 
 
+def test_a_ledger_that_cannot_be_read_is_told_beside_all_else(place: Place) -> None:
+    rules = place.write("rules.toml", RULES.replace("404", "40"))
+    config = place.write("gateway.toml", CONFIG)
+    assert place.run(check, config=config, rules=rules, ledger="sqlite:///none.db") == 2
+    first, second = place.err.splitlines()
+    assert first.startswith("rules.toml:8: ")
+    assert second.startswith("there is no ledger at none.db; it is made by the first `gateway run`")
+    assert place.run(check, config=config, rules=rules, ledger="sqlite:///none.db", json=True) == 2
+    assert [each["file"] for each in place.json["errors"]] == ["rules.toml", ""]
+
+
 def test_a_ledger_whose_url_is_none_is_a_mistake(place: Place) -> None:
     text = CONFIG.replace("sqlite:///gateway.db", "postgresql+psycopg://u:secret@h:abc/x")
     rules = place.write("rules.toml", RULES)

@@ -44,6 +44,12 @@ def test_an_argument_that_is_no_text_is_told(place: Place) -> None:
     assert err == "'caf\\udce9' holds bytes that are no UTF-8 text; write it in UTF-8\n"
 
 
+def test_an_argument_that_is_missing_is_named_as_the_usage_names_it(place: Place) -> None:
+    code, _, err = gateway(place, "analyze")
+    assert code == 2
+    assert "TRACE" in err and "--trace" not in err
+
+
 def test_a_disk_that_is_full_is_told(place: Place) -> None:
     code, _, err = gateway(place, "doctor", out="/dev/full")
     assert (code, err) == (1, "the output cannot be written: no space left on device\n")

@@ -43,6 +43,8 @@ def test_options_say_what_the_response_does_not(place: Place) -> None:
     ("condition", "option"),
     [
         ('when.called.prefix = "+1215"', {"called": "+12155551212"}),
+        ('when.called.prefix = "+1215"', {"called": "+1 (215) 555-1212"}),
+        ('when.caller.prefix = "1001"', {"caller": "10-01"}),
         ('when.caller.prefix = "100"', {"caller": "1001"}),
         ("when.rang = true", {"rang": True}),
         ("when.rang = true", {"ringing": "5s"}),
@@ -179,6 +181,8 @@ def test_the_request_shows_what_the_response_does_not(place: Place) -> None:
         ({"at": "0001-01-01"}, "--at: '0001-01-01' is out of reach; write a time from 1970 to 2100\n"),
         ({"at": "9999-12-31"}, "--at: '9999-12-31' is out of reach; write a time from 1970 to 2100\n"),
         ({"at": "noon"}, "--at: 'noon' is no time; write one such as 2026-11-21T22:30\n"),
+        ({"pending": -1}, "--pending: -1 is not possible; write a whole number from 0 to 1000\n"),
+        ({"pending": 10**9}, "--pending: 1000000000 is not possible; write a whole number from 0 to 1000\n"),
     ],
 )
 def test_an_option_that_cannot_be_read_is_refused(

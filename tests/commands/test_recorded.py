@@ -59,6 +59,15 @@ def test_other_rules_are_told_apart_from_what_was_done(place: Place, ledger: sa.
     assert place.out.endswith("it was told 404/1 Not Found by dead-number: these rules are others\n")
 
 
+@pytest.mark.parametrize("option", [{"called": "123"}, {"rang": True}, {"pending": 1}, {"method": "MESSAGE"}])
+def test_what_a_recorded_call_says_itself_is_not_said_by_options(
+    place: Place, ledger: sa.Engine, option: dict[str, Any]
+) -> None:
+    assert place.run(explain, call="call-1", **option, **CONFIGURED) == 2
+    (name,) = option
+    assert place.err == f"--{name}: a recorded call says that itself; leave it out, or name a file instead\n"
+
+
 @pytest.mark.parametrize(
     ("call", "problem"),
     [

@@ -67,6 +67,8 @@ def test_diff_compares_two_versions_or_the_file_with_what_is_in_force(kept: Plac
     assert kept.out == "nothing differs\n"
     assert kept.run(diff, ONE.hash, TWO.hash, **CONFIGURED) == 1
     assert "-then.status = 404\n+then.status = 410" in kept.out
+    kept.write("rules.toml", "\ufeff" + SECOND.replace("\n", "\r\n"))  # as some editors save it
+    assert kept.run(diff, **CONFIGURED) == 0
     kept.write("rules.toml", SECOND + "# more\n")
     assert kept.run(diff, **CONFIGURED) == 1
     assert "+# more" in kept.out

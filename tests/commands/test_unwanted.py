@@ -63,7 +63,7 @@ def test_one_caller_or_one_callee_can_be_asked_for(listed: Place) -> None:
 def test_what_is_removed_is_gone(listed: Place) -> None:
     assert listed.run(remove, "+12155550666", callee="100", config="gateway.toml") == 0
     assert listed.out == "Removed 1.\n"
-    assert listed.run(remove, "+12155550666", ledger=URL) == 0
+    assert listed.run(remove, "+1 (215) 555-0666", ledger=URL) == 0  # as people write it
     listed.run(show, json=True, config="gateway.toml")
     assert [each["identity"] for each in listed.json] == ["+1777"]
     assert listed.run(remove, "+12155550666", config="gateway.toml") == 1

@@ -55,6 +55,7 @@ def test_the_caller_counts_too() -> None:
     assert len(captured([*CALL, *OTHER], number="1001")) == 7
     hidden = sip(INVITE, "e", "P-Asserted-Identity: <tel:+4930555>", caller="sip:anonymous@anonymous.invalid")
     assert len(captured([received(1.0, hidden)], number="30555")) == 1
+    assert len(captured([*OTHER, *CALL], number="+1 (202) 555-0123")) == 5
 
 
 def test_digits_elsewhere_do_not_count() -> None:
