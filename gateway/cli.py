@@ -8,7 +8,7 @@ import os
 import re
 import sys
 
-from cyclopts import App
+from cyclopts import App, CycloptsError, CycloptsPanel, UnusedCliTokensError
 
 from gateway import __version__
 from gateway.commands.analyze import analyze
@@ -18,7 +18,7 @@ from gateway.commands.check import check
 from gateway.commands.demo import demo
 from gateway.commands.doctor import doctor
 from gateway.commands.explain import explain
-from gateway.commands.output import FAILED
+from gateway.commands.output import FAILED, printable
 from gateway.commands.replay import replay
 from gateway.commands.rules import rules
 from gateway.commands.run import run
@@ -29,10 +29,20 @@ from gateway.os_errors import in_words
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _WIDTH = re.compile("[2-9][0-9]|[1-9][0-9]{2,3}")  # of a line: 20 to 9999
 
+
+def _told(error: CycloptsError) -> object:
+    """Return how a command line that is wrong is told."""
+    if not isinstance(error, UnusedCliTokensError):
+        return CycloptsPanel(error)
+    words = " ".join(f'"{printable(word)}"' for word in error.unused_tokens or ())
+    return CycloptsPanel(f"Too many arguments: {words}.")
+
+
 app = App(
     name="gateway",
     help="A SIP back-to-back user agent that makes call rejections tell the truth, by rule and on evidence.",
     version=__version__,
+    error_formatter=_told,
 )
 for command in (
     run,

@@ -56,6 +56,9 @@ def capture(
         return FAILED
     if not is_possible("--megabytes", megabytes, _LARGEST) or not names_somebody("--number", number):
         return FAILED
+    if out == "-" and sys.stdout is None:
+        complain("standard output is closed; name a file")
+        return FAILED
     order = {"trunk": trunk, "number": number, "seconds": seconds, "bytes": megabytes * 1_000_000}
     try:
         loaded = settings.load(config)

@@ -91,7 +91,7 @@ def check(
         complain(*errors, *(f"{warning.text} (warning)" for warning in warnings))
         if show_notes:
             complain(*(f"{note.text} (note)" for note in notes))
-        if settings is not None and ruleset is not None:
+        if settings is not None and ruleset is not None and not errors:
             print(f"checked {_summary(settings, ruleset)}: {_verdict(len(warnings), len(notes))}")
     return FAILED if errors else WARNINGS if warnings else CLEAN
 

@@ -57,7 +57,12 @@ _FORM = 'a SIP response begins with a line such as "SIP/2.0 603 Decline"'
 
 def explain(
     message: Annotated[
-        str, Parameter(allow_leading_hyphen=True, help='File with the response; "-" reads standard input.')
+        str,
+        Parameter(
+            show_default=False,
+            allow_leading_hyphen=True,
+            help='File with the response; "-" reads standard input.',
+        ),
     ] = "",
     /,
     *,
@@ -225,6 +230,8 @@ def _request(place: str) -> Request | None:
 
 def _read_message(place: str, what: str, form: str) -> tuple[str, Request | Response]:
     name = "standard input" if place == "-" else place
+    if place == "-" and sys.stdin is None:
+        raise Refused(f"{name} is closed; name a file")
     try:
         data = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
     except OSError as error:

@@ -49,7 +49,9 @@ rules = App(name="rules", help="The versions of the rules: what was applied, by 
 SAME, DIFFERENT = 0, 1
 """Exit codes of `diff`."""
 
-VersionArgument = Annotated[str, Parameter(help="The hash of a version, or how it begins.")]
+VersionArgument = Annotated[
+    str, Parameter(show_default=False, help="The hash of a version, or how it begins.")
+]
 
 
 rules.command(canaries.canaries)
@@ -101,9 +103,14 @@ def show(version: VersionArgument, /, *, ledger: LedgerOption = "", config: Conf
 @rules.command
 def diff(
     old: Annotated[
-        str, Parameter(help="The hash of a version; without it, the one that was applied last.")
+        str,
+        Parameter(
+            show_default=False, help="The hash of a version; without it, the one that was applied last."
+        ),
     ] = "",
-    new: Annotated[str, Parameter(help="The hash of another; without it, the rules file as it is.")] = "",
+    new: Annotated[
+        str, Parameter(show_default=False, help="The hash of another; without it, the rules file as it is.")
+    ] = "",
     /,
     *,
     ledger: LedgerOption = "",
@@ -132,7 +139,11 @@ def diff(
 @rules.command
 def rollback(
     version: Annotated[
-        str, Parameter(help="The hash of a version; without it, the one before the rules file as it is.")
+        str,
+        Parameter(
+            show_default=False,
+            help="The hash of a version; without it, the one before the rules file as it is.",
+        ),
     ] = "",
     /,
     *,

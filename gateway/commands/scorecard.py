@@ -18,6 +18,7 @@ from gateway.patterns import BadValue, parse_duration
 from .output import (
     CLEAN,
     FAILED,
+    MOST,
     ConfigOption,
     JsonOption,
     LedgerOption,
@@ -25,6 +26,7 @@ from .output import (
     columns,
     complain,
     console,
+    is_possible,
     print_json,
 )
 from .sources import ledger_url
@@ -46,6 +48,8 @@ def scorecard(
 
     Exits with 0, or with 2 when the ledger cannot be read.
     """
+    if not is_possible("--limit", limit, MOST):
+        return FAILED
     try:
         seconds = parse_duration(since)
     except BadValue as error:

@@ -42,7 +42,9 @@ _Callee = Annotated[
 
 @app.command(name="list")
 def show(
-    caller: Annotated[str, Parameter(help="Only this caller: a number as it is listed, or user@host.")] = "",
+    caller: Annotated[
+        str, Parameter(show_default=False, help="Only this caller: a number as it is listed, or user@host.")
+    ] = "",
     /,
     *,
     callee: _Callee = "",

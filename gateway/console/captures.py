@@ -58,6 +58,8 @@ class CapturePages:
             order = msgspec.json.decode(await _body(request), type=Order)
         except msgspec.MsgspecError as error:
             return PlainTextResponse(f"{error}\n", 422)
+        if order.number and not any(map(str.isalnum, order.number)):  # the end of every number
+            return PlainTextResponse(f"{order.number!r} is no number\n", 422)
         trunks = self._b2bua.trunks().by_name
         if order.trunk and order.trunk not in trunks:
             return PlainTextResponse(

@@ -117,6 +117,7 @@ def test_a_certificate_that_is_none_is_a_mistake(place: Place) -> None:
     rules = place.write("rules.toml", RULES)
     assert place.run(check, config=place.write("gateway.toml", text), rules=rules) == 2
     assert place.err.startswith('gateway.toml:5: gateway.tls_cert: "cert.pem" cannot be used (')
+    assert "no mistakes" not in place.out
 
 
 def test_a_ledger_that_cannot_be_read_is_told_beside_all_else(place: Place) -> None:
@@ -124,6 +125,7 @@ def test_a_ledger_that_cannot_be_read_is_told_beside_all_else(place: Place) -> N
     config = place.write("gateway.toml", CONFIG)
     assert place.run(check, config=config, rules=rules, ledger="sqlite:///none.db") == 2
     first, second = place.err.splitlines()
+    assert place.out == ""
     assert first.startswith("rules.toml:8: ")
     assert second.startswith("there is no ledger at none.db; it is made by the first `gateway run`")
     assert place.run(check, config=config, rules=rules, ledger="sqlite:///none.db", json=True) == 2

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.commands.conftest import RULES, Place
 
 RULES_WITH_ARROW = RULES.replace("dead-number", "dead→number")
@@ -48,6 +50,33 @@ def test_an_argument_that_is_missing_is_named_as_the_usage_names_it(place: Place
     code, _, err = gateway(place, "analyze")
     assert code == 2
     assert "TRACE" in err and "--trace" not in err
+
+
+def test_arguments_that_are_too_many_are_named(place: Place) -> None:
+    code, _, err = gateway(place, "demo", "more", "still more")
+    assert code == 2
+    assert 'Too many arguments: "more" "still more".' in err
+
+
+@pytest.mark.parametrize(
+    ("command", "closed", "sentence"),
+    [
+        ("explain -", "<&-", "standard input is closed; name a file"),
+        ("capture -", ">&-", "standard output is closed; name a file"),
+    ],
+)
+def test_a_closed_input_or_output_is_told(place: Place, command: str, closed: str, sentence: str) -> None:
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        f"exec {sys.executable} -m gateway {command} {closed}",
+        shell=True,
+        env={**os.environ, "PYTHONPATH": root},
+        cwd=place.path,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.decode()) == (2, f"{sentence}\n")
 
 
 def test_a_disk_that_is_full_is_told(place: Place) -> None:

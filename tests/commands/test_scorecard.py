@@ -65,3 +65,9 @@ def test_mistakes_are_said_in_a_sentence(place: Place) -> None:
     assert "there is no ledger at none.db" in place.err
     assert place.run(scorecard, since="ever") == 2
     assert place.err.startswith("--since: ")
+
+
+@pytest.mark.parametrize("limit", [0, -5, 10**9])
+def test_a_list_of_an_impossible_length_is_refused(place: Place, ledger: Ledger, limit: int) -> None:
+    assert place.run(scorecard, ledger=ledger.url, limit=limit) == 2
+    assert place.err == f"--limit: {limit} is not possible; write a whole number from 1 to 1000000\n"

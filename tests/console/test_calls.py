@@ -312,6 +312,7 @@ class _Repeating:
         ('{"seconds": 0}', JSON, 422, b"seconds"),
         ('{"seconds": 1e9}', JSON, 422, b"seconds"),
         ('{"bytes": -1}', JSON, 422, b"bytes"),
+        ('{"number": "+"}', JSON, 422, b"'+' is no number"),
         ('{"trunk": "nobody"}', JSON, 422, b"there is pbx, carrier"),
         ('{"trunks": "pbx"}', JSON, 422, b"unknown field"),
         (f'{{"number": "{"1" * 9_000}"}}', JSON, 422, b""),
