@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import urllib.error
 import urllib.request
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, responses
 from typing import Annotated, cast
 from urllib.parse import urlsplit
 
@@ -63,7 +63,7 @@ def ask(config: Config, url: str, path: str, order: object = None, silence: floa
             said = error.read(1_000).decode("utf-8", "replace").strip()
         if error.code == 401:
             said = f"a token is needed; put it into the environment as {config.console.token_env}"
-        said = said or f"{error.code} {error.reason}".rstrip()
+        said = said or f"{error.code} {responses.get(error.code, '')}".rstrip()
         raise ConsoleError(f"the gateway at {base} refuses: {said}", error.code) from None
     except (OSError, HTTPException, ValueError) as error:
         why = getattr(error, "reason", None) or error
