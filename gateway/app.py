@@ -17,7 +17,7 @@ import trio
 
 from gateway import garbage, speedups
 from gateway.b2bua.core import B2bua, Setup
-from gateway.config import Config, SettingsErrors, load, numbers_key, passwords
+from gateway.config import Config, SettingsError, SettingsErrors, load, numbers_key, passwords
 from gateway.console.calls import CallPages, Others
 from gateway.console.captures import CapturePages
 from gateway.console.pages import make_app
@@ -59,6 +59,11 @@ log = logging.getLogger("gateway")
 T = TypeVar("T")
 
 TICK = 0.05  # seconds between two looks at the timers
+READING = 60.0
+"""Seconds that files may take to be read while the gateway serves."""
+TOO_SLOW = SettingsError(
+    "", 0, "", f"the files have not been read within {READING:g} s", "see that their file system answers"
+)
 _HURRY = 10.0  # seconds after the second signal to stop, after which one more ends all at once
 _PARTING = 0.6  # seconds for what calls are ended by to arrive: T1 and some, so that it is sent twice
 _SWITCH = 0.0005  # seconds that a thread may keep the interpreter from the loop
@@ -464,9 +469,11 @@ def _shown(local: Local) -> str:
 
 async def _in_thread(read: Callable[..., T], *args: object) -> T:
     """Read files in a thread. One that never comes to its end, a pipe or on a server that is gone, does not
-    keep the gateway from ending.
+    keep the gateway from ending, nor for long from reading others. Raises SettingsErrors then, too.
     """
-    return await trio.to_thread.run_sync(read, *args, abandon_on_cancel=True)
+    with trio.move_on_after(READING):
+        return await trio.to_thread.run_sync(read, *args, abandon_on_cancel=True)
+    raise SettingsErrors([TOO_SLOW])
 
 
 def announce(line: str) -> None:

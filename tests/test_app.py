@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from gateway import garbage
+from gateway import app, garbage
 from gateway.app import Gateway
 from gateway.config import load
 from gateway.ledger.packing import RowMaker
@@ -107,3 +108,37 @@ def test_a_number_list_that_changes_between_being_read_and_being_watched_is_read
     new.write_text("200\n")
     new.replace(numbers)
     trio.run(main, run_changed)
+
+
+def test_files_that_cannot_be_read_to_their_end_do_not_keep_others_from_being_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who reads a pipe waits for its writer, as who reads on a file server that is gone."""
+    monkeypatch.setattr(app, "READING", 0.5)
+    config, rules = tmp_path / "gateway.toml", tmp_path / "rules.toml"
+    config.write_text(
+        '[gateway]\nlisten = ["udp:127.0.0.1:0"]\nrules = "rules.toml"\n[console]\nlisten = ""\n'
+        '[ledger]\nurl = ""\n[[trunk]]\nname = "pbx"\nsource = ["127.0.0.1"]\n'
+    )
+    rules.write_text("version = 1\n")
+    gateway = Gateway(load(config), config)
+    gateway.ports.close()
+    before = gateway.b2bua.setup.rules
+
+    async def main() -> None:
+        for reload in (gateway.reload, gateway.reload_rules):
+            rules.unlink()
+            os.mkfifo(rules)
+            with trio.fail_after(10):
+                await reload()
+            assert gateway.b2bua.setup.rules is before
+            assert "the files have not been read within " in caplog.text
+            caplog.clear()
+            with rules.open("w"):  # which lets the reader go
+                pass
+        rules.unlink()
+        rules.write_text("version = 1\n# the newest\n")
+        await gateway.reload()
+        assert gateway.b2bua.setup.rules is not before
+
+    trio.run(main)

@@ -12,12 +12,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from gateway.app import READING
 from gateway.transport.tls import Certificates
 
 from .versions import Version
-
-PREPARING = 60.0
-"""Seconds that the supervisor may take to read a version, and all workers after it."""
 
 
 class Reading:
@@ -30,7 +28,7 @@ class Reading:
     ) -> None:
         self.whole = whole
         self.attempt = attempt
-        self.until = time.monotonic() + PREPARING
+        self.until = time.monotonic() + READING
         self._read = read
         self._wake = wake
         self._version: Version | None = None

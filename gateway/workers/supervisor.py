@@ -51,7 +51,7 @@ from .notes import (
 from .ownership import FIRST
 from .place import Place
 from .pulse import Pulse
-from .reload import PREPARING, Reading, Reload
+from .reload import Reading, Reload
 from .seat import Seat, workers_of
 from .standin import StandIn
 from .versions import number_limits, read_version
@@ -328,7 +328,7 @@ class Supervisor:
             self._tell_all(Switch(serial, to_work=False))
             self._reload_again()
             return
-        until = time.monotonic() + PREPARING
+        until = time.monotonic() + app.READING
         self._reload = Reload(serial, version, reading.whole, reading.attempt, until)
         for place in self._places:
             self._order(place, self._reload)
@@ -341,7 +341,7 @@ class Supervisor:
                 self._end_reading(reading)
             elif now > reading.until:
                 self._reading = None
-                self._refuse(self._serial, [f"the files have not been read within {PREPARING:g} s"])
+                self._refuse(self._serial, [str(app.TOO_SLOW)])
         if reload is not None:
             if not reload.waits_for:
                 self._end_reload(reload)
