@@ -377,7 +377,7 @@ class Gateway:
         ours = {(local.host, local.port) for local in self.ports.locals}
         calls = CallPages(self.wiretap, self.b2bua, config.gateway.name, url, ours, self.others)
         share = (lambda _captures: None) if self.others is None else self.others.share_captures
-        captures = CapturePages(self.wiretap.tap, self.b2bua, share)
+        captures = CapturePages(self.wiretap, self.b2bua, share)
         lists = unwanted_routes(url, config.unwanted) if url else []
         more = [*calls.routes(), *captures.routes(), *lists]
         console.app = make_app(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _HOP_PARAMS: Final = (b"transport", b"maddr", b"ttl", b"lr", b"method")
 MAX_EARLY_DIALOGS: Final = 16
-MAX_ANSWERS: Final = 4  # whose ACK somebody may still wait for: a 2xx is repeated for 32 s (RFC 3261 13.3.1.4)
+MAX_ANSWERS: Final = 4  # whose ACK may still be asked for: a 2xx is repeated for 32 s (RFC 3261 13.3.1.4)
 _NONE_LATE: dict[bytes, tuple[bytes, Flow]] = {}  # shared by the many legs that see no late answer
 
 

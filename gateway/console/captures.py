@@ -17,7 +17,7 @@ from gateway.b2bua.core import B2bua
 from gateway.captures import write
 from gateway.sip.flow import Flow
 from gateway.tap.live import Capture, Choice
-from gateway.tap.tap import Tap
+from gateway.tap.service import Wiretap
 
 from .growing import HEADERS, PCAP, Growing, SendPiece
 
@@ -39,8 +39,9 @@ class Order(msgspec.Struct, forbid_unknown_fields=True):
 class CapturePages:
     """``share`` is told what is to be captured, whenever that changes."""
 
-    def __init__(self, tap: Tap, b2bua: B2bua, share: Callable[[Collection[Capture]], None]) -> None:
-        self._tap = tap
+    def __init__(self, wiretap: Wiretap, b2bua: B2bua, share: Callable[[Collection[Capture]], None]) -> None:
+        self._tap = wiretap.tap
+        self._wall = wiretap.wall
         self._b2bua = b2bua
         self._share = share
         self._captures: set[Capture] = set()
@@ -75,7 +76,7 @@ class CapturePages:
 
     async def stream(self, order: Order, send: SendPiece) -> None:
         """Send a pcap file as it grows."""
-        capture = Capture(Choice(order.trunk, order.number, self.trunk_of), self._wiretap.wall)
+        capture = Capture(Choice(order.trunk, order.number, self.trunk_of), self._wall)
         self._captures.add(capture)
         self._tap.add(capture)
         self._share(self._captures)
