@@ -94,8 +94,8 @@ class B2bua:
         self.locator = locator or NoLocator()
         self.health = Health()
         self.pinger = Pinger(self)
-        self.policies = PolicyTable(endpoint)
         self.names = Names(endpoint)
+        self.policies = PolicyTable(endpoint, self.names)
         self.calls: set[Call] = set()
         self.relays: set[OutsideRelay] = set()  # requests outside of calls that wait for their answer
         self.subscriptions = Subscriptions(self, max_subscriptions)

@@ -109,8 +109,21 @@ class Names:
         return line if renamed is None else b"%b: %b" % (key, renamed)
 
     def _rename_escaped(self, value: bytes, target: Trunk) -> bytes:
-        renamed = self._rename_value(unescape(value), _REPLACES, target)
+        named = unescape(value)
+        renamed = self._rename_value(named, _REPLACES, target)
+        if renamed is None and target.hide_topology:
+            renamed = self._anonymous(named)
         return value if renamed is None else _UNSAFE.sub(lambda found: b"%%%02X" % found[0][0], renamed)
+
+    def _anonymous(self, value: bytes) -> bytes | None:
+        """Return the name of a dialog that the receiver has no part in, without a peer's Call-ID, or None.
+
+        Its INVITE brings the name back to us: who is referred to a call on a third trunk (RFC 5589 7).
+        """
+        found = self._find(value, _REPLACES)
+        if found is None or found[1]:
+            return None
+        return found[0].local_tag + b";" + value.partition(b";")[2]
 
     def _rename_event(self, line: bytes, value: bytes, target: Trunk) -> bytes:
         """Say which dialog a subscription is to. A single tag cannot be looked up, so it goes:
@@ -176,25 +189,26 @@ class Names:
         return None
 
     def dialog(self, call_id: bytes, local_tag: bytes, remote_tag: bytes) -> Dialog | None:
-        """Return the dialog of a pair that we know by this name, or None."""
+        """Return the dialog of a pair that is known here by this name, or None."""
         key = (local_tag, remote_tag)
         dialog = self._endpoint.dialogs.get(key) or self.foreign.get(key)
-        return (
-            dialog if dialog is not None and dialog.call_id == call_id and dialog.twin is not None else None
-        )
+        if dialog is None or dialog.twin is None or not dialog.is_called(call_id):
+            return None
+        return dialog
 
     def remember_dialog(self, dialog: Dialog) -> None:
-        """Know one side of a dialog that another worker has."""
-        self.foreign[dialog.key] = dialog
+        """Know a dialog that another worker has, and its twin: either name may be asked for."""
+        for end in (dialog, cast(Dialog, dialog.twin)):
+            self.foreign[end.key] = end
         if len(self.foreign) > 2 * _REMEMBERED:
             self.forget_dialog(next(iter(self.foreign.values())))
 
     def forget_dialog(self, dialog: Dialog) -> None:
-        """Forget a dialog that another worker has, or had."""
-        del self.foreign[dialog.key]
-        if dialog.twin is not None:
-            dialog.twin.twin = None
-            dialog.twin = None
+        """Forget a dialog that another worker has, or had, and its twin."""
+        twin = cast(Dialog, dialog.twin)
+        for end in (dialog, twin):
+            self.foreign.pop(end.key, None)
+            end.twin = None
 
     def _rename_call(self, call_id: bytes, target: Trunk) -> bytes:
         """Return the Call-ID of the other leg of a call that ``target`` has, or had, a leg of."""

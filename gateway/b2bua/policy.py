@@ -13,6 +13,7 @@ from gateway.sip.rows import KeySet, Rows, header_key, key_set, text_except
 from gateway.sip.uri import Uri
 
 from .bodies import hidden_body
+from .naming import Names, trunk_of
 from .option_tags import without_option
 from .topology import Hiding
 
@@ -164,8 +165,9 @@ class PolicyTable:
     under the old settings keep them.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, names: Names) -> None:
         self._endpoint = endpoint
+        self._names = names
         self._table: dict[tuple[Trunk, Trunk], Policy] = {}
         self._salt = b""
 
@@ -186,16 +188,13 @@ class PolicyTable:
             return Policy(source, target)
         if not self._salt:
             self._salt = self._endpoint.new_token()
-        dialogs = self._endpoint.dialogs
+        named = self._names.dialog
 
-        def knows_dialog(call_id: bytes, one: bytes, other: bytes) -> bool:
-            found = dialogs.get((one, other)) or dialogs.get((other, one))
-            if found is None or found.call_id != call_id:
-                return False
-            trunk = getattr(found.user, "trunk", None)
-            return trunk is not None and trunk.name == target.name
+        def may_see(call_id: bytes, one: bytes, other: bytes) -> bool:
+            found = named(call_id, one, other) or named(call_id, other, one)
+            return found is not None and (call_id == found.local_tag or trunk_of(found).name == target.name)
 
-        hiding = Hiding(_own_host(self._endpoint, target), target.keep, knows_dialog)
+        hiding = Hiding(_own_host(self._endpoint, target), target.keep, may_see)
         return HidingPolicy(source, target, hiding, self._salt)
 
 

@@ -72,20 +72,21 @@ _TELLS = re.compile(
 _TAGS = re.compile(rb";\s*(?:(?:to|from|local|remote)-tag)\s*=\s*([^;\s]+)", re.IGNORECASE)
 _EVENT_PARAM = re.compile(rb';\s*(call-id|to-tag|from-tag)\s*=\s*("[^"]*"|[^;\s]*)', re.IGNORECASE)
 
-KnowsDialog = Callable[[bytes, bytes, bytes], bool]
-"""Whether the side that is sent to has a dialog with this Call-ID and these two tags."""
+MaySee = Callable[[bytes, bytes, bytes], bool]
+"""Whether the side that is sent to may see a dialog's name, this Call-ID and these two tags: it has the
+dialog itself, or the name has no Call-ID of a peer's."""
 
 
 class Hiding:
     """How rows are hidden from one trunk. ``own`` is the HOST or HOST:PORT that stands for every other."""
 
-    __slots__ = ("_keep", "_knows_dialog", "host", "own")
+    __slots__ = ("_keep", "_may_see", "host", "own")
 
-    def __init__(self, own: bytes, keep: Iterable[bytes], knows_dialog: KnowsDialog) -> None:
+    def __init__(self, own: bytes, keep: Iterable[bytes], may_see: MaySee) -> None:
         self.own = own
         self.host = own.rpartition(b"]")[0].lstrip(b"[") or own.partition(b":")[0]  # without brackets
         self._keep = frozenset(header_key(name) for name in keep)
-        self._knows_dialog = knows_dialog
+        self._may_see = may_see
 
     def line(self, key: bytes, line: bytes, rows: Rows) -> bytes | None:
         """Return the line of a header as it may be seen, or None when it may not. ``rows`` is the message."""
@@ -177,21 +178,21 @@ class Hiding:
         kept = []
         for part in uri.headers[1:].split(b"&"):
             key = header_key(_name(part))
-            if key == b"Replaces" and not self._is_known(unescape(part.partition(b"=")[2])):
+            if key == b"Replaces" and not self._is_seen(unescape(part.partition(b"=")[2])):
                 continue
             if key in _URI_HEADERS:
                 kept.append(part)
         return b"?" + b"&".join(kept) if kept else b""
 
-    def _is_known(self, value: bytes) -> bool:
-        """Whether ``call-id;..-tag=..;..-tag=..`` is a dialog that the receiver knows by this very name."""
+    def _is_seen(self, value: bytes) -> bool:
+        """Whether the receiver may see ``call-id;..-tag=..;..-tag=..``."""
         tags = _TAGS.findall(value)
         call_id = value.partition(b";")[0].strip()
-        return len(tags) == 2 and self._knows_dialog(call_id, tags[0], tags[1])
+        return len(tags) == 2 and self._may_see(call_id, tags[0], tags[1])
 
     def _known_dialog(self, line: bytes, _rows: Rows) -> bytes | None:
         """Replaces, Join, Target-Dialog: a name that was not mapped is a Call-ID of the other side."""
-        return line if self._is_known(unfold(line.partition(b":")[2])) else None
+        return line if self._is_seen(unfold(line.partition(b":")[2])) else None
 
     def _event(self, line: bytes, _rows: Rows) -> bytes:
         """The dialog that a subscription is to (RFC 4235 4.2) goes unless the receiver knows it by this very
@@ -199,7 +200,7 @@ class Hiding:
         """
         named = {name.lower(): value for name, value in _EVENT_PARAM.findall(line)}
         one, other = named.get(b"to-tag"), named.get(b"from-tag")
-        if one and other and self._knows_dialog(named.get(b"call-id", b"").strip(b'"'), one, other):
+        if one and other and self._may_see(named.get(b"call-id", b"").strip(b'"'), one, other):
             return line
         return _EVENT_PARAM.sub(b"", line)
 

@@ -124,6 +124,12 @@ class Dialog:
         """Where the endpoint's table has it: our tags are unique, so the Call-ID is only compared."""
         return self.local_tag, self.remote_tag
 
+    def is_called(self, call_id: bytes) -> bool:
+        """Whether a header that names this dialog by its tags may name it by this Call-ID: its own, or our
+        tag, which stands for it towards who may not see the Call-ID of a peer.
+        """
+        return call_id in (self.call_id, self.local_tag)
+
     @classmethod
     def answering(
         cls,

@@ -114,7 +114,7 @@ class Inquiries:
         for call_id, first, second in inquiry.dialogs:
             for tags in ((first, second), (second, first)):
                 dialog = dialogs.get(tags)
-                if dialog is None or dialog.call_id != call_id or dialog.twin is None:
+                if dialog is None or dialog.twin is None or not dialog.is_called(call_id):
                     continue
                 inquiry.ends.append((self._end(dialog), self._end(dialog.twin)))
                 break
@@ -150,7 +150,7 @@ class Inquiries:
         for call_id, first, second in inquiry.dialogs:
             for tags in ((first, second), (second, first)):
                 known = names.foreign.get(tags)
-                if known is not None and known.call_id == call_id:
+                if known is not None and known.is_called(call_id):
                     names.forget_dialog(known)  # unless it is told of again
         for ends in inquiry.ends:
             dialog, twin = (self._dialog(end) for end in ends)

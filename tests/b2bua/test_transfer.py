@@ -11,6 +11,7 @@ from tests.helpers import CONFIG, SDP, End, Net, Peer, establish, give_up, hang_
 
 from .test_aiming import two_addresses
 from .test_naming import known_to, named_by
+from .watched import hide
 
 FIRST = "Subscription-State: active;expires=60"
 LAST = "Subscription-State: terminated;reason=noresource"
@@ -256,12 +257,14 @@ def take_over(net: Net, by: Peer, replaces: str, to: End, uri: str) -> tuple[End
     return End.of_caller(by, invite, answer), End.of_callee(to.peer, got, "replaced")
 
 
+@pytest.mark.parametrize("hiding", [(), ("carrier",), ("pbx", "carrier", "backup")])
 @pytest.mark.parametrize("together", [True, False])
-def test_an_attended_transfer_from_end_to_end_5589_7(together: bool) -> None:
+def test_an_attended_transfer_from_end_to_end_5589_7(together: bool, hiding: tuple[str, ...]) -> None:
     """A calls B and C through the gateway and refers B to C. B's INVITE replaces A at C, although what A
     knows of C is the gateway's Contact, which names nobody. ``together``: B and C are behind one trunk.
+    ``hiding``: who sees no names of the others' dialogs.
     """
-    net = Net(BY_NUMBER)
+    net = Net(hide(BY_NUMBER, *hiding))
     a_b, b = establish(net)
     number, callee = ("1001", net.carrier) if together else ("2002", net.backup)
     a_c, c = establish(net, callee=callee, uri=f"sip:{number}@192.0.2.1")
@@ -269,6 +272,7 @@ def test_an_attended_transfer_from_end_to_end_5589_7(together: bool) -> None:
     a_b.request("REFER", headers=f"Refer-To: <{a_c.target}?Replaces={escaped(named_by(a_c, 'Replaces'))}>")
     got = net.carrier.take_request("REFER")
     uri, _, replaces = text(got, b"Refer-To").strip("<>").partition("?Replaces=")
+    assert not hiding or a_c.call_id not in replaces
     net.carrier.reply(got, 202)
     net.pbx.take(202)
     tell(b, a_b, FIRST, TRYING)

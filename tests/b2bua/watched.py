@@ -13,8 +13,12 @@ _MEDIA = re.compile(rb"^(?:[cm]=|a=(?:candidate|rtcp):)[^\r\n]*", re.MULTILINE)
 
 
 def hidden(*trunks: str) -> str:
-    config = CONFIG
-    for name in trunks or ("pbx", "carrier"):
+    return hide(CONFIG, *(trunks or ("pbx", "carrier")))
+
+
+def hide(config: str, *trunks: str) -> str:
+    """The configuration with ``hide_topology`` for these trunks."""
+    for name in trunks:
         config = config.replace(f'name = "{name}"\n', f'name = "{name}"\nhide_topology = true\n')
     return config
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from gateway.b2bua.core import B2bua
 from gateway.sip.transaction import Timing
+from gateway.sip.uri import unescape
 from gateway.workers.endpoint import WorkerEndpoint
 from gateway.workers.mesh import Inbox, Mesh
 from gateway.workers.notes import Undelivered
 from gateway.workers.ownership import OwnTokens, owner_of_call
 from gateway.workers.post import Post
-from tests.helpers import GATEWAY, Address, Net, Setup, establish, hang_up, make_setup, text
+from tests.b2bua.watched import hidden, hide
+from tests.helpers import CONFIG, GATEWAY, Address, Net, Setup, establish, hang_up, make_setup, text
 
 
 class WorkersNet(Net):
@@ -67,13 +69,19 @@ class WorkersNet(Net):
         return [len(endpoint.dialogs) for endpoint in self.endpoints]
 
 
-@pytest.fixture(params=[2, 3, 4])
-def net(request: pytest.FixtureRequest) -> Iterator[WorkersNet]:
+@contextmanager
+def working(workers: int, config: str = CONFIG) -> Iterator[WorkersNet]:
     with ExitStack() as stack:
-        inboxes = [Inbox.open() for _ in range(request.param)]
+        inboxes = [Inbox.open() for _ in range(workers)]
         for inbox in inboxes:
             stack.callback(inbox.close)
-        yield WorkersNet(request.param, inboxes)
+        yield WorkersNet(workers, inboxes, make_setup(config))
+
+
+@pytest.fixture(params=[2, 3, 4])
+def net(request: pytest.FixtureRequest) -> Iterator[WorkersNet]:
+    with working(request.param) as net:
+        yield net
 
 
 def owned_by(net: WorkersNet, worker: int) -> str:
@@ -135,6 +143,34 @@ def test_a_refer_may_name_a_dialog_of_another_worker(net: WorkersNet) -> None:
     assert second_callee.call_id.replace("@", "%40") in got
     assert tag_of(second_callee.local) in got
     del first_callee
+
+
+def test_a_name_that_another_workers_dialog_has_passes_where_topology_is_hidden() -> None:
+    with working(3, hidden("carrier")) as net:
+        test_a_refer_may_name_a_dialog_of_another_worker(net)
+        net.carrier.forget()
+        test_an_invite_may_replace_a_dialog_of_another_worker(net)
+
+
+def test_who_is_hidden_from_reaches_a_dialog_of_a_third_trunk_at_another_worker() -> None:
+    """RFC 5589 7: what the Call-ID of a peer is called there leads to the worker that has the dialog."""
+    config = hide(CONFIG, "carrier", "backup").replace(
+        "[[route]]", '[[route]]\nfrom = ["pbx"]\ncalled.prefix = "2"\nto = ["backup"]\n[[route]]', 1
+    )
+    with working(3, config) as net:
+        first, referee = establish(net, call_id=owned_by(net, 0))
+        second, other = establish(net, call_id=owned_by(net, 1), callee=net.backup, uri="sip:2002@192.0.2.1")
+        named = f"{second.call_id}%3Bto-tag%3D{tag_of(second.remote)}%3Bfrom-tag%3D{tag_of(second.local)}"
+        first.request("REFER", headers=f"Refer-To: <sip:2002@192.0.2.1?Replaces={named}>")
+        refer_to = net.carrier.take_request("REFER").index[b"Refer-To"]
+        assert second.call_id.encode().replace(b"@", b"%40") not in refer_to
+        replaces = unescape(refer_to.partition(b"Replaces=")[2].strip(b">")).decode()
+        net.carrier.invite(
+            uri="sip:2002@192.0.2.1", call_id=owned_by(net, 2), headers=f"Replaces: {replaces}"
+        )
+        got = net.backup.take_request("INVITE").index[b"Replaces"].decode()
+        assert got == f"{other.call_id};to-tag={tag_of(other.local)};from-tag={tag_of(other.remote)}"
+        del referee
 
 
 def test_a_dialog_that_nobody_has_is_refused(net: WorkersNet) -> None:
