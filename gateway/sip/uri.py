@@ -11,15 +11,18 @@ from .errors import MalformedError
 from .parted import Parted
 from .remember import remembered
 
+# What no URI holds (RFC 3261 25.1). A control character would end it for some readers and not for others.
+_OUTSIDE: Final = rb"\x00-\x20\x7f<>\""
 _SIP_URI: Final = re.compile(
     rb"([sS][iI][pP][sS]?):"
-    rb"(?:([^@\s<>\"]+)@)?"  # userinfo may hold ; ? / , and is never unescaped before it is compared
+    # userinfo may hold ; ? / , and is never unescaped before it is compared
+    rb"(?:([^@" + _OUTSIDE + rb"]+)@)?"
     rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.\-]+)"
     rb"(?::([0-9]{1,5}))?"
-    rb"((?:;[^?\s<>\"]*)?)"
-    rb"((?:\?[^\s<>\"]*)?)"
+    rb"((?:;[^?" + _OUTSIDE + rb"]*)?)"
+    rb"((?:\?[^" + _OUTSIDE + rb"]*)?)"
 )
-_SCHEME = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*):[^\s<>\"]+")
+_SCHEME = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*):[^" + _OUTSIDE + rb"]+")
 _TEL = re.compile(rb"([0-9A-Fa-f*#+().\-]+)((?:;[^@?]*)?)")  # RFC 3966 3; an @ would become a sip URI's
 _PERCENT: Final = ord("%")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")

@@ -331,6 +331,16 @@ def test_a_route_that_nobody_could_follow_is_refused_with_400() -> None:
     net.assert_all_freed()
 
 
+@pytest.mark.parametrize("control", ["\0", "\x1b", "\x7f"])
+def test_a_number_with_control_characters_is_called_nowhere_3261_25_1(control: str) -> None:
+    """The routes would see another number than a callee who reads no further than a NUL."""
+    net = Net()
+    net.pbx.invite(uri=f"sip:900{control}123@192.0.2.1")
+    net.pbx.take(400)
+    net.carrier.nothing()
+    net.assert_all_freed()
+
+
 def test_an_answer_whose_route_cannot_be_read_never_connects_and_is_freed() -> None:
     net = Net()
     net.pbx.invite()

@@ -88,6 +88,12 @@ def test_schemes_ignore_case() -> None:
         b"tel:;x=1",
         b"tel:+1@example.com",
         b"tel:+1;x=@example.com",
+        b"sip:900\x00123@h",  # RFC 3261 25.1 has no control characters: some read no further than a NUL
+        b"sip:\x1b[2J@h",
+        b"sip:a@h;x=\x7f",
+        b"sip:a@h?Subject=\x01",
+        b"urn:\x00",
+        b"tel:+1;x=\x00",
     ],
 )
 def test_what_is_no_uri(raw: bytes) -> None:

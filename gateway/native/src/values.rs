@@ -51,8 +51,8 @@ const fn kinds() -> [u8; 256] {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-') {
             kinds[at] |= MARK;
         }
-        // White space as an expression over bytes has it, and what ends a URI.
-        if !matches!(byte, b' ' | 0x09..=0x0d | b'<' | b'>' | b'"') {
+        // No control characters, no white space, and not what ends a URI.
+        if !matches!(byte, 0..=b' ' | 0x7f | b'<' | b'>' | b'"') {
             kinds[at] |= BRACKETS;
         }
         at += 1;
@@ -381,9 +381,11 @@ mod tests {
             (b"a.example".as_slice(), 5061)
         );
         assert_eq!(&text[read.params], b";transport=tls");
-        let odd: [&[u8]; 9] = [
+        let odd: [&[u8]; 11] = [
             b"",
             b"sip:",
+            b"sip:a\0b@c",
+            b"sip:a;b=\x7f",
             b"SIP:a",
             b"tel:1",
             b"sip:@a",
