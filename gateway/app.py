@@ -218,6 +218,7 @@ class Gateway:
             if self.leads:
                 parts.start_soon("the watch on files", self._watch_files)
             parts.start_soon("reloading", self._reload_when_wanted)
+            parts.start_soon("the watch for strangers", self._tell_strangers)
             await nursery.start(self._heed_supervisor)
             if self.leads:
                 log.info("message core: %s", speedups.description())
@@ -436,6 +437,13 @@ class Gateway:
             await self._reload_wanted.wait()
             self._reload_wanted = trio.Event()
             await self.reload()
+
+    async def _tell_strangers(self) -> None:
+        """Log who is refused for want of a trunk: a peer's new address is found nowhere else."""
+        while True:
+            await trio.sleep(1.0)
+            for flow in self.b2bua.trunks().strangers.news():
+                log.warning("%s is refused: no trunk has its address as a source", flow)
 
     async def _drain(self) -> None:
         if self.b2bua.calls:

@@ -163,8 +163,12 @@ class B2bua:
     # -- what the endpoint asks -------------------------------------------------------------------------
 
     def knows(self, flow: Flow) -> bool:
-        """Tell whether a trunk has this source."""
-        return self.setup.trunks.of(flow) is not None
+        """Tell whether a trunk has this source; who is refused else is noted for the log."""
+        trunks = self.setup.trunks
+        if trunks.of(flow) is not None:
+            return True
+        trunks.strangers.note(flow)
+        return False
 
     def trunks(self) -> TrunkTable:
         """The trunks that are served now."""

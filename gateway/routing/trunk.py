@@ -23,6 +23,7 @@ from gateway.sip.digest import Account
 from gateway.sip.flow import Flow
 
 from .numbers import Numbers
+from .strangers import Strangers
 
 HUNT_ON = frozenset({402, 403, 404, 406, 408, 410, 480, 486, 488, *range(500, 600)})
 """Final statuses on which a serial hunt goes on to the next target, unless the trunk says otherwise.
@@ -160,6 +161,7 @@ class TrunkTable:
         self._networks: list[tuple[int, int, dict[int, Trunk]]] = []
         """IP version, host bits, and the trunks by the remaining bits; longest networks first."""
         self._found: dict[tuple[str, int], Trunk | None] = {}
+        self.strangers = Strangers()
         self.with_tls_name: dict[str, Trunk] = {}
         """Trunks by the TLS names among their sources, in lower case."""
         networks: dict[tuple[int, int], dict[int, Trunk]] = {}

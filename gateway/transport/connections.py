@@ -201,8 +201,10 @@ class Connections:
         if connection.meeting is not None:
             return "" if connection.meeting.accepts(names) else "certificate names another"
         self._uncount(connection)
-        trunk = self._trunks().identify(flow.peer[0], flow.peer[1], names)
+        trunks = self._trunks()
+        trunk = trunks.identify(flow.peer[0], flow.peer[1], names)
         if trunk is None:
+            trunks.strangers.note(flow)
             return "unknown source"
         flow.trunk = trunk.name
         return ""

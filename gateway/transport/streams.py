@@ -241,6 +241,7 @@ class StreamTransport(Connections):
         trunks = self._trunks()
         is_tls = flow.local.transport == "tls"
         if trunks.find(host, port) is None and not (is_tls and trunks.with_tls_name):
+            trunks.strangers.note(flow)
             return "unknown source"
         if is_tls and self.certificates.server is None:
             return "no certificate"  # a reload took it away, and listeners stay until a restart

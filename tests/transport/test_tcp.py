@@ -374,6 +374,7 @@ async def test_a_stranger_gets_nothing() -> None:
             assert await (await dial(station.local("tcp"), STRANGER)).end() == b""
         assert station.streams.refused == {"unknown source": 3}
         assert not station.streams.connections
+        assert [flow.peer[0] for flow in station.core.trunks().strangers.news()] == [STRANGER]
 
 
 @scene

@@ -274,6 +274,7 @@ async def test_a_source_known_by_its_tls_name_may_come_from_anywhere(vault: Vaul
             assert await wire.end() == b""
         assert station.streams.refused == {}
         assert station.streams.closed["unknown source"] == 2
+        assert [flow.peer[0] for flow in station.core.trunks().strangers.news()] == [STRANGER]
 
 
 @scene
