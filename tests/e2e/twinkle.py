@@ -24,11 +24,13 @@ _USER = """\
 user_name={name}
 user_domain={gateway}
 register_at_startup=no
+pres_publish_startup=no
 sip_transport=udp
 ask_user_to_refer=no
 ask_user_to_redirect=no
 nat_public_ip={host}
 """
+# A PUBLISH at its start would reach whoever plays the other phones, if that one is quick enough to be there.
 # Without nat_public_ip it finds no address of its own to speak from on loopback.
 
 
