@@ -87,8 +87,11 @@ class Flow:
         host = peer[0]
         self.host = (f"[{host}]" if ":" in host else host).encode()
 
+    def __str__(self) -> str:
+        return f"{self.local.transport} {self.host.decode()}:{self.peer[1]}"
+
     def __repr__(self) -> str:
-        return f"Flow({self.local.transport} {self.host.decode()}:{self.peer[1]})"
+        return f"Flow({self})"
 
 
 class Flows:

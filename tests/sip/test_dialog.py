@@ -308,3 +308,4 @@ def test_what_is_no_contact_raises(value: bytes) -> None:
 
 def test_a_flow_says_whom_it_reaches() -> None:
     assert repr(Flow(UDP6, ("2001:db8::2", 5060))) == "Flow(udp [2001:db8::2]:5060)"
+    assert str(Flow(UDP6, ("2001:db8::2", 5060))) == "udp [2001:db8::2]:5060"
