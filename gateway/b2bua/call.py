@@ -28,6 +28,7 @@ from .extensions import admit, note_sent
 from .feedback import note_reason
 from .inside import pass_inside
 from .leg import CalleeLeg, CallerLeg, Leg
+from .liveness import DIALOG_LOST
 from .policy import Policy
 from .record import CallRecord
 from .relay import Answer, Relay, back_lines
@@ -150,6 +151,10 @@ class Call:
         """The caller never acknowledged a reliable provisional response."""
         if self.state in (State.CALLING, State.RINGING):
             self.feed(Event.NO_PRACK, None, now)
+
+    def on_gone(self, now: float) -> None:
+        """A peer has no dialog any more, or is silent, as the other one's re-INVITE or UPDATE has found."""
+        self.on_lost(DIALOG_LOST, now)
 
     def on_lost(self, reason: str, now: float) -> None:
         """A leg has found that its peer is gone."""
@@ -398,7 +403,7 @@ Call.TABLE = {
     (State.ANSWERED, Event.NO_ACK): (State.ENDED, Call._no_ack),  # RFC 3261 13.3.1.4
     (State.ANSWERED, Event.BYE): (State.ENDING, Call._pass_bye),  # a BYE that overtook the ACK
     (State.ANSWERED, Event.TOO_LONG): (State.ENDED, Call._too_long),
-    (State.TALKING, Event.LOST): (State.ENDED, Call._hang_up),  # RFC 4028 10, RFC 5057 5.1
+    (State.TALKING, Event.LOST): (State.ENDED, Call._hang_up),  # RFC 3261 14.1, 4028 10, 5057 5.1
     (State.TALKING, Event.NO_ACK): (State.ENDED, Call._no_ack),  # of a re-INVITE, RFC 3261 14.2
     (State.TALKING, Event.BYE): (State.ENDING, Call._pass_bye),  # RFC 3261 15.1
     (State.TALKING, Event.TOO_LONG): (State.ENDED, Call._too_long),

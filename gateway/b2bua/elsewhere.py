@@ -77,3 +77,14 @@ class Elsewhere:
         transaction = self.send(now)
         if self._follow is not None:
             self._follow(transaction)
+
+
+def is_gone(dialog: Dialog, transaction: ClientTransaction, status: int) -> bool:
+    """Tell whether the peer of ``dialog`` counts as gone, since a request got no answer (RFC 3261 12.2.1.2).
+
+    Only silence (408) says so; and not while the dialog has another address that was not asked, as after any
+    request but INVITE, nor after a CANCEL, which is to be followed by nothing more (9.1).
+    """
+    if status != 408:
+        return False
+    return not transaction.cancelled if isinstance(transaction, InviteClient) else not dialog.others

@@ -3,6 +3,10 @@
 Each leg numbers its own requests, so CSeq differs on both sides and the RAck of a PRACK is mapped. Re-INVITE
 and UPDATE meet glare rules (RFC 3261 14.2, RFC 3311 5.2), and move the remote target once they are accepted
 (RFC 3261 8.2, RFC 6141 3); all else simply passes, unknown methods too.
+
+A re-INVITE or UPDATE that finds no dialog any more, or nobody, ends the call on both sides (RFC 3261 14.1):
+who asked would have to, and where it does not, its leg would stay up alone. Any other request leaves the call
+as it is: phones say 481 to what they do not know, and to a PRACK it says no more than that none was due.
 """
 
 from __future__ import annotations
@@ -111,6 +115,8 @@ def _pass_update(
         return passed(leg, other, request, response, back, then)
 
     relay = Relay(call.endpoint, transaction, forth, back, updated)
+    if dialog.confirmed:  # an early one that is gone is no more than a fork, or a target, that was left
+        relay.on_gone = call.on_gone
     relay.send(twin, request, forth.lines(rows) + added, now)
 
 
@@ -144,6 +150,7 @@ def _pass_reinvite(
     relay = ReinviteRelay(
         call.endpoint, transaction, forth, back, finished, sent, wait_for_ack, call.on_no_ack
     )
+    relay.on_gone = call.on_gone
     transaction.user = leg.reinvite = relay
     transaction.respond(100, b"Trying", b"", b"", b"", now)
     rows, added = request.rows, b""

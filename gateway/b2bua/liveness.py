@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .leg import Leg
 
 DIALOG_IS_GONE = (408, 481)  # RFC 5057 5.1: these end the dialog, whatever they answer
+DIALOG_LOST = "dialog lost"  # the end that the record tells of
 WAIT_A_MOMENT = 2.0
 # A timer keeps its target until it fires: a long one is set in steps, so that what is left of a call that has
 # ended is not kept for hours.
@@ -132,7 +133,7 @@ class DialogPing(Keeper):
         self.start(now)
 
     def _gone(self, _detail: object, now: float) -> None:
-        self._lose("dialog lost", now)
+        self._lose(DIALOG_LOST, now)
 
 
 DialogPing.TABLE = {

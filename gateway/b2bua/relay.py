@@ -22,6 +22,8 @@ from gateway.sip.transaction import (
 )
 
 from .credentials import ask
+from .elsewhere import is_gone
+from .liveness import DIALOG_IS_GONE
 from .policy import Policy
 
 _TIMER_STEP: Final = 2.0  # seconds
@@ -33,10 +35,21 @@ class Relay:
     """One request on its way. ``forth`` is the policy for the request, ``back`` the one for its responses;
     ``on_final`` hears the final response (or None when none came) before it is passed, and may return header
     lines of our own for a 2xx. ``on_numbered`` is called each time the request has gone out: its CSeq number
-    is the last one of its dialog then.
+    is the last one of its dialog then. ``on_gone`` hears, once all is said, that the other side knows no such
+    dialog any more (RFC 3261 12.2.1.2).
     """
 
-    __slots__ = ("added", "back", "endpoint", "forth", "on_final", "on_numbered", "server")
+    __slots__ = (
+        "added",
+        "back",
+        "dialog",
+        "endpoint",
+        "forth",
+        "on_final",
+        "on_gone",
+        "on_numbered",
+        "server",
+    )
 
     def __init__(
         self,
@@ -52,11 +65,14 @@ class Relay:
         self.back = back
         self.on_final = on_final
         self.on_numbered: Callable[[], None] | None = None
+        self.on_gone: Callable[[float], None] | None = None
+        self.dialog: Dialog | None = None  # that the request went out in
         self.added = b""
 
     def send(self, dialog: Dialog, request: Request, lines: bytes, now: float) -> ClientTransaction:
         """Send the request on in ``dialog``, with these header lines, and return its transaction."""
         method = request.method
+        self.dialog = dialog
         if method == b"INVITE" or (request.has(b"Contact") and method != b"REGISTER"):
             lines += b"Contact: %b\r\n" % dialog.contact
         hops = request.max_forwards - 1
@@ -80,6 +96,8 @@ class Relay:
         if status >= 200 and self.on_final is not None:
             self.added = self.on_final(response, now) or b""
         self.pass_back(response, now)
+        if self.on_gone is not None and status in DIALOG_IS_GONE:
+            self.on_gone(now)
 
     def pass_back(self, response: Response, now: float) -> None:
         """Answer the side that asked with what the other side said."""
@@ -89,11 +107,13 @@ class Relay:
         tag, body = self.endpoint.new_token(), self.back.body(response)
         self.server.respond(response.status, response.phrase, tag, lines, body, now)
 
-    def on_no_response(self, _client: ClientTransaction, status: int, now: float) -> None:
+    def on_no_response(self, client: ClientTransaction, status: int, now: float) -> None:
         """Nobody answered: say so."""
         if self.on_final is not None:
             self.on_final(None, now)
         self.server.reject(status, self.endpoint.new_token(), now)
+        if self.on_gone is not None and self.dialog is not None and is_gone(self.dialog, client, status):
+            self.on_gone(now)
 
 
 def back_lines(policy: Policy, response: Response, server: ServerTransaction) -> bytes:
@@ -156,7 +176,6 @@ class ReinviteRelay(Relay):
     """A re-INVITE on its way, with what only INVITE has: CANCEL, a 2xx that is acknowledged, and its loss."""
 
     __slots__ = (
-        "_answered",
         "_deadline",
         "_is_over",
         "_on_no_ack",
@@ -181,17 +200,11 @@ class ReinviteRelay(Relay):
         super().__init__(endpoint, server, forth, back, on_final)
         self.answer: Answer | None = None
         self.client: InviteClient | None = None
-        self._answered: Dialog | None = None
         self._deadline = math.inf  # of the final response
         self._is_over = False  # the call has ended before the final response came
         self._on_sent = on_sent
         self._wait_for_ack = wait_for_ack
         self._on_no_ack = on_no_ack
-
-    def send(self, dialog: Dialog, request: Request, lines: bytes, now: float) -> ClientTransaction:
-        """Send the re-INVITE on in ``dialog``."""
-        self._answered = dialog
-        return super().send(dialog, request, lines, now)
 
     def follow(self, client: ClientTransaction) -> None:
         """The re-INVITE went out, or again with credentials: this is the transaction to cancel."""
@@ -206,8 +219,8 @@ class ReinviteRelay(Relay):
         if self._is_over:
             if 200 <= response.status < 300:
                 assert isinstance(client, InviteClient)
-                assert self._answered is not None
-                self.endpoint.acknowledge(self._answered, client.seq, b"", b"", 70)
+                assert self.dialog is not None
+                self.endpoint.acknowledge(self.dialog, client.seq, b"", b"", 70)
             return
         if response.status >= 200:
             self._deadline = math.inf
@@ -217,9 +230,9 @@ class ReinviteRelay(Relay):
                 return
             assert isinstance(client, InviteClient)
             assert isinstance(self.server, InviteServer)
-            assert self._answered is not None
-            self._answered.retarget(response, self.endpoint.flows)
-            self.answer = Answer(self.server, self._answered, client.seq)
+            assert self.dialog is not None
+            self.dialog.retarget(response, self.endpoint.flows)
+            self.answer = Answer(self.server, self.dialog, client.seq)
             self._wait_for_ack(self.answer)
         super().on_response(client, response, now)
 

@@ -296,9 +296,10 @@ def test_a_cancel_goes_where_its_reinvite_went_last_3261_9_1() -> None:
     bye_at(net, caller, second)
 
 
-def test_after_silence_the_next_request_goes_to_the_next_address_4320_4_2() -> None:
+@pytest.mark.parametrize("method", ["INFO", "UPDATE"])
+def test_after_silence_the_next_request_goes_to_the_next_address_4320_4_2(method: str) -> None:
     net, first, second, caller, _ = two_addresses()
-    caller.request("INFO")
+    caller.request(method)
     net.run(33)
     first.forget()
     net.pbx.take(100)
@@ -306,6 +307,17 @@ def test_after_silence_the_next_request_goes_to_the_next_address_4320_4_2() -> N
         peer.nothing()
     bye_at(net, caller, second)
     first.nothing()
+
+
+def test_a_reinvite_that_meets_silence_at_every_address_ends_the_call_3261_14_1() -> None:
+    net, first, second, caller, _ = two_addresses()
+    reinvited(net, caller)
+    net.run(64.1)
+    first.take_repeated("INVITE")
+    second.take_repeated("INVITE")
+    net.pbx.take(408)
+    net.pbx.take("BYE")
+    assert net.only_record.end_reason == "dialog lost"
 
 
 def test_a_peer_that_is_at_work_is_not_left_for_its_silence_3263_4_3() -> None:
