@@ -22,6 +22,7 @@ from gateway.sip.transaction import ClientTransaction, InviteClient
 from gateway.sip.transaction.base import OFF, compile_table
 
 from .credentials import ask
+from .elsewhere import is_gone
 from .leg import CalleeLeg, Leg
 from .liveness import DIALOG_IS_GONE, Keeper
 from .option_tags import offers
@@ -207,9 +208,10 @@ class SessionTimer(Keeper):
             self.feed(Input.TOO_SMALL if self.raise_to(response) else Input.REFUSED, None, now)
 
     def on_no_response(self, transaction: ClientTransaction, status: int, now: float) -> None:
-        """Silence means gone; a transport that is broken now may work the next time."""
+        """Silence means gone; a transport that is broken now, or the next address, may work the next time."""
         if self.leg is not None and transaction is self._request:
-            self.feed(Input.GONE if status == 408 else Input.GLARE, None, now)
+            gone = is_gone(self._dialog(), transaction, status)
+            self.feed(Input.GONE if gone else Input.GLARE, None, now)
 
     def stop(self, now: float) -> None:
         """The leg is closed: nobody waits for an answer to the refresh any more."""

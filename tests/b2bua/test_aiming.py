@@ -191,12 +191,15 @@ def test_peers_on_this_machine_name_its_addresses_rightly() -> None:
 # -- a name with several addresses (RFC 3263 4.3) -----------------------------------------------------------
 
 
-def two_addresses(transport: str = "udp", config: str = CONFIG) -> tuple[Net, Peer, Peer, End, End]:
+def two_addresses(
+    transport: str = "udp", config: str = CONFIG, headers: str = ""
+) -> tuple[Net, Peer, Peer, End, End]:
     """A call whose callee named itself, and stands at two addresses; it has the first one's ACK."""
     net = Net(config, streams=("tcp",))
     first, second = net.peer(OTHER, "first", transport), net.peer(("192.0.2.10", 5070), "second", transport)
     Names(net, Address(*first.address, transport), Address(*second.address, transport))
-    caller, callee = answered(net, f"Contact: <sip:carrier@callee.example;transport={transport}>")
+    contact = f"Contact: <sip:carrier@callee.example;transport={transport}>"
+    caller, callee = answered(net, f"{contact}\n{headers}")
     first.take("ACK")
     return net, first, second, caller, callee
 
@@ -307,6 +310,36 @@ def test_after_silence_the_next_request_goes_to_the_next_address_4320_4_2(method
         peer.nothing()
     bye_at(net, caller, second)
     first.nothing()
+
+
+@pytest.mark.parametrize("allow", ["", "Allow: INVITE, ACK, BYE, UPDATE"])
+def test_a_refresh_that_meets_silence_goes_to_the_next_address_4028_10(allow: str) -> None:
+    net, first, second, caller, _ = two_addresses(
+        config=CONFIG.replace('name = "carrier"\n', 'name = "carrier"\nsession_timer = "1800s"\n'),
+        headers=allow,
+    )
+    method = "UPDATE" if allow else "INVITE"
+    net.run(900.1)
+    first.take_repeated(method)
+    net.run(37)
+    first.forget()
+    net.pbx.nothing()
+    second.reply(second.take_repeated(method), 200, contact=False)
+    net.run(0.1)
+    second.forget()
+    bye_at(net, caller, second)
+
+
+def test_a_refresh_that_meets_silence_at_every_address_ends_the_call_in_time_4028_10() -> None:
+    net, first, second, *_ = two_addresses(
+        config=CONFIG.replace('name = "carrier"\n', 'name = "carrier"\nsession_timer = "1800s"\n'),
+        headers="Allow: INVITE, ACK, BYE, UPDATE",
+    )
+    net.run(1800)
+    for peer in (first, second):
+        peer.take_repeated("UPDATE")
+    net.pbx.take_repeated("BYE")
+    assert net.only_record.end_reason == "session expired"
 
 
 def test_a_reinvite_that_meets_silence_at_every_address_ends_the_call_3261_14_1() -> None:
