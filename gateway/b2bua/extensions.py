@@ -178,13 +178,29 @@ def note_sent(leg: Leg, message: Request | Response, policy: Policy) -> None:
         timer.sent(message, policy.body(message))
 
 
-def passed(leg: Leg, other: Leg, request: Request, response: Response, back: Policy, now: float) -> bytes:
-    """A re-INVITE or UPDATE of ``leg`` got a 2xx from ``other``: what both were sent is their session now,
-    and the timers of both begin anew. Return what the 2xx says of that to ``leg``.
+def note_exchange(leg: Leg, other: Leg, request: Request, response: Response, back: Policy) -> None:
+    """A request of ``leg`` got a 2xx from ``other``, so the descriptions in both count now: in the dialog of
+    the request alone, and nowhere when another fork has been confirmed meanwhile.
+    """
+    if not has_own(leg, other):
+        return
+    key = (request.to_tag, request.from_tag)
+    dialog = next((dialog for dialog in leg.dialogs if dialog.key == key), None)
+    if dialog is None or dialog.twin is None:
+        return
+    other_timer, timer = _timer(other), _timer(leg)
+    if other_timer is not None and other.call is not None:
+        other_timer.accepted(request, other.call.policy(leg, other).body(request), dialog.twin)
+    if timer is not None:
+        timer.sent(response, back.body(response), dialog)
+
+
+def refreshed(leg: Leg, other: Leg, request: Request, response: Response, now: float) -> bytes:
+    """A re-INVITE or UPDATE of ``leg`` got a 2xx from ``other``: the timers of both begin anew. Return what
+    the 2xx says of that to ``leg``.
     """
     if not has_own(leg, other):
         return b""
-    _note_exchange(leg, other, request, response, back)
     other_timer, timer = _running(other), _running(leg)
     if other_timer is not None:
         other_timer.agreed(response, now)
@@ -204,21 +220,6 @@ def refresh_rows(leg: Leg, other: Leg, rows: Rows) -> tuple[Rows, bytes]:
         rows = without_option(rows, RELIABLE)
     timer = _running(other)
     return rows, b"" if timer is None else timer.request_lines()
-
-
-def _note_exchange(leg: Leg, other: Leg, request: Request, response: Response, back: Policy) -> None:
-    """Take note of the offer that ``other`` was sent and of the answer to it, which tells that it counts:
-    in the dialog of the request alone, and nowhere when another fork has been confirmed meanwhile.
-    """
-    key = (request.to_tag, request.from_tag)
-    dialog = next((dialog for dialog in leg.dialogs if dialog.key == key), None)
-    if dialog is None or dialog.twin is None:
-        return
-    other_timer, timer = _timer(other), _timer(leg)
-    if other_timer is not None and other.call is not None:
-        other_timer.accepted(request, other.call.policy(leg, other).body(request), dialog.twin)
-    if timer is not None:
-        timer.sent(response, back.body(response), dialog)
 
 
 def _timer(leg: Leg) -> SessionTimer | None:

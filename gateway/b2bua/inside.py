@@ -21,7 +21,7 @@ from gateway.sip.transaction import InviteClient, InviteServer, ServerTransactio
 
 from .contacts import expires_of
 from .events import State
-from .extensions import has_own, passed, refresh_rows, reinvites
+from .extensions import has_own, note_exchange, refresh_rows, refreshed, reinvites
 from .leg import CalleeLeg, CallerLeg, Leg
 from .relay import Answer, ReinviteRelay, Relay
 from .subscription import SUBSCRIBING
@@ -55,12 +55,12 @@ def pass_inside(
         transaction.reject(status, b"", now, wait)
         return
     rows = call.core.names.rename(request, other.trunk)
-    if method == b"PRACK" and request.has(b"RAck"):
-        rows = _map_rack(leg, other, request)
     if isinstance(transaction, InviteServer):
         _pass_reinvite(call, leg, dialog, transaction, request, twin, now)
     elif method == b"UPDATE":
         _pass_update(call, leg, dialog, transaction, request, twin, rows, now)
+    elif method == b"PRACK":
+        _pass_prack(call, leg, transaction, request, twin, now)
     else:
         forth, back = call.policy(leg, other), call.policy(other, leg)
         Relay(call.endpoint, transaction, forth, back).send(twin, request, forth.lines(rows), now)
@@ -112,7 +112,8 @@ def _pass_update(
             return b""
         dialog.retarget(request, call.endpoint.flows)
         twin.retarget(response, call.endpoint.flows)
-        return passed(leg, other, request, response, back, then)
+        note_exchange(leg, other, request, response, back)
+        return refreshed(leg, other, request, response, then)
 
     relay = Relay(call.endpoint, transaction, forth, back, updated)
     if dialog.confirmed:  # an early one that is gone is no more than a fork, or a target, that was left
@@ -134,11 +135,15 @@ def _pass_reinvite(
     seq = request.cseq[0]
 
     def finished(response: Response | None, then: float) -> bytes:
-        leg.reinvite = None
+        # Asked of the leg, for a relay that its own function refers to would have to be collected as garbage.
+        reinvite, leg.reinvite = leg.reinvite, None
         if response is None or response.status >= 300:
             return b""
+        assert reinvite is not None, "it is under way until it is finished"
         dialog.retarget(request, call.endpoint.flows)
-        return passed(leg, other, request, response, back, then)
+        described = response if response.body or reinvite.described is None else reinvite.described
+        note_exchange(leg, other, reinvite.pracked or request, described, back)
+        return refreshed(leg, other, request, response, then)
 
     def sent(client: InviteClient) -> None:
         leg.invite_seqs = (seq, client.seq)
@@ -159,6 +164,32 @@ def _pass_reinvite(
     relay.send(twin, request, forth.lines(rows) + added, now)
     longest, expires = other.trunk.ring_timeout, expires_of(request)
     relay.watch(now + (longest if expires is None else min(longest, expires)), now)  # RFC 3261 13.3.1
+
+
+def _pass_prack(
+    call: Call, leg: Leg, transaction: ServerTransaction, request: Request, twin: Dialog, now: float
+) -> None:
+    """Pass a PRACK. It may carry an answer or an offer, and its 2xx an answer (RFC 3262 5); within a
+    re-INVITE these count once that is accepted (RFC 6141 3).
+    """
+    other = twin.user
+    assert isinstance(other, Leg)
+    forth, back = call.policy(leg, other), call.policy(other, leg)
+
+    def acknowledged(response: Response | None, _then: float) -> None:
+        if response is None or response.status >= 300:
+            return
+        reinvite = leg.reinvite
+        if reinvite is None:
+            note_exchange(leg, other, request, response, back)
+            return
+        if request.body:
+            reinvite.pracked = request
+        if response.body:
+            reinvite.described = response
+
+    rows = _map_rack(leg, other, request) if request.has(b"RAck") else request.rows
+    Relay(call.endpoint, transaction, forth, back, acknowledged).send(twin, request, forth.lines(rows), now)
 
 
 def _map_rack(leg: Leg, other: Leg, request: Request) -> Rows:

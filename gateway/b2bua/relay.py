@@ -173,7 +173,11 @@ class Answer:
 
 
 class ReinviteRelay(Relay):
-    """A re-INVITE on its way, with what only INVITE has: CANCEL, a 2xx that is acknowledged, and its loss."""
+    """A re-INVITE on its way, with what only INVITE has: CANCEL, a 2xx that is acknowledged, and its loss.
+
+    ``described`` and ``pracked`` are the last messages with a session description that each side was sent
+    between the INVITE and its final response (RFC 3262 5): the side that asked, and the other one.
+    """
 
     __slots__ = (
         "_deadline",
@@ -183,6 +187,8 @@ class ReinviteRelay(Relay):
         "_wait_for_ack",
         "answer",
         "client",
+        "described",
+        "pracked",
     )
     tag: bytes = b""  # inside a dialog the To has its tag already
 
@@ -200,6 +206,8 @@ class ReinviteRelay(Relay):
         super().__init__(endpoint, server, forth, back, on_final)
         self.answer: Answer | None = None
         self.client: InviteClient | None = None
+        self.described: Response | None = None
+        self.pracked: Request | None = None
         self._deadline = math.inf  # of the final response
         self._is_over = False  # the call has ended before the final response came
         self._on_sent = on_sent
@@ -224,6 +232,8 @@ class ReinviteRelay(Relay):
             return
         if response.status >= 200:
             self._deadline = math.inf
+        elif response.body:
+            self.described = response
         if 200 <= response.status < 300:
             if self.answer is not None:
                 self.answer.again(self.endpoint)
