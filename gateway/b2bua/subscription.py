@@ -13,7 +13,6 @@ the pairs; :class:`Opening` waits for the dialogs that one SUBSCRIBE or REFER ma
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +26,7 @@ from gateway.sip.transaction.base import Compiled, Table, compile_table
 
 from .leg import MAX_EARLY_DIALOGS, Leg
 from .naming import trunk_of
-from .relay import Relay
+from .relay import OnFinal, Relay
 
 if TYPE_CHECKING:
     from .core import B2bua
@@ -226,7 +225,10 @@ class Subscriptions:
     def pass_inside(
         self, dialog: Dialog, transaction: ServerTransaction, request: Request, now: float
     ) -> None:
-        """Pass a request (no INVITE) to the twin of ``dialog``; see what becomes of its subscription."""
+        """Pass a request (no INVITE) to the twin of ``dialog``; see what becomes of its subscription.
+
+        Those of subscriptions move the remote targets of both sides, once they are accepted (RFC 6665 4.4.1).
+        """
         twin = dialog.twin
         assert twin is not None, "who owns the dialog has looked"
         core, method = self.core, request.method
@@ -235,17 +237,32 @@ class Subscriptions:
         relay = Relay(self.endpoint, transaction, forth, back)
         rows = core.names.rename(request, target)
         if method in SUBSCRIBING:
-            dialog.retarget(request, self.endpoint.flows)
+            judge: OnFinal | None = None
             subscription = self._find(dialog, request)
             if subscription is None and method in OPENING and not self.is_full:
                 subscription = self._ask(dialog, request, now)
             if subscription is not None:
                 rows = _rename_event(rows, subscription, dialog is subscription.near)
                 watch = self._watch_notify if method == b"NOTIFY" else self._watch_refresh
-                relay.on_final = watch(subscription, request)
+                judge = watch(subscription, request)
                 if method == b"REFER":
                     relay.on_numbered = subscription.numbered
+            relay.on_final = self._follow_targets(dialog, twin, request, judge)
         relay.send(twin, request, forth.lines(rows), now)
+
+    def _follow_targets(
+        self, dialog: Dialog, twin: Dialog, request: Request, judge: OnFinal | None
+    ) -> OnFinal:
+        """Go to where both sides want to be found after a 2xx; then ``judge`` hears of the final response."""
+
+        def answered(response: Response | None, now: float) -> None:
+            if response is not None and response.status < 300:
+                dialog.retarget(request, self.endpoint.flows)
+                twin.retarget(response, self.endpoint.flows)
+            if judge is not None:
+                judge(response, now)
+
+        return answered
 
     def outlive(self, *legs: Leg) -> None:
         """Take over the dialogs of a call that is over but for its subscriptions (RFC 5057 4.1)."""
@@ -301,14 +318,11 @@ class Subscriptions:
         key = event_of(request)  # of a REFER the notifier's differs, once it has gone out
         return self.begin(dialog, key, key, now)
 
-    def _watch_refresh(
-        self, subscription: Subscription, request: Request
-    ) -> Callable[[Response | None, float], None]:
+    def _watch_refresh(self, subscription: Subscription, request: Request) -> OnFinal:
         """See what the answer to a SUBSCRIBE or REFER in a dialog makes of the subscription."""
 
         def answered(response: Response | None, now: float) -> None:
             if response is not None and response.status < 300:
-                subscription.far.retarget(response, self.endpoint.flows)
                 refused = request.method == b"REFER" and _has_no_subscription(response)
                 subscription.feed(Input.GONE if refused else Input.GRANTED, _seconds(response, request), now)
             elif subscription.state == State.ASKED or (response is not None and response.status in _ENDING):
@@ -316,9 +330,7 @@ class Subscriptions:
 
         return answered
 
-    def _watch_notify(
-        self, subscription: Subscription, notify: Request
-    ) -> Callable[[Response | None, float], None]:
+    def _watch_notify(self, subscription: Subscription, notify: Request) -> OnFinal:
         """See what a NOTIFY, once it is answered, makes of the subscription. Raises MalformedError."""
         said, semicolon, rest = notify.index.get(b"Subscription-State", b"").partition(b";")
         seconds = _number(parse_params(semicolon + rest).get(b"expires"))
@@ -329,7 +341,6 @@ class Subscriptions:
                 subscription.feed(Input.GONE, None, now)
             elif response.status < 300:
                 subscription.feed(given, seconds, now)
-                subscription.near.retarget(response, self.endpoint.flows)
 
         return answered
 

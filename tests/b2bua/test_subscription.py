@@ -304,3 +304,36 @@ def test_a_subscription_keeps_its_trunks_when_the_configuration_changes() -> Non
     notify(notifier, subscriber)
     end(notifier, subscriber)
     net.assert_all_freed()
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("method", ["SUBSCRIBE", "NOTIFY"])
+def test_only_an_accepted_request_moves_its_sender_3261_8_2(method: str, status: int) -> None:
+    """SUBSCRIBE and NOTIFY are target refresh requests (RFC 6665 4.4.1); a refused one changes nothing."""
+    net = Net()
+    subscriber, notifier = subscribe(net, net.pbx, net.carrier)
+    notify(notifier, subscriber)
+    one, other = (subscriber, notifier) if method == "SUBSCRIBE" else (notifier, subscriber)
+    address = (one.peer.address[0], 5099)
+    moved = net.peer(address, "moved")
+    lines = f"{EVENT}\nExpires: 600\n{ACTIVE}\nContact: <{moved.contact}>"
+    one.request(method, headers=lines, contact=False)
+    other.peer.reply(other.peer.take_request(method), status)
+    one.peer.take(status)
+    back = "NOTIFY" if method == "SUBSCRIBE" else "SUBSCRIBE"
+    other.request(back, headers=f"{EVENT}\nExpires: 600\n{ACTIVE}")
+    (moved if status == 200 else one.peer).take(back)
+
+
+@pytest.mark.parametrize("event", [EVENT, "Event: presence"])
+def test_a_notify_that_nobody_asked_for_moves_nobody_unless_it_is_accepted_6665_4_1_3(event: str) -> None:
+    net = Net()
+    subscriber, notifier = subscribe(net, net.pbx, net.carrier)
+    notify(notifier, subscriber)
+    net.peer(("192.0.2.3", 5099), "moved")
+    lines = f"{event}\n{ACTIVE}\nContact: <sip:moved@192.0.2.3:5099>"
+    notifier.request("NOTIFY", headers=lines, contact=False)
+    net.pbx.reply(net.pbx.take_request("NOTIFY"), 500)
+    net.carrier.take(500)
+    subscriber.request("SUBSCRIBE", headers=f"{EVENT}\nExpires: 600")
+    net.carrier.take("SUBSCRIBE")

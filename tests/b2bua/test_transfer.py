@@ -425,3 +425,15 @@ def test_a_dialog_whose_remote_target_is_no_place_for_us_goes_by_the_routes() ->
     net.pbx.ack(other, net.pbx.take_response(486))
     hang_up(caller, End.of_callee(net.carrier, offer))
     net.assert_all_freed()
+
+
+@pytest.mark.parametrize("status", [202, 603])
+def test_only_a_refer_that_is_accepted_moves_its_sender_3261_8_2(status: int) -> None:
+    net = Net()
+    moved = net.peer(("192.0.2.2", 5099), "moved")
+    caller, callee = establish(net)
+    caller.request("REFER", headers=f"Refer-To: <sip:x@y>\nContact: <{moved.contact}>", contact=False)
+    net.carrier.reply(net.carrier.take_request("REFER"), status)
+    net.pbx.take(status)
+    callee.request("INFO", contact=False)
+    (moved if status == 202 else net.pbx).take("INFO")
