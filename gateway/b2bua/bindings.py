@@ -2,7 +2,9 @@
 
 The registrar is told a contact of ours in place of each of the PBX's, so that calls to it come through the
 gateway; the PBX is told its own contacts in the answer. What stands with a contact (expires, q, instance ids)
-passes as it came, and so does ``*``. A binding lives as long as the registrar grants; one that it has never
+passes as it came, and so does ``*``. A binding lives as long as the registrar grants, and while the registrar
+lists it: a 2xx has the whole list (RFC 3261 10.3), but for what was bound since its REGISTER went out; one
+without a list, as some registrars send it, speaks only of what was asked. One that the registrar has never
 granted goes when it refuses. The table of them is bounded, and so is what one trunk may have of it under one
 address of record: what others register there does not count.
 
@@ -48,7 +50,8 @@ _FEATURE_607 = b"+sip.607"
 
 class Binding:
     """One contact of a PBX under one address of record, and the token it has towards the registrar.
-    ``flow`` is where it was registered from last, and ``path`` what proxies lead to it, b"" for none.
+    ``flow`` is where it was registered from last, ``path`` what proxies lead to it, b"" for none;
+    ``granted_at`` is 0.0 until a 2xx has granted it.
     """
 
     __slots__ = (
@@ -56,7 +59,7 @@ class Binding:
         "contact",
         "expires_at",
         "flow",
-        "is_confirmed",
+        "granted_at",
         "path",
         "registrar",
         "source",
@@ -73,7 +76,7 @@ class Binding:
         self.flow = flow
         self.path = b""
         self.expires_at = 0.0
-        self.is_confirmed = False
+        self.granted_at = 0.0
         self._flows = flows
 
     def reach(self, _request: Request, uri: Uri, trunks: TrunkTable, now: float) -> tuple[Uri, Plan | None]:
@@ -192,14 +195,15 @@ class Bindings:
 class Registering:
     """One REGISTER on its way. ``rows`` are its header rows as the registrar gets them."""
 
-    __slots__ = ("_asked", "_bindings", "_key", "_path", "_registrar", "_waits_until", "rows")
+    __slots__ = ("_asked", "_begun_at", "_bindings", "_key", "_path", "_registrar", "_removes_all", "rows")
 
     def __init__(self, bindings: Bindings, request: Request, registrar: Trunk, now: float) -> None:
         self._bindings = bindings
         self._registrar = registrar
         self._key = (registrar.name, request.receiver.uri)
         self._asked: dict[bytes, int] = {}  # seconds, by token
-        self._waits_until = now + _UNCONFIRMED
+        self._removes_all = False
+        self._begun_at = now
         self._path = [row for row in request.rows if row[0] == b"Path"]
         self.rows: list[Row] = []
 
@@ -212,8 +216,10 @@ class Registering:
         for key, line in request.rows:
             if key == b"Path":
                 continue
-            value = unfold(line.partition(b":")[2]) if key == b"Contact" else b"*"
+            value = unfold(line.partition(b":")[2]) if key == b"Contact" else b""
             if value == b"*":
+                self._removes_all = True
+            if key != b"Contact" or value == b"*":
                 self.rows.append((key, line))
                 continue
             said = []
@@ -230,22 +236,24 @@ class Registering:
         known = self._bindings.of(self._key)
         otherwise = expires_of(response)
         granted: dict[bytes, int] = {}
-        if not response.has(b"Contact"):
-            # Against 10.3, some registrars list nothing: then what was asked for was granted.
-            granted.update(self._asked)
+        is_listed = response.has(b"Contact")
         rows = list(self._path)
         for key, line in response.rows:
             if key in _HOPS_BEYOND:
                 continue
             if key == b"Contact":
-                line = self._map_back(line, known, granted, otherwise)
+                mapped = self._map_back(line, known, granted, otherwise)
+                is_listed = is_listed and mapped is not None
+                line = mapped or line
             rows.append((key, line))
+        if not is_listed:  # then what was asked for was granted
+            granted = {**self._asked, **granted}
         for token, binding in known.items():
             seconds = granted.get(token, 0)
             if seconds:
-                binding.is_confirmed = True
+                binding.granted_at = now
                 binding.expires_at = now + min(seconds, _LONGEST)
-            elif binding.is_confirmed or token in self._asked:
+            elif self._ends(token, binding, is_listed or self._removes_all):
                 self._bindings.drop(self._key, binding)
         if 607 in self._registrar.supports and not _says_607(response):
             rows.append((b"Feature-Caps", b"Feature-Caps: *;" + _FEATURE_607))  # RFC 8197 6, RFC 6809 4.3
@@ -261,19 +269,27 @@ class Registering:
         another one has named since, which waits for its own answer.
         """
         for token, binding in self._bindings.of(self._key).items():
-            is_ours = token in self._asked and binding.expires_at <= self._waits_until
-            if is_ours and not binding.is_confirmed:
+            is_ours = token in self._asked and binding.expires_at <= self._begun_at + _UNCONFIRMED
+            if is_ours and not binding.granted_at:
                 self._bindings.drop(self._key, binding)
+
+    def _ends(self, token: bytes, binding: Binding, speaks_of_all: bool) -> bool:
+        """Tell whether a 2xx that does not grant a binding ends it: not one that another answer, which has
+        overtaken this one, has granted since.
+        """
+        if binding.granted_at > self._begun_at:
+            return False
+        return token in self._asked or (speaks_of_all and binding.granted_at > 0.0)
 
     def _map_back(
         self, line: bytes, known: dict[bytes, Binding], granted: dict[bytes, int], otherwise: int | None
-    ) -> bytes:
-        """Return a Contact line with the PBX's own contacts; one that cannot be read passes as it came."""
+    ) -> bytes | None:
+        """Return a Contact line with the PBX's own contacts; None for one that cannot be read."""
         try:
             items = read_contacts(unfold(line.partition(b":")[2]))
             tokens = [parse_uri(item.uri).user for item in items]
         except MalformedError:
-            return line
+            return None
         if known.keys().isdisjoint(tokens):
             return line
         said = []
