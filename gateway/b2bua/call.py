@@ -370,13 +370,13 @@ class Call:
         record.ended_at = record.ended_at or now
         record.ended_by = ended_by
         record.end_reason = reason
-        if self.core.subscriptions.pairs and self.callee is not None:
-            self.core.subscriptions.outlive(self.caller, self.callee)
-        if self.callee is not None:
+        callee = self.callee
+        if callee is not None:
+            if self.core.subscriptions.pairs:
+                self.core.subscriptions.outlive(self.caller, callee)
             self._acknowledge_all(now)
+            callee.close(now)
         self.caller.close(now)
-        if self.callee is not None:
-            self.callee.close(now)
         self._search = None
         self.core.finished(self)
 
