@@ -158,7 +158,9 @@ class Reliable:
     def __init__(self, leg: CallerLeg) -> None:
         self.leg = leg
         self._senders: dict[bytes, Sender] = {}  # by our tag: no more than the leg has early dialogs
-        self._held: tuple[CalleeLeg, InviteClient, Response] | None = None
+        # A 2xx that waits for the PRACK to what this sender has out. One of another fork takes its place: the
+        # callee repeats it.
+        self._held: tuple[Sender, CalleeLeg, InviteClient, Response] | None = None
 
     def send(self, tag: bytes, provisional: Provisional, now: float) -> None:
         """Send a provisional response in the early dialog with this tag of ours, now or in its turn."""
@@ -177,7 +179,7 @@ class Reliable:
         sender = None if ours is None else self._senders.get(ours.local_tag)
         if sender is None or sender.state != State.WAITING or sender.out is None or not sender.out.body:
             return False
-        self._held = (callee, invite, response)
+        self._held = (sender, callee, invite, response)
         return True
 
     def on_prack(self, dialog: Dialog, transaction: ServerTransaction, request: Request, now: float) -> None:
@@ -190,14 +192,15 @@ class Reliable:
             return
         # An offer in it would have to be answered by the callee, which sees no PRACK (RFC 3262 5).
         transaction.reject(488 if request.body else 200, b"", now)
-        held, self._held = self._held, None
-        if held is None:
+        held = self._held
+        if held is None or held[0] is not sender:
             sender.feed(Input.PRACK, None, now)
-        else:
-            sender.feed(Input.FINAL, None, now)
-            sender.feed(Input.PRACK, None, now)
-            callee, client, response = held
-            callee.on_response(client, response, now)
+            return
+        self._held = None
+        sender.feed(Input.FINAL, None, now)  # what waited behind it has lost its sense
+        sender.feed(Input.PRACK, None, now)
+        _, callee, client, response = held
+        callee.on_response(client, response, now)
 
     def on_no_prack(self, now: float) -> None:
         """A response was never acknowledged."""

@@ -444,3 +444,30 @@ def test_of_targets_that_ring_together_each_has_its_own_series_and_its_own_wait_
     net.carrier.reply(net.carrier.take_request("BYE"), 200)
     hang_up(End.of_callee(net.backup, other), caller)
     net.assert_all_freed()
+
+
+def test_while_an_answer_waits_for_its_prack_the_others_ring_on_3262_3() -> None:
+    net = Net(with_pbx('prack = "local"', TOGETHER))
+    invite, offer = ring(net)
+    other = net.backup.take_request("INVITE")
+    net.carrier.reply(offer, 183, body=ANSWER)
+    first = take_reliable(net, 183)
+    net.backup.reply(other, 183, body=ANSWER)
+    second = take_reliable(net, 183)
+    net.backup.reply(other, 180)
+    net.carrier.reply(offer, 200, body=ANSWER)
+    prack(End.of_caller(net.pbx, invite, second), rseq(second))
+    take_reliable(net, 180, after=rseq(second))  # it had waited for its turn
+    net.backup.reply(other, 181)
+    net.pbx.nothing()  # and so does this one
+    caller = End.of_caller(net.pbx, invite, first)
+    prack(caller, rseq(first))
+    answer = net.pbx.take_response(200)
+    assert answer.to_tag == first.to_tag
+    net.pbx.ack(invite, answer)
+    net.carrier.take("ACK")
+    net.backup.reply(net.backup.take_request("CANCEL"), 200)
+    net.backup.reply(other, 487)
+    net.backup.take("ACK")
+    hang_up(caller, End.of_callee(net.carrier, offer))
+    net.assert_all_freed()
