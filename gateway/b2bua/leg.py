@@ -7,6 +7,7 @@ tags, is as many early dialogs on the caller's side.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from gateway.routing.locate import Address
@@ -375,6 +376,7 @@ class CalleeLeg(Leg):
             return
         waits = self.call.caller.own
         if waits is not None and waits.holds(self, invite, response, dialog):
+            self.deadline = math.inf  # it has answered in time; the PRACK has a time of its own
             return
         self._answered_tag = tag
         if dialog is None:

@@ -471,3 +471,21 @@ def test_while_an_answer_waits_for_its_prack_the_others_ring_on_3262_3() -> None
     net.backup.take("ACK")
     hang_up(caller, End.of_callee(net.carrier, offer))
     net.assert_all_freed()
+
+
+def test_an_answer_that_waits_for_its_prack_is_not_rung_out_3262_3() -> None:
+    net = Net(with_carrier('ring_timeout = "10s"', CALLER_LOCAL))
+    invite, offer = ring(net)
+    net.carrier.reply(offer, 183, body=ANSWER)
+    early = take_reliable(net, 183)
+    net.run(9.9)
+    net.carrier.reply(offer, 200, body=ANSWER)
+    net.run(2)
+    net.carrier.nothing()
+    net.pbx.forget()
+    caller = End.of_caller(net.pbx, invite, early)
+    prack(caller, rseq(early))
+    net.pbx.ack(invite, net.pbx.take_response(200))
+    net.carrier.take("ACK")
+    hang_up(caller, End.of_callee(net.carrier, offer))
+    net.assert_all_freed()
