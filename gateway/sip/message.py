@@ -127,10 +127,11 @@ class Request(Fields):
         if not self.call_id:
             raise MalformedError("Call-ID is missing")
         _ = self.via, self.max_forwards, self.sender, self.receiver
-        for value in self.values(b"Contact"):
-            if value != b"*" or self.method != b"REGISTER":
-                check_contact(value)
-        self._check_routes()
+        if self.method != b"BYE":  # who hangs up is not asked for what the dialog needs no more (8.2)
+            for value in self.values(b"Contact"):
+                if value != b"*" or self.method != b"REGISTER":
+                    check_contact(value)
+            self._check_routes()
         uri = parse_uri(self.uri)
         if uri.headers:
             raise MalformedError("headers in the Request-URI")

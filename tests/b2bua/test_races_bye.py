@@ -116,3 +116,16 @@ def test_a_bye_in_an_early_dialog_and_an_answer_that_crosses_it_3261_15() -> Non
     net.pbx.nothing()
     assert net.only_record.end_reason == "cancelled"
     net.assert_all_freed()
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("header", ["Contact:", "Contact: <sip:", "Contact: *", "Record-Route: <sip:"])
+def test_a_bye_hangs_up_whatever_its_contact_is_3261_8_2(hangs_up: str, header: str) -> None:
+    """It needs neither that nor a Record-Route. Refused for one, it would leave the other side up alone."""
+    net = Net()
+    one, other = pair(net, hangs_up)
+    one.request("BYE", contact=False, headers=header)
+    other.peer.reply(other.peer.take_request("BYE"), 200)
+    one.peer.take(200)
+    assert (net.only_record.ended_by, net.only_record.end_reason) == (hangs_up, "bye")
+    net.assert_all_freed()
