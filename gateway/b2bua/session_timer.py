@@ -17,6 +17,7 @@ from enum import IntEnum
 from zlib import crc32
 
 from gateway.sip.dialog import Dialog
+from gateway.sip.endpoint import Endpoint
 from gateway.sip.message import Request, Response
 from gateway.sip.transaction import ClientTransaction, InviteClient
 from gateway.sip.transaction.base import OFF, compile_table
@@ -67,6 +68,7 @@ class SessionTimer(Keeper):
         "_expires_at",
         "_least",
         "_offer_seq",
+        "_reinvited",
         "_request",
         "interval",
         "updates",
@@ -85,6 +87,7 @@ class SessionTimer(Keeper):
         self._offer_seq = -1  # CSeq number, on the other leg, of the last offer inside the dialog that counts
         self._expires_at = OFF
         self._request: ClientTransaction | None = None
+        self._reinvited: tuple[Endpoint, Dialog] | None = None  # where our last re-INVITE went out
         self._acknowledged: tuple[ClientTransaction, bytes] | None = None
 
     # -- what is agreed on ------------------------------------------------------------------------------
@@ -191,11 +194,9 @@ class SessionTimer(Keeper):
     def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         """Take an answer to our refresh."""
         status = response.status
-        if self.leg is None or status < 200:
-            return
-        if status < 300 and isinstance(transaction, InviteClient):
+        if 200 <= status < 300 and isinstance(transaction, InviteClient):
             self._acknowledge(transaction)
-        if transaction is not self._request:
+        if self.leg is None or status < 200 or transaction is not self._request:
             return
         if status < 300:
             self._dialog().retarget(response, self.leg.endpoint.flows)
@@ -260,6 +261,7 @@ class SessionTimer(Keeper):
         method, body = b"UPDATE", b""
         if not self.updates and self._body is not None:
             method, body = b"INVITE", self._body[1]
+            self._reinvited = (leg.endpoint, dialog)
             lines += b"Content-Type: %b\r\n" % self._body[0]
         follow = self._follow
         self._follow(ask(leg.endpoint, leg.trunk, method, dialog, lines, body, self, now, 70, follow))
@@ -270,12 +272,15 @@ class SessionTimer(Keeper):
         self._request = request
 
     def _acknowledge(self, invite: InviteClient) -> None:
-        """Send the ACK to the 2xx of our re-INVITE, and again each time that the 2xx comes again."""
-        assert self.leg is not None
+        """Send the ACK to the 2xx of our re-INVITE, and again each time that the 2xx comes again, though the
+        call be over by then (RFC 3261 14.1).
+        """
+        assert self._reinvited is not None
+        endpoint, dialog = self._reinvited
         if self._acknowledged is not None and self._acknowledged[0] is invite:
-            self.leg.endpoint.send(self._acknowledged[1], invite.flow)
+            endpoint.send(self._acknowledged[1], invite.flow)
         else:
-            ack = self.leg.endpoint.acknowledge(self._dialog(), invite.seq, b"", b"", 70)
+            ack = endpoint.acknowledge(dialog, invite.seq, b"", b"", 70)
             self._acknowledged = (invite, ack)
 
     def _back_off(self, _detail: object, now: float) -> None:

@@ -375,6 +375,24 @@ def test_a_call_that_hangs_up_while_a_refresh_is_out_just_ends() -> None:
     net.assert_all_freed()
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_a_2xx_to_our_refresh_that_comes_when_the_call_is_over_gets_its_ack_each_time_3261_14_1(
+    early: bool,
+) -> None:
+    net = Net(CALLEE_OWN)
+    caller, callee = we_refresh(net, "")
+    refresh = net.carrier.take_request("INVITE")
+    if early:
+        net.carrier.reply(refresh, 180)
+    hang_up(caller, callee)
+    net.carrier.forget()  # the CANCEL, if it may go
+    for _ in range(2):
+        net.carrier.reply(refresh, 200, body=ANSWER)
+        assert net.carrier.take_request("ACK").cseq == (refresh.cseq[0], b"ACK")
+    net.carrier.nothing()
+    net.assert_all_freed()
+
+
 def test_a_session_that_expires_while_the_bye_is_on_its_way_ends_by_the_bye() -> None:
     net = Net(CALLEE_OWN)
     caller, _ = peer_refreshes(net)
