@@ -100,11 +100,12 @@ class Input(IntEnum):
 class DialogPing(Keeper):
     """OPTIONS inside the dialog every so many seconds (``dialog_ping`` of the trunk)."""
 
-    __slots__ = ("_every",)
+    __slots__ = ("_every", "_silences")
 
     def __init__(self, leg: Leg, every: float) -> None:
         super().__init__(leg, State.QUIET)
         self._every = every
+        self._silences = 0  # pings without an answer, in a row
 
     def start(self, now: float) -> None:
         """The dialog is confirmed."""
@@ -113,13 +114,18 @@ class DialogPing(Keeper):
     def on_response(self, _transaction: ClientTransaction, response: Response, now: float) -> None:
         """Take the answer: any final one but "gone" is a sign of life."""
         if response.status >= 200 and self.leg is not None:
+            self._silences = 0
             gone = response.status in DIALOG_IS_GONE
             self.feed(Input.GONE if gone else Input.ALIVE, None, now)
 
     def on_no_response(self, _transaction: ClientTransaction, status: int, now: float) -> None:
-        """Silence means gone; a transport that is broken now may work the next time."""
+        """Silence means gone, once every address of the dialog was asked (RFC 3263 4.3); a transport that is
+        broken now may work the next time.
+        """
         if self.leg is not None:
-            self.feed(Input.GONE if status == 408 else Input.ALIVE, None, now)
+            self._silences += status == 408
+            gone = status == 408 and self._silences > len(self._dialog().others)
+            self.feed(Input.GONE if gone else Input.ALIVE, None, now)
 
     def _due(self, now: float) -> None:
         self.feed(Input.DUE, None, now)

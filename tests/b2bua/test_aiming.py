@@ -342,6 +342,31 @@ def test_a_refresh_that_meets_silence_at_every_address_ends_the_call_in_time_402
     assert net.only_record.end_reason == "session expired"
 
 
+PINGED = CONFIG.replace('name = "carrier"\n', 'name = "carrier"\ndialog_ping = "60s"\n')
+
+
+def test_a_ping_that_meets_silence_goes_to_the_next_address_5057_5_1() -> None:
+    net, first, second, caller, _ = two_addresses(config=PINGED)
+    net.run(60.1 + 32 + 60)
+    first.take_repeated("OPTIONS")
+    second.reply(second.take_repeated("OPTIONS"), 200)
+    net.run(60.1 + 32 + 60)  # now the second falls silent
+    second.take_repeated("OPTIONS")
+    first.reply(first.take_repeated("OPTIONS"), 200)
+    bye_at(net, caller, first)
+
+
+def test_a_ping_that_meets_silence_at_every_address_ends_the_call_5057_5_1() -> None:
+    net, first, second, *_ = two_addresses(config=PINGED)
+    net.run(60.1 + 32 + 60 + 31)
+    first.take_repeated("OPTIONS")
+    second.take_repeated("OPTIONS")
+    net.pbx.nothing()
+    net.run(2)
+    net.pbx.take_repeated("BYE")
+    assert net.only_record.end_reason == "dialog lost"
+
+
 def test_a_reinvite_that_meets_silence_at_every_address_ends_the_call_3261_14_1() -> None:
     net, first, second, caller, _ = two_addresses()
     reinvited(net, caller)
