@@ -39,7 +39,9 @@ def pass_inside(
     twin = dialog.twin
     subscriptions, method = call.core.subscriptions, request.method
     if twin is None or not isinstance(twin.user, Leg):
-        transaction.reject(481, b"", now)
+        # Who rang reliably has been left, and its PRACK comes too late to pass (RFC 3262 3).
+        is_late = method == b"PRACK" and isinstance(leg, CallerLeg) and leg.settles(dialog, request)
+        transaction.reject(200 if is_late else 481, b"", now)
         return
     if method in SUBSCRIBING and (call.state != State.ENDING or dialog in subscriptions.pairs):
         subscriptions.pass_inside(dialog, transaction, request, now)  # RFC 5057: not the call's affair
@@ -60,6 +62,8 @@ def pass_inside(
     elif method == b"UPDATE":
         _pass_update(call, leg, dialog, transaction, request, twin, rows, now)
     elif method == b"PRACK":
+        if isinstance(leg, CallerLeg) and request.has(b"RAck"):
+            leg.settles(dialog, request)
         _pass_prack(call, leg, transaction, request, twin, now)
     else:
         forth, back = call.policy(leg, other), call.policy(other, leg)

@@ -24,7 +24,7 @@ from gateway.sip.uri import Uri
 from .credentials import ask
 from .events import Answered, Event, Progress, Rejected
 from .relay import Answer, ReinviteRelay, back_lines, record_route
-from .reliable import Provisional, plain
+from .reliable import LatePrack, Provisional, acknowledges, plain, rseq_of
 
 if TYPE_CHECKING:
     from .call import Call
@@ -35,6 +35,7 @@ _HOP_PARAMS: Final = (b"transport", b"maddr", b"ttl", b"lr", b"method")
 MAX_EARLY_DIALOGS: Final = 16
 MAX_ANSWERS: Final = 4  # whose ACK may still be asked for: a 2xx is repeated for 32 s (RFC 3261 13.3.1.4)
 _NONE_LATE: dict[bytes, tuple[bytes, Flow]] = {}  # shared by the many legs that see no late answer
+_NONE_OUT: dict[bytes, int] = {}  # likewise by those that see no reliable response
 
 
 class Leg:
@@ -68,15 +69,15 @@ class Leg:
         self.dialogs.append(dialog)
         self.endpoint.open(dialog)
 
-    def confirm(self, dialog: Dialog) -> None:
+    def confirm(self, dialog: Dialog, now: float) -> None:
         """Keep this dialog and drop the other early ones (RFC 3261 13.2.2.4)."""
         dialog.confirmed = True
         for other in self.dialogs:
             if other is not dialog:
-                self._drop(other)
+                self._drop(other, now)
         self.dialogs = [dialog]
 
-    def _drop(self, dialog: Dialog) -> None:
+    def _drop(self, dialog: Dialog, _now: float) -> None:
         """Have no more requests of a dialog come here."""
         self.endpoint.close(dialog)
 
@@ -86,7 +87,7 @@ class Leg:
             self.reinvite.give_up(now)
             self.reinvite = None
         for dialog in self.dialogs:
-            self._drop(dialog)
+            self._drop(dialog, now)
         self.dialogs = []
         self.answers = {}
         self._leave(now)
@@ -132,7 +133,7 @@ class Leg:
 class CallerLeg(Leg):
     """The side that called: we answer its INVITE."""
 
-    __slots__ = ("invite", "invite_seq", "tag")
+    __slots__ = ("_passed", "invite", "invite_seq", "tag")
 
     def __init__(
         self, call: Call, trunk: Trunk, endpoint: Endpoint, invite: InviteServer, request: Request, now: float
@@ -141,6 +142,7 @@ class CallerLeg(Leg):
         self.invite = invite
         self.invite_seq = request.cseq[0]
         self.tag = endpoint.new_token()  # of the first early dialog, and of a rejection
+        self._passed: dict[bytes, int] = _NONE_OUT  # RSeq of what passed here and has no PRACK, by our tag
         invite.user = self
         invite.respond(100, b"Trying", b"", b"", b"", now)
 
@@ -151,6 +153,8 @@ class CallerLeg(Leg):
         own = self.own if progress.dialog is not None else None
         if own is not None and own.reliable is not None:
             response = plain(response)
+        elif response.has(b"RSeq"):
+            self._passed = {**self._passed, tag: rseq_of(response)}
         lines = record_route(self.invite.request) + back_lines(policy, response, self.invite)
         body = policy.body(response)
         if own is not None:
@@ -159,11 +163,30 @@ class CallerLeg(Leg):
                 return
         self.invite.respond(response.status, response.phrase, tag, lines, body, now)
 
+    def settles(self, dialog: Dialog, prack: Request) -> bool:
+        """Tell whether a PRACK is for the reliable response that passed here last in an early dialog; if so,
+        it waits for none any more. Raises MalformedError when its RAck cannot be read.
+        """
+        if not acknowledges(prack, self._passed.get(dialog.local_tag, 0), self.invite_seq):
+            return False
+        self._passed = {tag: number for tag, number in self._passed.items() if tag != dialog.local_tag}
+        return True
+
+    def _drop(self, dialog: Dialog, now: float) -> None:
+        """A PRACK may still come for it."""
+        super()._drop(dialog, now)
+        if self.own is not None and self.own.reliable is not None:
+            number = self.own.reliable.number_out(dialog.local_tag)
+        else:
+            number = self._passed.get(dialog.local_tag, 0)
+        if number and not dialog.confirmed:
+            LatePrack(self, dialog, number, now)
+
     def answer(self, answered: Answered, policy: Policy, now: float) -> None:
         """Pass a 2xx on and wait for its ACK."""
         response = answered.response
         dialog = self._twin(answered.dialog)
-        self.confirm(dialog)
+        self.confirm(dialog, now)
         lines = record_route(self.invite.request) + back_lines(policy, response, self.invite)
         body = policy.body(response)
         if self.own is not None and self.invite.request is not None:
@@ -290,17 +313,17 @@ class CalleeLeg(Leg):
     def abandon(self, lines: bytes, now: float) -> None:
         """Give up: cancel the INVITE, and hang up should an answer cross the CANCEL (RFC 3261 9.1, 15)."""
         for dialog in self.dialogs:
-            self._drop(dialog)
+            self._drop(dialog, now)
         self.dialogs = []
         self._leave(now)
         if self._invite is not None:
             self._invite.cancel(lines, now)
 
-    def _drop(self, dialog: Dialog) -> None:
+    def _drop(self, dialog: Dialog, now: float) -> None:
         """An answer may still come for it: what we send it then has to go on counting where the dialog was
         (RFC 3261 12.2.1.1, 13.2.2.4).
         """
-        super()._drop(dialog)
+        super()._drop(dialog, now)
         half = self._half
         if half is not None and half.seq < dialog.seq:
             half.seq = dialog.seq
@@ -384,7 +407,7 @@ class CalleeLeg(Leg):
             self.add(dialog)
         else:
             dialog.settle(response, self.endpoint.flows)
-        self.confirm(dialog)
+        self.confirm(dialog, now)
         if self.own is not None:
             self.own.answered(response, now)
         self.call.feed(Event.ANSWERED, Answered(self, response, dialog, invite.seq), now)

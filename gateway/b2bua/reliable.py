@@ -86,9 +86,10 @@ class Sender(Machine):
         elif self._again_at <= now:
             self.feed(Input.AGAIN, None, now)
 
-    def acknowledges(self, rseq: int) -> bool:
-        """Tell whether a PRACK that names this response number is for the one that is out."""
-        return self.out is not None and rseq == self._rseq
+    @property
+    def number_out(self) -> int:
+        """The number of the one that is out, 0 for none."""
+        return 0 if self.out is None else self._rseq
 
     def _send(self, provisional: Provisional, now: float) -> None:
         assert self.owner is not None
@@ -184,10 +185,8 @@ class Reliable:
 
     def on_prack(self, dialog: Dialog, transaction: ServerTransaction, request: Request, now: float) -> None:
         """Answer a PRACK (RFC 3262 3). Raises MalformedError when its RAck cannot be read."""
-        rack = parse_rack(request.need(b"RAck"))
         sender = self._senders.get(dialog.local_tag)
-        invite = (self.leg.invite_seq, b"INVITE")
-        if sender is None or (rack.cseq, rack.method) != invite or not sender.acknowledges(rack.rseq):
+        if sender is None or not acknowledges(request, sender.number_out, self.leg.invite_seq):
             transaction.reject(481, b"", now)
             return
         # An offer in it would have to be answered by the callee, which sees no PRACK (RFC 3262 5).
@@ -202,6 +201,11 @@ class Reliable:
         _, callee, client, response = held
         callee.on_response(client, response, now)
 
+    def number_out(self, tag: bytes) -> int:
+        """Return the number of what is out in the early dialog with this tag of ours, 0 for nothing."""
+        sender = self._senders.get(tag)
+        return 0 if sender is None else sender.number_out
+
     def on_no_prack(self, now: float) -> None:
         """A response was never acknowledged."""
         if self.leg.call is not None:
@@ -212,6 +216,41 @@ class Reliable:
         self._held = None
         for sender in self._senders.values():
             sender.feed(Input.FINAL, None, now)
+
+
+class LatePrack:
+    """Waits for the PRACK of an early dialog that is over: it may cross the final response, or the answer of
+    another fork, and has its 200 all the same (RFC 3262 3). ``number`` is that of the response.
+    """
+
+    __slots__ = ("_dialog", "_endpoint", "_invite_seq", "_number", "trunk")
+
+    def __init__(self, leg: CallerLeg, dialog: Dialog, number: int, now: float) -> None:
+        self.trunk = leg.trunk
+        self._dialog = dialog
+        self._endpoint = leg.endpoint
+        self._invite_seq = leg.invite_seq
+        self._number = number
+        dialog.user = self
+        leg.endpoint.open(dialog)
+        leg.endpoint.timers.at(now + 64 * leg.endpoint.timing.t1, self)
+
+    def on_timer(self, _now: float) -> None:
+        """No PRACK will come any more."""
+        self._endpoint.close(self._dialog)
+
+    def on_request(
+        self, _dialog: Dialog, transaction: ServerTransaction, request: Request, now: float
+    ) -> None:
+        """Answer what comes. Raises MalformedError when the RAck of a PRACK cannot be read."""
+        if request.method != b"PRACK" or not acknowledges(request, self._number, self._invite_seq):
+            transaction.reject(481, b"", now)
+            return
+        transaction.reject(200, b"", now)
+        self._endpoint.close(self._dialog)
+
+    def on_ack(self, _dialog: Dialog, _request: Request, _now: float) -> None:
+        """There is no 2xx here."""
 
 
 class Pracks:
@@ -226,7 +265,7 @@ class Pracks:
         """Return the response as a plain one, its PRACK sent; None for one that came before or too early,
         which its sender repeats (RFC 3262 4).
         """
-        rseq = _rseq(response)
+        rseq = rseq_of(response)
         if not rseq or not demands(response, OPTION):
             return plain(response)
         last = self._last.get(dialog.remote_tag)
@@ -244,7 +283,15 @@ def plain(response: Response) -> Response:
     return response.restated(response.status, response.phrase, rows)
 
 
-def _rseq(response: Response) -> int:
+def acknowledges(prack: Request, number: int, invite_seq: int) -> bool:
+    """Tell whether a PRACK is for the reliable response with this number, 0 for none, to the INVITE with this
+    CSeq number (RFC 3262 3). Raises MalformedError when its RAck cannot be read.
+    """
+    rack = parse_rack(prack.need(b"RAck"))
+    return (rack.rseq, rack.cseq, rack.method) == (number, invite_seq, b"INVITE") and number != 0
+
+
+def rseq_of(response: Response) -> int:
     """Return the response number, 0 when there is none that can be read (RFC 3262 7.1)."""
     value = response.get(b"RSeq") or b""
     if not value.isdigit() or len(value) > 10:
