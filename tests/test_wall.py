@@ -20,6 +20,7 @@ from gateway.app import Gateway
 from gateway.b2bua.record import Branch, CallRecord
 from gateway.config import parse as parse_config
 from gateway.console.calls import CallPages
+from gateway.console.drawing import as_json
 from gateway.ledger import database, unwanted
 from gateway.ledger.canaries import history as canary_events
 from gateway.ledger.query import Selection, recent
@@ -232,8 +233,7 @@ def test_the_console_shows_a_call_and_its_messages_by_the_wall_clock_wherever_it
 
     async def shown() -> dict[str, Any]:
         record, messages = await pages._find("id1")
-        body, _ = pages._json("id1", record, messages)
-        found: dict[str, Any] = json.loads(body)
+        found: dict[str, Any] = json.loads(as_json(pages._subject("id1", record, messages)))
         return found
 
     async def main() -> None:

@@ -99,6 +99,7 @@ def test_an_update_that_a_target_leaves_unanswered_costs_no_call_once_it_was_lef
     net.pbx.ack(invite, answer)
     net.backup.take("ACK")
     net.run(60)
+    net.pbx.take(100)
     net.pbx.nothing()
     hang_up(End.of_caller(net.pbx, invite, answer), End.of_callee(net.backup, second))
     net.assert_all_freed()

@@ -176,11 +176,11 @@ def test_a_408_of_the_other_side_is_passed_on_as_silence_4320_4_2(method: str, t
 
 
 @BOTH_WAYS
-@pytest.mark.parametrize("method", INSIDE)
+@pytest.mark.parametrize("method", [method for method in INSIDE if method != "UPDATE"])  # it ends the call
 def test_a_408_inside_a_dialog_is_passed_on_as_silence_4320_4_2(method: str, asking: str) -> None:
     net = Net()
     one, other = pair(net, asking)
-    one.request(method, headers=f"{EVENT}\n{ACTIVE}", contact=method == "UPDATE")
+    one.request(method, headers=f"{EVENT}\n{ACTIVE}", contact=False)
     other.peer.reply(other.peer.take_request(method), 408)
     net.run(60)
     one.peer.take(100)

@@ -15,7 +15,7 @@ from tests.helpers import GATEWAY, Net
 from tests.peer import Address
 
 _TIMER_H = 32.0  # 64*T1, seconds
-_OUTLIVING = (b"NOTIFY", b"REFER", b"SUBSCRIBE")  # subscriptions outlive the call (RFC 5057 4.1)
+_SUBSCRIBING = (b"NOTIFY", b"REFER", b"SUBSCRIBE")  # what keeps a dialog after its call (RFC 5057 4.1)
 _REFUSALS = (400, 481, 482, 500, 501, 503, 505)  # what no well-behaved phone should ever get of the gateway
 OWN_PHRASE = b"As Said"  # of what a phone says, so that it is told from what the gateway says
 
@@ -66,6 +66,7 @@ class Monitor:
         self._our_seq: dict[tuple[Address, bytes, bytes, bytes], int] = {}
         self._their_seq: dict[tuple[Dialog, bytes], int] = {}
         self._ended: set[Dialog] = set()
+        self._subscribed: set[Dialog] = set()
         self._up: dict[Dialog, str] = {}  # who has it: "caller" | "callee"
 
     def finish(self) -> None:
@@ -139,9 +140,11 @@ class Monitor:
     def _sent_inside(self, request: Request, peer: Address) -> None:
         dialog = _dialog(peer, request)
         is_again = request.has(b"Authorization") or request.has(b"Proxy-Authorization")
+        if request.method in _SUBSCRIBING:
+            self._subscribed.add(dialog)
         # A request of the other side's may be on its way while that side answers a BYE.
-        may_end = request.method in _OUTLIVING or is_again or self._is_ending(dialog)
-        if dialog in self._ended and not may_end:
+        may_come = dialog in self._subscribed or is_again or self._is_ending(dialog)
+        if dialog in self._ended and not may_come:
             self._fault(f"{request.method!r} in a dialog that has ended (12.3)")
         if request.method == b"INVITE":
             if any(self._is_open_invite(ours, dialog) for ours in self._ours.items()):
@@ -258,6 +261,8 @@ class Monitor:
         is_hopeless = is_over or is_late or request.method == b"CANCEL"
         self._their_seq[dialog, request.from_tag] = max(last, request.cseq[0])
         self._theirs[peer, request.via.branch, request.method] = Theirs(request, is_hopeless)
+        if request.method in _SUBSCRIBING:
+            self._subscribed.add(dialog)
         if request.method == b"BYE":
             if not is_late:  # which is refused (12.2.2)
                 self._ended.add(dialog)
