@@ -7,17 +7,15 @@ import math
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import trio
 
 from gateway import garbage, speedups
 from gateway.b2bua.core import B2bua, Setup
-from gateway.config import Config, SettingsError, SettingsErrors, load, numbers_key, passwords
+from gateway.config import Config, SettingsErrors, load, numbers_key
 from gateway.console.calls import CallPages, Others
 from gateway.console.captures import CapturePages
 from gateway.console.pages import make_app
@@ -31,9 +29,8 @@ from gateway.ledger.past import Historian
 from gateway.ledger.spool import left_behind
 from gateway.ledger.versions import VersionKeeper, version_of
 from gateway.ledger.writer import Ledger
+from gateway.reading import in_thread, lists_of, make_setup
 from gateway.routing.locate import Reach
-from gateway.routing.route import Routes
-from gateway.routing.trunk import Trunk, TrunkTable
 from gateway.rules import RuleSet
 from gateway.rules.configured import configured_rules
 from gateway.sip.endpoint import Endpoint
@@ -51,29 +48,15 @@ from gateway.transport.ports import Ports
 from gateway.transport.resolver import Resolver
 from gateway.transport.tls import certificate_files
 from gateway.upkeep import Upkeep
-from gateway.wall import Wall
+from gateway.wall import Wall, make_clock
 from gateway.watching import Stamps, changes, read_settled, stamps
 
 log = logging.getLogger("gateway")
 
-T = TypeVar("T")
-
 TICK = 0.05  # seconds between two looks at the timers
-READING = 60.0
-"""Seconds that files may take to be read while the gateway serves."""
-TOO_SLOW = SettingsError(
-    "", 0, "", f"the files have not been read within {READING:g} s", "see that their file system answers"
-)
 _HURRY = 10.0  # seconds after the second signal to stop, after which one more ends all at once
 _PARTING = 0.6  # seconds for what calls are ended by to arrive: T1 and some, so that it is sent twice
 _SWITCH = 0.0005  # seconds that a thread may keep the interpreter from the loop
-
-
-def make_clock() -> Callable[[], float]:
-    """A clock in seconds since the epoch that never steps: monotonic, set once by the wall clock."""
-    offset = time.time() - time.monotonic()
-    monotonic = time.monotonic
-    return lambda: monotonic() + offset
 
 
 class Gateway:
@@ -250,7 +233,7 @@ class Gateway:
         """Put the rules file to work, or say what is wrong with it and go on with the old rules."""
         config = self.config
         try:
-            rules = await _in_thread(configured_rules, config)
+            rules = await in_thread(configured_rules, config)
         except SettingsErrors as errors:
             self._refused_lists = errors.files
             log_errors(errors, "the rules in force stay as they are")
@@ -264,7 +247,7 @@ class Gateway:
     async def reload_certificates(self) -> None:
         """Put the certificates to work, or say what is wrong with them and go on with the old ones."""
         try:
-            await _in_thread(self.ports.certificates.load, self.config)
+            await in_thread(self.ports.certificates.load, self.config)
         except SettingsErrors as errors:
             log_errors(errors, "the certificates in force stay as they are")
             return
@@ -281,10 +264,10 @@ class Gateway:
         were, and so do connections.
         """
         try:
-            config = await _in_thread(load, self._path)
-            setup = await _in_thread(make_setup, config)
-            await _in_thread(self.ports.certificates.load, config)
-            hosts = await _in_thread(read_hosts)
+            config = await in_thread(load, self._path)
+            setup = await in_thread(make_setup, config)
+            await in_thread(self.ports.certificates.load, config)
+            hosts = await in_thread(read_hosts)
         except SettingsErrors as errors:
             log_errors(errors, "configuration and rules in force stay as they are")
             return
@@ -458,30 +441,9 @@ class Gateway:
             await trio.sleep(_PARTING)
 
 
-def make_setup(config: Config) -> Setup:
-    """Make trunks, routes and rules of a configuration. Raises SettingsErrors."""
-    secrets = passwords(config, os.environ)
-    trunks = TrunkTable(Trunk(settings, secrets.get(settings.name, "")) for settings in config.trunks)
-    return Setup(trunks, Routes(config, trunks), configured_rules(config))
-
-
-def lists_of(setup: Setup) -> tuple[Path, ...]:
-    """Return the number lists that a setup was made of."""
-    return setup.rules.files
-
-
 def _shown(local: Local) -> str:
     host = f"[{local.host}]" if local.family == 6 else local.host
     return f"{local.transport}:{host}:{local.port}"
-
-
-async def _in_thread(read: Callable[..., T], *args: object) -> T:
-    """Read files in a thread. One that never comes to its end, a pipe or on a server that is gone, does not
-    keep the gateway from ending, nor for long from reading others. Raises SettingsErrors then, too.
-    """
-    with trio.move_on_after(READING):
-        return await trio.to_thread.run_sync(read, *args, abandon_on_cancel=True)
-    raise SettingsErrors([TOO_SLOW])
 
 
 def announce(line: str) -> None:

@@ -16,6 +16,13 @@ _STEP = 0.05  # seconds; less is no step, and nothing to date records anew by
 _AT_ONCE = 0.005  # seconds that reading both clocks may take, or they do not show the same moment
 
 
+def make_clock() -> Callable[[], float]:
+    """Make a clock in seconds since the epoch that never steps: monotonic, set once by the wall clock."""
+    offset = time.time() - time.monotonic()
+    monotonic = time.monotonic
+    return lambda: monotonic() + offset
+
+
 class Wall:
     """The wall clock against the gateway's own."""
 

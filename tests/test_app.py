@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from gateway import app, garbage
+from gateway import garbage, reading
 from gateway.app import Gateway
 from gateway.config import load
 from gateway.ledger.packing import RowMaker
@@ -114,7 +114,7 @@ def test_files_that_cannot_be_read_to_their_end_do_not_keep_others_from_being_re
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who reads a pipe waits for its writer, as who reads on a file server that is gone."""
-    monkeypatch.setattr(app, "READING", 0.5)
+    monkeypatch.setattr(reading, "LONGEST_READING", 0.5)
     config, rules = tmp_path / "gateway.toml", tmp_path / "rules.toml"
     config.write_text(
         '[gateway]\nlisten = ["udp:127.0.0.1:0"]\nrules = "rules.toml"\n[console]\nlisten = ""\n'

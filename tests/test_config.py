@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway import config
-from gateway.app import make_setup
 from gateway.config import SettingsErrors
+from gateway.reading import make_setup
 from tests.config_texts import MINIMAL, TRUNK, read, sentences
 
 SECRET = "a secret does not belong in this file; put it in an environment variable and name that:"

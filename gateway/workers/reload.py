@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.app import READING
+from gateway.reading import LONGEST_READING
 from gateway.transport.tls import Certificates
 
 from .versions import Version
@@ -28,7 +28,7 @@ class Reading:
     ) -> None:
         self.whole = whole
         self.attempt = attempt
-        self.until = time.monotonic() + READING
+        self.until = time.monotonic() + LONGEST_READING
         self._read = read
         self._wake = wake
         self._version: Version | None = None

@@ -30,7 +30,9 @@ from gateway.config import Config, SettingsErrors, numbers_key
 from gateway.console.server import open_socket as open_console
 from gateway.console.server import token_of
 from gateway.ledger.database import LedgerError, open_for_writing, parse_url
+from gateway.reading import LONGEST_READING, TOO_SLOW
 from gateway.transport.tls import Certificates
+from gateway.wall import make_clock
 
 from .board import AWAY, HANGS, LIMITED, SERVES, SILENT, Board
 from .control import control_pair, hear, say
@@ -85,7 +87,7 @@ class Supervisor:
         self._console = None if console is None else open_console(config, console)
         self._inboxes = [Inbox.open() for _ in range(count)]
         self._board = Board(count)
-        self._clock = app.make_clock()
+        self._clock = make_clock()
         self._places = [
             Place(index, [each.socks[index] for each in self._listening if each.transport == "udp"])
             for index in range(count)
@@ -328,7 +330,7 @@ class Supervisor:
             self._tell_all(Switch(serial, to_work=False))
             self._reload_again()
             return
-        until = time.monotonic() + app.READING
+        until = time.monotonic() + LONGEST_READING
         self._reload = Reload(serial, version, reading.whole, reading.attempt, until)
         for place in self._places:
             self._order(place, self._reload)
@@ -341,7 +343,7 @@ class Supervisor:
                 self._end_reading(reading)
             elif now > reading.until:
                 self._reading = None
-                self._refuse(self._serial, [str(app.TOO_SLOW)])
+                self._refuse(self._serial, [str(TOO_SLOW)])
         if reload is not None:
             if not reload.waits_for:
                 self._end_reload(reload)

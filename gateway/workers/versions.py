@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.app import lists_of, make_setup
 from gateway.b2bua.core import Setup
 from gateway.config import Config, load
+from gateway.reading import lists_of, make_setup
 from gateway.rules.configured import configured_rules
 from gateway.toml_source import SettingsErrors
 from gateway.watching import read_settled

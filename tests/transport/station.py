@@ -15,9 +15,9 @@ from typing import Any
 
 import trio
 
-from gateway.app import make_setup
 from gateway.b2bua.core import B2bua
 from gateway.config import parse as parse_config
+from gateway.reading import make_setup
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flows, Local
 from gateway.sip.framing import Framer
