@@ -190,7 +190,6 @@ def test_a_bye_that_nobody_answers_ends_the_call_after_64_t1_and_gets_no_408_432
     net.run(0.2)
     assert not net.core.calls
     assert {message.method for message in net.carrier.inbox} == {b"BYE"}
-    net.pbx.take(100)
     net.pbx.nothing()
     record = net.only_record
     assert (record.ended_by, record.end_reason) == ("caller", "bye")

@@ -66,6 +66,7 @@ def test_who_waits_for_the_time_in_which_timer_e_gets_to_t2_hears_100_4320_4_1(
 @BOTH_WAYS
 @pytest.mark.parametrize("method", INSIDE)
 def test_who_waits_inside_a_dialog_hears_100_4320_4_1(method: str, asking: str) -> None:
+    """But for a BYE: many take the first answer to it for the last, and it is of no use to them."""
     net = Net()
     one, other = pair(net, asking)
     one.request(method, headers=f"{EVENT}\n{ACTIVE}", contact=method == "UPDATE")
@@ -73,7 +74,8 @@ def test_who_waits_inside_a_dialog_hears_100_4320_4_1(method: str, asking: str) 
     net.run(3.4)
     one.peer.nothing()
     net.run(0.2)
-    one.peer.take(100)
+    if method != "BYE":
+        one.peer.take(100)
     other.peer.forget()
     other.peer.reply(got, 200)
     one.peer.take(200)
@@ -183,7 +185,8 @@ def test_a_408_inside_a_dialog_is_passed_on_as_silence_4320_4_2(method: str, ask
     one.request(method, headers=f"{EVENT}\n{ACTIVE}", contact=False)
     other.peer.reply(other.peer.take_request(method), 408)
     net.run(60)
-    one.peer.take(100)
+    if method != "BYE":
+        one.peer.take(100)
     one.peer.nothing()
     other.peer.nothing()
     be_done(net, one, other, method)

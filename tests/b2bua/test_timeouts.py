@@ -293,7 +293,6 @@ def test_a_call_whose_bye_is_on_its_way_when_max_duration_comes_ends_by_the_bye(
     caller.request("BYE", contact=False)
     net.run(33)
     assert net.only_record.end_reason == "bye"
-    net.pbx.take(100)
     net.pbx.nothing()
     net.assert_all_freed()
 

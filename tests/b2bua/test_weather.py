@@ -83,7 +83,8 @@ def test_in_any_weather_calls_end_as_they_should(weather: Weather, lost: float) 
     # A change by the callee crosses both legs twice, so it meets twice the weather.
     assert sum(talk.changes == 1 for talk in taken) >= (1 - 4 * lost) * len(taken)
     taken = [talk for phone in phones for talk in phone.taken if talk.kind == "talkative"]
-    assert sum(talk.passed == {*TALKATIVE["callee"]} for talk in taken) >= (1 - 4 * lost) * len(taken)
+    # So does each of these requests, and there are several to a call, any of which may be lost.
+    assert sum(talk.passed == {*TALKATIVE["callee"]} for talk in taken) >= (1 - 8 * lost) * len(taken)
     calls = sum(kind != "message" for kind in kinds)
     assert (1 - lost) * calls <= len(net.records) <= calls
     assert all(record.ended_at > 0 for record in net.records)

@@ -170,10 +170,12 @@ class NonInviteServer(ServerTransaction):
 
     def start(self, now: float) -> None:
         """Follow the clocks of the client, which has just sent the request, as long as there is no answer:
-        when it begins to repeat it every T2 a 100 is due, and after 64*T1 it gives up.
+        when it begins to repeat it every T2 a 100 is due, but to a BYE, and after 64*T1 it gives up.
         """
         timing = self.wire.timing
-        self._again_at = now + timing.until_t2
+        # Who hangs up need not know that we are alive, which is what the 100 is for; and many, SIPp's own
+        # scenarios among them, take the first answer to a BYE for the last one.
+        self._again_at = OFF if self.method == b"BYE" else now + timing.until_t2
         self._until = now + 64 * timing.t1
         self.wire.timers.at(min(self._again_at, self._until), self)
 
