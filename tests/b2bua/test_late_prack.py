@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from gateway.sip.message import Request
-from tests.helpers import HUNTING, SDP, End, Net, give_up
+from tests.b2bua.sessions import with_pbx
+from tests.helpers import HUNTING, SDP, End, Net, Peer, give_up
 
-LOCAL = HUNTING.replace('name = "pbx"\n', 'name = "pbx"\nprack = "local"\n')
+LOCAL = with_pbx('prack = "local"', HUNTING)
 BOTH = pytest.mark.parametrize("config", [HUNTING, LOCAL], ids=["end to end", "local"])
 
 
@@ -23,6 +24,14 @@ def ring(net: Net, tag: str = "carrier") -> tuple[Request, Request, End, int]:
     return invite, offer, End.of_caller(net.pbx, invite, ringing), int(ringing.need(b"RSeq"))
 
 
+def refuse(callee: Peer, invite: Request, offer: Request, status: int) -> None:
+    """The callee refuses the call, and the caller hears and acknowledges that."""
+    callee.reply(offer, status)
+    callee.take("ACK")
+    caller = callee.net.pbx
+    caller.ack(invite, caller.take_response(status))
+
+
 def acknowledge(net: Net, caller: End, number: int, status: int = 200) -> None:
     """The caller's PRACK comes, and is answered at once."""
     caller.request("PRACK", headers=f"RAck: {number} 1 INVITE")
@@ -34,9 +43,7 @@ def acknowledge(net: Net, caller: End, number: int, status: int = 200) -> None:
 def test_it_may_cross_the_rejection(config: str) -> None:
     net = Net(config)
     invite, offer, caller, number = ring(net)
-    net.carrier.reply(offer, 603)
-    net.carrier.take("ACK")
-    net.pbx.ack(invite, net.pbx.take_response(603))
+    refuse(net.carrier, invite, offer, 603)
     acknowledge(net, caller, number)
     acknowledge(net, caller, number, 481)  # there is nothing more to acknowledge
     net.assert_all_freed()
@@ -75,9 +82,7 @@ def test_it_may_cross_the_search_for_another_target(config: str) -> None:
     offer = net.backup.take_request("INVITE")
     acknowledge(net, caller, number)
     acknowledge(net, caller, number, 481)
-    net.backup.reply(offer, 486)
-    net.backup.take("ACK")
-    net.pbx.ack(invite, net.pbx.take_response(486))
+    refuse(net.backup, invite, offer, 486)
     net.assert_all_freed()
 
 
@@ -85,9 +90,7 @@ def test_it_may_cross_the_search_for_another_target(config: str) -> None:
 def test_it_is_waited_for_as_long_as_it_is_repeated_and_nothing_else_is_served(config: str) -> None:
     net = Net(config)
     invite, offer, caller, number = ring(net)
-    net.carrier.reply(offer, 603)
-    net.carrier.take("ACK")
-    net.pbx.ack(invite, net.pbx.take_response(603))
+    refuse(net.carrier, invite, offer, 603)
     for method, headers in (("INFO", ""), ("PRACK", "RAck: 4711 1 INVITE")):
         caller.request(method, headers=headers)
         net.pbx.take(481)
@@ -100,9 +103,7 @@ def test_it_is_waited_for_as_long_as_it_is_repeated_and_nothing_else_is_served(c
 def test_one_that_never_comes_leaves_nothing(config: str) -> None:
     net = Net(config)
     invite, offer, _, _ = ring(net)
-    net.carrier.reply(offer, 603)
-    net.carrier.take("ACK")
-    net.pbx.ack(invite, net.pbx.take_response(603))
+    refuse(net.carrier, invite, offer, 603)
     net.assert_all_freed()
 
 
@@ -112,8 +113,6 @@ def test_one_that_came_in_time_is_not_waited_for() -> None:
     caller.request("PRACK", headers=f"RAck: {number} 1 INVITE")
     net.carrier.reply(net.carrier.take_request("PRACK"), 200)
     net.pbx.take(200)
-    net.carrier.reply(offer, 603)
-    net.carrier.take("ACK")
-    net.pbx.ack(invite, net.pbx.take_response(603))
+    refuse(net.carrier, invite, offer, 603)
     assert not net.endpoint.dialogs
     acknowledge(net, caller, number, 481)
