@@ -27,6 +27,7 @@ HOT = {
     "ledger": "packing",
     "routing": "health route trunk",
     "rules": "decision emit facts rule ruleset",
+    "tap": "store tap",
     "telemetry": "call_times",
     "transport": "udp",
     "workers": "endpoint ownership",

@@ -13,7 +13,7 @@ import threading
 import time
 import zlib
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,15 +77,14 @@ class HomerSender:
         if self._thread.ident is None:
             self._thread.start()
 
-    def take(self, batches: Sequence[Batch]) -> None:
+    def take(self, batch: Batch) -> None:
         """Take what has come. Returns at once and never raises."""
-        for batch in batches:
-            count = len(batch[2])
-            if self._waiting - self._taken + count > QUEUE:
-                self.dropped += count
-            else:
-                self._waiting += count
-                self._queue.append(batch)
+        count = len(batch[2])
+        if self._waiting - self._taken + count > QUEUE:
+            self.dropped += count
+        else:
+            self._waiting += count
+            self._queue.append(batch)
 
     def pair(self, callee: bytes, caller: bytes) -> None:
         """Learn that the leg with one Call-ID was made for the leg with another; for trunks without X-CID."""

@@ -16,7 +16,6 @@ from gateway.b2bua.record import CallRecord
 from gateway.wire import WireMessage
 
 from .ring import Ring
-from .tap import Tap
 
 _AFTER = 2.0  # seconds after a call's end: the last ACK has come by then
 _WAITING = 200  # calls whose messages are still to be taken
@@ -33,9 +32,8 @@ class Keeper:
     rewritten calls that it did not get to.
     """
 
-    def __init__(self, tap: Tap, ring: Ring, limit: int, clock: Callable[[], float]) -> None:
+    def __init__(self, ring: Ring, limit: int, clock: Callable[[], float]) -> None:
         self.left_out = 0
-        self._tap = tap
         self._ring = ring
         self._limit = limit
         self._clock = clock
@@ -66,7 +64,6 @@ class Keeper:
         """Return the messages of a call, in order of time: those that were kept, or what the ring has."""
         if record is not None and record.id in self._kept:
             return self._kept[record.id]
-        self._tap.settle()
         wanted = [call_id.encode() for call_id in call_ids]
         if record is None:
             return await self._ring.find(wanted)
@@ -82,7 +79,6 @@ class Keeper:
             await trio.sleep(min(max((self._ring.indexed - before) * _EACH, pause), _LONGEST))
 
     async def _keep(self, record: CallRecord) -> None:
-        self._tap.settle()
         legs = [call_id.encode() for call_id in legs_of(record)]
         found = await self._ring.find(legs, record.invited_at, record.ended_at, _AFTER)
         self._kept[record.id] = found

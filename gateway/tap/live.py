@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import trio
 
@@ -83,15 +83,14 @@ class Capture:
         self._count = 0
         self._more = trio.Event()
 
-    def take(self, batches: Sequence[Batch]) -> None:
+    def take(self, batch: Batch) -> None:
         """Take what has come. Returns at once and never raises."""
-        for batch in batches:
-            count = len(batch[2])
-            if self._count + count > _WAITING:
-                self.dropped += count
-            else:
-                self._count += count
-                self._waiting.append(batch)
+        count = len(batch[2])
+        if self._count + count > _WAITING:
+            self.dropped += count
+        else:
+            self._count += count
+            self._waiting.append(batch)
         self._more.set()
 
     async def next(self) -> list[WireMessage]:

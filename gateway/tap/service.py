@@ -40,8 +40,8 @@ class Wiretap:
         if settings.keep_messages:
             kept = settings.keep_messages // _SHARE
             self.ring = Ring(settings.keep_messages - kept)
-            self.keeper = Keeper(self.tap, self.ring, kept, clock)
-            self.tap.add(self.ring)
+            self.keeper = Keeper(self.ring, kept, clock)
+            self.tap.add(self.ring.store)
         if settings.hep is not None:
             homer = Homer(settings.hep, settings.hep_sample, settings.hep_id, config.gateway.name)
             self.homer = HomerSender(homer, log, self.wall)
@@ -57,17 +57,14 @@ class Wiretap:
         }  # fmt: skip
 
     async def run(self) -> None:
-        """Hand messages to whoever listens, until cancelled."""
+        """Do what whoever listens has to do besides, until cancelled."""
         if self.homer is not None:
             self.homer.start()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.tap.run)
-            if self.keeper is not None:
-                nursery.start_soon(self.keeper.run)
+        if self.keeper is not None:
+            await self.keeper.run()
 
     async def close(self) -> None:
         """Send what is left to Homer, for at most 2 seconds. Call it once :meth:`run` has ended."""
         if self.homer is not None:
-            self.tap.settle()
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self.homer.close, _CLOSE)

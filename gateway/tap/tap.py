@@ -1,8 +1,7 @@
 """Where the transports leave what they received and sent, for whoever listens.
 
-On a message's way there is one append a batch; the bytes are not copied. Ten times a second, and less often
-while nothing comes, all that has come since is handed to the listeners. While nobody listens the transports
-have no tap at all.
+Each batch that came or went is handed to the listeners at once, while it is in the processor's cache; they
+copy what they want to keep, or queue it. While nobody listens the transports have no tap at all.
 """
 
 from __future__ import annotations
@@ -10,13 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import trio
-
 from gateway.sip.flow import Flow
 from gateway.wire import Address, WireMessage
-
-_PAUSE = 0.1  # seconds between two times that what has come is handed out,
-_IDLE = 0.5  # and after one at which nothing had
 
 Messages = Sequence[tuple[bytes, Flow]]
 Batch = tuple[float, bool, Messages]
@@ -26,8 +20,8 @@ Batch = tuple[float, bool, Messages]
 class Listener(Protocol):
     """Somebody who wants to know. Must return at once and never raise."""
 
-    def take(self, batches: Sequence[Batch]) -> None:
-        """Take what has come since the last time, in order."""
+    def take(self, batch: Batch) -> None:
+        """Take what has come or gone, in order."""
 
 
 class Ear(Protocol):
@@ -47,43 +41,28 @@ class Tap:
         self._clock = clock
         self._attach = attach
         self._listeners: list[Listener] = []
-        self._fresh: list[Batch] = []
 
     def received(self, messages: Messages, now: float) -> None:
         """Take a batch that was received."""
-        self._fresh.append((now, False, messages))
+        for listener in self._listeners:
+            listener.take((now, False, messages))
 
     def sent(self, messages: Messages) -> None:
         """Take a batch that was sent just now."""
-        self._fresh.append((self._clock(), True, messages))
+        now = self._clock()
+        for listener in self._listeners:
+            listener.take((now, True, messages))
 
     def add(self, listener: Listener) -> None:
         """Have somebody told of everything from now on."""
-        self.settle()
         self._listeners.append(listener)
         self._attach(self)
 
     def remove(self, listener: Listener) -> None:
-        """Tell somebody what there is, and nothing more."""
-        self.settle()
+        """Tell somebody nothing more."""
         self._listeners.remove(listener)
         if not self._listeners:
             self._attach(None)
-
-    def settle(self) -> bool:
-        """Hand out what there is; tell whether there was something."""
-        fresh, self._fresh = self._fresh, []
-        if fresh:
-            for listener in self._listeners:
-                listener.take(fresh)
-        return bool(fresh)
-
-    async def run(self) -> None:
-        """Hand out what comes, until cancelled."""
-        pause = _IDLE
-        while True:
-            await trio.sleep(pause)
-            pause = _PAUSE if self.settle() else _IDLE
 
 
 def copy_of(at: float, sent: bool, data: bytes, flow: Flow) -> WireMessage:

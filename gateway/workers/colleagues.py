@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 
 import msgspec
 import trio
@@ -73,7 +73,7 @@ class Colleagues:
         flow_of = self._book().flow_of
         messages = [(data, flow_of(local, peer, trunk)) for local, peer, trunk, data in note.messages]
         for capture in self.captures:
-            capture.take([(note.at, note.sent, messages)])
+            capture.take((note.at, note.sent, messages))
 
 
 class Reporter:
@@ -83,20 +83,19 @@ class Reporter:
         self._mesh = mesh
         self._book = book
 
-    def take(self, batches: Sequence[Batch]) -> None:
+    def take(self, batch: Batch) -> None:
         """Pass on what has come. Returns at once and never raises."""
         name_of = self._book.name_of
-        for at, sent, messages in batches:
-            rows = [(*name_of(flow), data) for data, flow in messages]
-            part: list[tuple[int, tuple[object, ...], str, bytes]] = []
-            size = 0
-            for row in rows:
-                part.append(row)
-                size += len(row[3])
-                if size >= _PART:
-                    self._mesh.tell(FIRST, Seen(at, sent, part))
-                    part, size = [], 0
-            self._mesh.tell(FIRST, Seen(at, sent, part))
+        at, sent, messages = batch
+        part: list[tuple[int, tuple[object, ...], str, bytes]] = []
+        size = 0
+        for data, flow in messages:
+            part.append((*name_of(flow), data))
+            size += len(data)
+            if size >= _PART:
+                self._mesh.tell(FIRST, Seen(at, sent, part))
+                part, size = [], 0
+        self._mesh.tell(FIRST, Seen(at, sent, part))
 
 
 async def answer(mesh: Mesh, note: Look, known: Known) -> None:

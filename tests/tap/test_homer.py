@@ -16,7 +16,7 @@ from gateway.tap.hep import LARGEST, encode
 from gateway.tap.homer import QUEUE, Homer, HomerSender
 from gateway.wire import WireMessage
 from tests.tap.hep3 import decode
-from tests.tap.words import CALL, INVITE, PBX, received, sent, sip
+from tests.tap.words import CALL, INVITE, PBX, give, received, sent, sip
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -93,7 +93,7 @@ def test_a_message_that_no_datagram_carries_costs_its_own_copy_alone(
     large = begin + b"x" * (65_520 - len(packet))
     said: list[str] = []
     with listening(socket.SOCK_DGRAM) as (server, address), sending(address, log=said.append) as sender:
-        sender.take([received(1.0, large), *CALL])
+        give(sender, [received(1.0, large), *CALL])
         assert [decode(server.recv(65_535))[15] for _ in CALL] == [batch[2][0][0] for batch in CALL]
         until(lambda: (sender.sent, sender.failed) == (5, 1))
     assert said == []
@@ -101,7 +101,7 @@ def test_a_message_that_no_datagram_carries_costs_its_own_copy_alone(
 
 def test_both_legs_of_a_call_carry_the_callers_call_id() -> None:
     with listening(socket.SOCK_DGRAM) as (server, address), sending(address) as sender:
-        sender.take(CALL)
+        give(sender, CALL)
         chunks = [decode(server.recv(65_535)) for _ in range(5)]
         assert [each[17] for each in chunks] == [b"a@pbx"] * 5
         assert [each[15] for each in chunks] == [data for _, _, messages in CALL for data, _ in messages]
@@ -111,14 +111,14 @@ def test_both_legs_of_a_call_carry_the_callers_call_id() -> None:
 def test_a_leg_that_must_not_name_the_caller_is_joined_all_the_same() -> None:
     with listening(socket.SOCK_DGRAM) as (server, address), sending(address) as sender:
         sender.pair(b"b@gw", b"a@pbx")
-        sender.take([sent(1.0, sip(INVITE, "b@gw"))])
+        sender.take(sent(1.0, sip(INVITE, "b@gw")))
         assert decode(server.recv(65_535))[17] == b"a@pbx"
 
 
 def test_credentials_are_blanked_and_lengths_stay() -> None:
     secret = sip(INVITE, "a", "Authorization: Digest username=bob, response=5ccc")
     with listening(socket.SOCK_DGRAM) as (server, address), sending(address) as sender:
-        sender.take([received(1.0, secret)])
+        sender.take(received(1.0, secret))
         payload = decode(server.recv(65_535))[15]
         assert b"bob" not in payload and b"5ccc" not in payload and len(payload) == len(secret)
 
@@ -127,7 +127,7 @@ def test_over_tcp_packets_follow_one_another() -> None:
     with listening(socket.SOCK_STREAM) as (server, address):
         server.listen()
         with sending(address) as sender:
-            sender.take(CALL)
+            give(sender, CALL)
             connection, _ = server.accept()
             with connection, connection.makefile("rb") as stream:
                 for _, _, messages in CALL:
@@ -147,7 +147,7 @@ def test_a_sample_takes_whole_calls() -> None:
     ]
     with listening(socket.SOCK_DGRAM) as (server, address), sending(address, 0.25) as sender:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
-        sender.take([batch for call in calls for batch in call])
+        give(sender, [batch for call in calls for batch in call])
         until(lambda: sender.sent + sender.skipped == 1_200)
         seen = [decode(server.recv(65_535))[17] for _ in range(sender.sent)]
         assert sender.failed == sender.dropped == 0
@@ -160,7 +160,7 @@ def test_a_server_that_is_gone_costs_copies_and_one_line() -> None:
         pass  # bound, and closed again: nobody listens there
     said: list[str] = []
     with sending(address, log=said.append) as sender:
-        sender.take(CALL)
+        give(sender, CALL)
         until(lambda: sender.failed == 5)
     server = f"tcp:127.0.0.1:{address.port}"
     assert said == [f"capture server {server} does not take messages (connection refused); calls go on"]
@@ -174,7 +174,7 @@ def test_a_server_that_does_not_read_costs_copies_beyond_the_queue() -> None:
         sender.start()
         try:
             for _ in range(QUEUE + 1_000):
-                sender.take([received(1.0, large)])  # returns, or the test would hang here
+                sender.take(received(1.0, large))  # returns, or the test would hang here
             assert sender.dropped >= 1
         finally:
             sender.close(0.1)
@@ -182,7 +182,7 @@ def test_a_server_that_does_not_read_costs_copies_beyond_the_queue() -> None:
 
 def test_what_a_stop_leaves_is_counted() -> None:
     sender = HomerSender(Homer(TransportAddress("udp", "127.0.0.1", 9), 1.0, 7, "gw1"), print)
-    sender.take([(1.0, True, [(b"x", PBX)] * 3)])
+    sender.take((1.0, True, [(b"x", PBX)] * 3))
     sender.close(0.1)  # it was never started
     assert sender.dropped == 3
 
@@ -190,7 +190,7 @@ def test_what_a_stop_leaves_is_counted() -> None:
 def test_a_leg_over_tcp_is_between_the_same_addresses() -> None:
     flow = Flow(Local("tcp", "127.0.0.1", 5060), ("127.0.0.1", 40_000))
     with listening(socket.SOCK_DGRAM) as (server, address), sending(address) as sender:
-        sender.take([sent(1.0, b"x", flow=flow)])
+        sender.take(sent(1.0, b"x", flow=flow))
         chunks = decode(server.recv(65_535))
         assert (chunks[2], chunks[7], chunks[8]) == (
             b"\x06",
@@ -202,5 +202,5 @@ def test_a_leg_over_tcp_is_between_the_same_addresses() -> None:
 @pytest.mark.parametrize("name", [b"Call-ID: ", b"i:", b"CALL-ID :"])
 def test_the_call_id_is_found_in_any_spelling(name: bytes) -> None:
     with listening(socket.SOCK_DGRAM) as (server, address), sending(address) as sender:
-        sender.take([received(1.0, b"BYE sip:a@b SIP/2.0\r\nTo: <sip:a@b>\r\n" + name + b"a@pbx \r\n\r\n")])
+        sender.take(received(1.0, b"BYE sip:a@b SIP/2.0\r\nTo: <sip:a@b>\r\n" + name + b"a@pbx \r\n\r\n"))
         assert decode(server.recv(65_535))[17] == b"a@pbx"

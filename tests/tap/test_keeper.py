@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 import trio
@@ -10,8 +10,8 @@ from trio.testing import MockClock
 
 from gateway.tap.keeper import Keeper
 from gateway.tap.ring import Ring
-from gateway.tap.tap import Tap
-from tests.tap.words import CALL, received, rejected
+from gateway.tap.tap import Batch
+from tests.tap.words import CALL, give, received, rejected
 
 FLOOD = [received(11.0, b"x" * 1_000)] * 100
 
@@ -22,7 +22,10 @@ class Kept:
     def __init__(self, limit: int = 100_000) -> None:
         self.now = 10.6
         self.ring = Ring(20_000)
-        self.keeper = Keeper(Tap(lambda: self.now, lambda _tap: None), self.ring, limit, lambda: self.now)
+        self.keeper = Keeper(self.ring, limit, lambda: self.now)
+
+    def take(self, batches: Iterable[Batch]) -> None:
+        give(self.ring.store, batches)
 
     async def count(self, id_: str = "id1") -> int:
         return len(await self.keeper.messages(("a@pbx", "b@gw"), self.keeper.find(id_)))
@@ -42,12 +45,11 @@ def played(kept: Kept, play: Callable[[Kept], Awaitable[None]]) -> None:
 
 def test_a_rewritten_call_outlives_the_ring() -> None:
     async def play(kept: Kept) -> None:
-        kept.ring.take(CALL)
+        kept.take(CALL)
         kept.keeper.record(rejected())
         kept.now = 13.0
         await trio.sleep(1)
-        for batch in FLOOD:
-            kept.ring.take([batch])
+        kept.take(FLOOD)
         assert await kept.count() == 5
         assert await kept.ring.find([b"a@pbx"]) == []
 
@@ -56,10 +58,10 @@ def test_a_rewritten_call_outlives_the_ring() -> None:
 
 def test_the_messages_are_not_taken_before_the_last_have_come() -> None:
     async def play(kept: Kept) -> None:
-        kept.ring.take(CALL[:3])
+        kept.take(CALL[:3])
         kept.keeper.record(rejected())
         await trio.sleep(1)
-        kept.ring.take(CALL[3:])
+        kept.take(CALL[3:])
         kept.now = 13.0
         await trio.sleep(1)
         assert await kept.count() == 5
@@ -69,7 +71,7 @@ def test_the_messages_are_not_taken_before_the_last_have_come() -> None:
 
 def test_an_ordinary_call_goes_with_the_ring() -> None:
     async def play(kept: Kept) -> None:
-        kept.ring.take(CALL)
+        kept.take(CALL)
         good = msgspec.structs.replace(
             rejected(), original_status=200, original_phrase="OK", emitted_status=200, emitted_phrase="OK",
             end_reason="bye",
@@ -80,8 +82,7 @@ def test_an_ordinary_call_goes_with_the_ring() -> None:
         assert await kept.count() == 5  # the ring still has them
         kept.now = 13.0
         await trio.sleep(1)
-        for batch in FLOOD:
-            kept.ring.take([batch])
+        kept.take(FLOOD)
         assert await kept.count() == 0
         assert await kept.count("id2") == 0
 
@@ -103,12 +104,11 @@ def test_a_flood_of_rejections_is_left_to_the_ring() -> None:
 def test_the_oldest_kept_goes_where_there_is_no_room() -> None:
     async def play(kept: Kept) -> None:
         for number in range(10):
-            kept.ring.take(CALL)
+            kept.take(CALL)
             kept.keeper.record(rejected(id_=f"id{number}"))
         kept.now = 13.0
         await trio.sleep(5)
-        for batch in FLOOD:
-            kept.ring.take([batch])
+        kept.take(FLOOD)
         assert await kept.count("id0") == 0
         assert await kept.count("id9") > 0
 

@@ -8,7 +8,7 @@ from gateway.sip.flow import Flow
 from gateway.tap.live import Capture, Choice
 from gateway.tap.tap import Batch
 from gateway.wire import WireMessage
-from tests.tap.words import CALL, CARRIER, INVITE, PBX, received, sent, sip
+from tests.tap.words import CALL, CARRIER, INVITE, PBX, give, received, sent, sip
 
 OTHER = [
     received(20.0, sip("INVITE sip:+4930999@gw SIP/2.0", "c@pbx")),
@@ -23,7 +23,7 @@ def trunk_of(flow: Flow) -> str:
 def captured(batches: list[Batch], *, trunk: str = "", number: str = "") -> list[WireMessage]:
     async def main() -> list[WireMessage]:
         capture = Capture(Choice(trunk, number, trunk_of))
-        capture.take(batches)
+        give(capture, batches)
         return [message for _ in batches for message in await capture.next()]
 
     return trio.run(main)
@@ -77,5 +77,5 @@ def test_credentials_are_blanked() -> None:
 def test_what_comes_faster_than_it_is_taken_is_dropped_and_counted() -> None:
     capture = Capture(Choice("", "", trunk_of))
     for _ in range(30):
-        capture.take([(1.0, False, [(b"x", PBX)] * 1_000)])
+        capture.take((1.0, False, [(b"x", PBX)] * 1_000))
     assert capture.dropped == 10_000

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gateway.b2bua.record import CallRecord
 from gateway.sip.flow import Flow, Local
-from gateway.tap.tap import Batch
+from gateway.tap.tap import Batch, Listener
 
 LOCAL = Local("udp", "127.0.0.1", 5060)
 PBX = Flow(LOCAL, ("127.0.0.1", 5070))
@@ -29,6 +31,12 @@ def received(at: float, *messages: bytes, flow: Flow = PBX) -> Batch:
 def sent(at: float, *messages: bytes, flow: Flow = CARRIER) -> Batch:
     """What went at one time."""
     return (at, True, [(message, flow) for message in messages])
+
+
+def give(listener: Listener, batches: Iterable[Batch]) -> None:
+    """Have somebody take these."""
+    for batch in batches:
+        listener.take(batch)
 
 
 def rejected(at: float = 10.0, id_: str = "id1", status: int = 404) -> CallRecord:
