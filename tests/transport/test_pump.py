@@ -67,3 +67,14 @@ def test_a_full_turn_is_a_look_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the next turn takes has come since the full one began."""
     turns = [(1, 0.0), (64, 0.8), (32, 0.0), (0, 0.0)]
     assert pumped(monkeypatch, turns, 64) == [1, "1.0 ms", 64, 32, "0.2 ms", 0]
+
+
+def test_a_pump_whose_turns_take_much_of_the_time_does_not_nap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 45 % on, over the last fifty turns or so; when it has had less to do for a while it naps again."""
+    much, little = [(1, 0.6)] * 100, [(1, 0.1), (0, 0.9)] * 100
+    happened = pumped(monkeypatch, [*much, *little], 64)
+    naps = [index for index, each in enumerate(happened) if isinstance(each, str)]
+    turns_before = [sum(each == 1 for each in happened[:index]) for index in naps]
+    assert sum(turns <= 45 for turns in turns_before) == 40  # after eight in a row others have their turn
+    assert not [turns for turns in turns_before if 80 < turns < 125]
+    assert turns_before[-1] == 200
