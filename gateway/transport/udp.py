@@ -79,6 +79,7 @@ class UdpTransport:
         self._clock = clock
         self._sockets: dict[Local, socket.socket] = {}
         self._taken_at = 0.0
+        self._emptied: set[Local] = set()  # those whose last turn took nothing
         self._batches: dict[Local, Batches] = {}  # of each socket, where the native core is in use
 
     def bind(self, host: str, port: int, advertise: str) -> Local:
@@ -112,8 +113,12 @@ class UdpTransport:
         """
         sock = self._sockets[local]
         count = self._receive(sock, local, endpoint, flows, now)
-        if not count:
-            self._heed_errors(sock, endpoint)  # it may be they that made the socket readable
+        if count:
+            self._emptied.discard(local)
+        elif local in self._emptied:
+            self._heed_errors(sock, endpoint)  # there was nothing before, so they made the socket readable
+        else:
+            self._emptied.add(local)
         if count < BATCH and now - self._taken_at < STALL:
             endpoint.tick(now, _AT_ONCE)  # with each tick they would hold up messages, by the hundred
         self.flush(endpoint)
