@@ -22,6 +22,7 @@ from gateway.console.pages import make_app
 from gateway.console.server import Console
 from gateway.console.unwanted import unwanted_routes
 from gateway.ledger.canaries import CanaryKeeper
+from gateway.ledger.database import parse_url, sqlite_path
 from gateway.ledger.drift import DriftWatch
 from gateway.ledger.hiding import hider
 from gateway.ledger.packing import RowMaker
@@ -399,7 +400,8 @@ class Gateway:
 
     async def _watch_files(self) -> None:
         """Put the rules file, its number lists and the certificates to work whenever they change."""
-        async for changed in changes(self._watched_files, self._stopping, self._read):
+        own = self._written_files()
+        async for changed in changes(self._watched_files, self._stopping, self._read, own):
             rules, certificates = self._rule_files(), self.ports.certificates.files
             self._read = stamps(rules | certificates)
             if changed & rules:
@@ -410,6 +412,12 @@ class Gateway:
     def _watched_files(self) -> set[Path]:
         """Return the files of what is at work by now, and those of rules that wait for one of their lists."""
         return self._rule_files() | self.ports.certificates.files
+
+    def _written_files(self) -> list[Path]:
+        """Return the files that are written with every batch of records."""
+        ledger = self.config.ledger
+        path = sqlite_path(parse_url(ledger.url)) if ledger.url else None
+        return [file for file in (path, ledger.spool) if file is not None]
 
     def _rule_files(self) -> set[Path]:
         return {self.config.gateway.rules, *self.b2bua.setup.rules.files, *self._refused_lists}

@@ -13,7 +13,7 @@ import watchfiles
 
 log = logging.getLogger(__name__)
 
-_LOOK = 1_000  # milliseconds between two looks at the files
+_LOOK = 500  # milliseconds between two looks at the files
 _STEP = 200  # milliseconds without a change after which those before are told of
 _TOGETHER = 400  # milliseconds of changes that are told of at once, at most
 _ATTEMPTS = 5  # at reading files while somebody writes them
@@ -50,22 +50,27 @@ def read_settled(
 
 
 async def changes(
-    files: Callable[[], Iterable[Path]], stop: trio.Event, since: Stamps
+    files: Callable[[], Iterable[Path]],
+    stop: trio.Event,
+    since: Stamps,
+    own: Iterable[Path] = (),
 ) -> AsyncIterator[set[Path]]:
     """Yield which files have changed, whenever some have, until ``stop`` is set; first those that are no
     longer what they were by ``since``, because nobody watched them while they were read.
 
-    ``files`` is asked once a second which these are. One that comes later is told of once if it is there: it
+    ``files`` is asked twice a second which these are. One that comes later is told of once if it is there: it
     may have changed after it was read.
 
-    The system tells at once of most changes; changes within a fifth of a second come together. Once a second
+    The system tells at once of most changes; changes within a fifth of a second come together. Twice a second
     the files are looked at, too: the system may watch no more of them, or none on this file system, or
-    another directory than the one that has their names by now.
+    another directory than the one that has their names by now. It is not asked to watch the directories of
+    the gateway's ``own`` files, for it would tell of every record that is written there.
     """
+    unwatched = {file.parent.resolve() for file in own}
     watched = set(files())
     last: Stamps = {**await _looked_at(watched), **since}
     while not stop.is_set():
-        async with aclosing(_news(watched, stop)) as news:
+        async with aclosing(_news(watched, unwatched, stop)) as news:
             async for told in news:
                 now = await _looked_at(set(files()))
                 changed = {file for file in now if file in told or now[file] != last.get(file)}
@@ -77,27 +82,27 @@ async def changes(
         watched = set(last)
 
 
-async def _news(files: set[Path], stop: trio.Event) -> AsyncGenerator[set[Path]]:
-    """Yield the files that the system tells of; at least once a second, perhaps none."""
+async def _news(files: set[Path], unwatched: set[Path], stop: trio.Event) -> AsyncGenerator[set[Path]]:
+    """Yield the files that the system tells of; at least twice a second, perhaps none."""
     try:
-        async with aclosing(_watched(files, stop)) as found:
+        async with aclosing(_watched(files, unwatched, stop)) as found:
             async for told in found:
                 yield told
     except* (OSError, RuntimeError) as errors:  # of the latter kind is what watchfiles raises of its own
         causes = "; ".join(map(str, _leaves(errors)))
-        log.warning("files are looked at once a second, for the system does not watch them (%s)", causes)
+        log.warning("files are looked at twice a second, for the system does not watch them (%s)", causes)
     while not stop.is_set():
         yield set()
         with trio.move_on_after(_LOOK / 1000):
             await stop.wait()
 
 
-async def _watched(files: set[Path], stop: trio.Event) -> AsyncGenerator[set[Path]]:
-    """Yield the files that watchfiles tells of; none once a second, and when others change. Their directories
-    are watched, because editors replace files, and links are moved to new ones.
+async def _watched(files: set[Path], unwatched: set[Path], stop: trio.Event) -> AsyncGenerator[set[Path]]:
+    """Yield the files that watchfiles tells of; none twice a second, and when others change. Their
+    directories are watched, because editors replace files, and links are moved to new ones.
     """
     places = {file.parent.resolve() / file.name: file for file in files}
-    folders = {place.parent for place in places if place.parent.is_dir()}
+    folders = {place.parent for place in places if place.parent.is_dir()} - unwatched
     if not folders:
         return
     news = watchfiles.awatch(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -19,6 +20,7 @@ def told(
     since: Stamps,
     while_watched: Callable[[], object] = lambda: None,
     seen: Callable[[], bool] = lambda: True,
+    own: Iterable[Path] = (),
 ) -> set[Path]:
     """Watch until something is told, having done something as soon as the watch stands; and until what was
     told of could be ``seen``.
@@ -31,7 +33,7 @@ def told(
         with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(later)
-                async for changed in changes(lambda: files, stop, since):
+                async for changed in changes(lambda: files, stop, since, own):
                     if seen():
                         found.append(changed)
                         stop.set()
@@ -91,6 +93,28 @@ def test_where_the_system_watches_no_more_files_they_are_looked_at(
     since = stamps([one, other])
     one.unlink()
     assert told([one, other], since) == {one}
+
+
+def test_a_directory_that_the_gateway_writes_to_is_looked_at_and_not_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system would tell of each batch of records."""
+    watched: list[Path] = []
+    watch = watchfiles.awatch
+
+    def note(*folders: Path, **options: Any) -> AsyncGenerator[set[tuple[watchfiles.Change, str]]]:
+        watched.extend(folders)
+        return watch(*folders, **options)
+
+    monkeypatch.setattr(watchfiles, "awatch", note)
+    monkeypatch.setattr(watching, "_LOOK", 50)
+    (tmp_path / "lists").mkdir()
+    rules, numbers = tmp_path / "rules", tmp_path / "lists" / "numbers"
+    rules.write_text("1")
+    numbers.write_text("1")
+    files = [rules, numbers]
+    assert told(files, stamps(files), lambda: rules.write_text("2"), own=[tmp_path / "ledger"]) == {rules}
+    assert set(watched) == {tmp_path / "lists"}
 
 
 def test_files_of_a_directory_that_was_replaced_are_told(
@@ -205,5 +229,5 @@ def test_a_file_beside_them_with_a_name_that_is_no_utf_8_does_not_stop_the_watch
             rules.write_text("2")
 
     assert told([rules], stamps([rules]), touch) == {rules}
-    assert "files are looked at once a second" in caplog.text
+    assert "files are looked at twice a second" in caplog.text
     assert "Traceback" not in caplog.text
