@@ -11,16 +11,13 @@ died, which is started anew.
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
-import gateway
+from gateway import children
 
 from .feed import TAKEN, Calls, Frame, Hello, Lines, LogLine, Reading, TracedCall, write_frame
 
@@ -143,28 +140,15 @@ class Exporter:
         return answer == TAKEN
 
     def _start(self) -> subprocess.Popen[bytes]:
-        environment = os.environ | {"PYTHONPATH": str(Path(gateway.__file__).parents[1])}
-        command = [sys.executable, "-P", "-m", "gateway.telemetry.sender"]
-        child = self._child = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        child = self._child = children.start("gateway.telemetry.sender")
         self._ask(child, self._hello)
         return child
 
     def _let_go(self) -> None:
         """Have the child end, and forget it."""
         child, self._child = self._child, None
-        if child is None:
-            return
-        for pipe in (child.stdin, child.stdout):
-            assert pipe is not None
-            with contextlib.suppress(OSError):  # what a child that has died did not read
-                pipe.close()
-        try:
-            child.wait(_PAUSE)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        if child is not None:
+            children.let_go(child, _PAUSE)
 
 
 def _first(queue: deque[T]) -> list[T]:

@@ -1,7 +1,7 @@
 """What the gateway hands to the process that sends its telemetry: frames of msgpack over a pipe.
 
-A frame is its length, four bytes, and one of the kinds of `Frame`. The numbers of people are hidden before
-anything is put into a frame (`[telemetry] numbers`), and no header or body of a message is in one.
+In each is one of the kinds of `Frame`. The numbers of people are hidden before anything is put into a frame
+(`[telemetry] numbers`), and no header or body of a message is in one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
+from gateway import child
 from gateway.b2bua.record import CallRecord
 
 from .metric import Metric
@@ -101,13 +102,10 @@ _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 
 def write_frame(stream: BinaryIO, frame: Frame) -> None:
     """Write a frame. Raises OSError, and what msgspec raises of values that it cannot write."""
-    data = _encoder.encode(frame)
-    stream.write(len(data).to_bytes(4) + data)
-    stream.flush()
+    child.write_frame(stream, _encoder.encode(frame))
 
 
 def read_frame(stream: BinaryIO) -> Frame | None:
     """Return the next frame, None at the end."""
-    length = stream.read(4)
-    data = stream.read(int.from_bytes(length))
-    return _decoder.decode(data) if data else None
+    data = child.read_frame(stream)
+    return None if data is None else _decoder.decode(data)

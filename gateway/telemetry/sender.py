@@ -1,14 +1,12 @@
 """The process that encodes telemetry as OTLP and sends it: what the gateway's `Exporter` starts.
 
-It reads frames from its standard input, answers to each on its standard output whether the collector took it,
-and ends when its input does, so that it never outlives the gateway. It is nice: calls come first.
+It lives by `gateway/child.py`, and answers to each frame whether the collector took it.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 from typing import BinaryIO
 
@@ -18,6 +16,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 from opentelemetry.sdk.metrics.export import MetricExportResult
 from opentelemetry.sdk.trace.export import SpanExportResult
+
+from gateway import child
 
 from .feed import REFUSED, TAKEN, Calls, Frame, Hello, Reading, read_frame
 from .otlp_logs import log_record
@@ -74,10 +74,8 @@ def _answer(answers: BinaryIO, taken: bool) -> None:
 
 
 def main() -> None:
-    """Serve on standard input and output. Signals for the gateway's group are the gateway's to heed."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    os.nice(_NICE)
+    """Serve on standard input and output."""
+    child.settle(_NICE)
     # The gateway says by itself when a collector fails, once.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     try:
