@@ -51,7 +51,7 @@ def test_a_gateway_alone_takes_over_what_workers_of_an_earlier_start_have_left(t
         '[[trunk]]\nname = "pbx"\nkind = "pbx"\nsource = ["127.0.0.1"]\ntarget = ["sip:127.0.0.1"]\n'
     )
     waiting = Spool(of_worker(tmp_path / "spool", 3))
-    waiting.append([RowMaker()(rewritten(1))])
+    waiting.append([RowMaker().encoded(rewritten(1))])
     waiting.close()
     gateway = Gateway(load(config), config)
     ledger = gateway.ledger

@@ -1,7 +1,7 @@
 """Reaching the ledger's database, and saying in one sentence why it cannot be reached.
 
 A database is named by an SQLAlchemy URL. SQLite's own needs (directories, write-ahead log, busy timeout, one
-connection for a database in memory) are met here and nowhere else.
+connection for a database in memory) are met here, with `sqlite_file.py`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from sqlalchemy.pool import StaticPool
 
 from gateway.os_errors import in_words
 
+from . import halving
 from .migrate import UnknownRevisionError, revision, upgrade
 from .schema import REVISION, calls
+from .sqlite_file import prepare_writing
 
 BUSY = 1.0
 """Seconds that a statement waits for a lock that somebody else holds."""
@@ -57,10 +59,7 @@ def reason(error: BaseException) -> str:
     """Return what a database or the operating system said, in a few words on one line."""
     if isinstance(error, sa.exc.DBAPIError):
         error = error.orig or error
-    if isinstance(error, OSError):
-        words = in_words(error)
-        return f"{words}: {error.filename}" if error.filename else words
-    return " ".join(str(error).split()) or type(error).__name__
+    return halving.reason(error)
 
 
 def sqlite_path(url: URL) -> Path | None:
@@ -68,6 +67,11 @@ def sqlite_path(url: URL) -> Path | None:
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
         return None
     return Path(str(url.database))
+
+
+def is_plain_file(url: URL) -> bool:
+    """Tell whether a database is an SQLite file that Python's sqlite3 opens by its path alone."""
+    return sqlite_path(url) is not None and url.get_driver_name() == "pysqlite" and not url.query
 
 
 def connect(url: URL, *, writing: bool) -> sa.Engine:
@@ -102,11 +106,7 @@ def _install(package: str | None) -> str:
 
 
 def _prepare_writing(connection: sqlite3.Connection, _record: object) -> None:
-    connection.execute("PRAGMA page_size=8192")  # of a new file; a record costs a tenth less than with 4096
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")  # a power cut may cost the last records, never the file
-    # What a statement would need to be undone: in a file, it is as much to write as the records themselves.
-    connection.execute("PRAGMA temp_store=MEMORY")
+    prepare_writing(connection)
 
 
 def _prepare_reading(connection: sqlite3.Connection, _record: object) -> None:

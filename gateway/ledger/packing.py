@@ -1,5 +1,8 @@
 """How a call's record becomes a row of the ledger, and what it was decided by one small blob in it.
 
+A row is encoded at once, on the loop, where its record is at hand. Whatever it then waits for, and goes
+through, takes bytes from one place to another without looking into them.
+
 Every call goes through here, so this is compiled, and the header lines are packed by the native core where it
 is at hand. `evidence.py` tells what the blob is for, and reads it.
 """
@@ -7,7 +10,7 @@ is at hand. `evidence.py` tells what the blob is for, and reads it.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
+from typing import Final, cast
 from zlib import crc32
 
 import msgspec
@@ -118,6 +121,17 @@ def _left_out(numbers_hidden: bool) -> KeySet:
 _PACKED: Final = len(FIELDS)
 _CALLER: Final = FIELDS.index("caller")
 _CALLED: Final = FIELDS.index("called")
+_ENDED_AT: Final = FIELDS.index("ended_at")
+
+Row = tuple[float, bytes]
+"""When a call ended, and the values of its record, in the order of `schema.COLUMNS`, as MessagePack."""
+
+
+def array_head(count: int) -> bytes:
+    """Return what MessagePack has before so many values to make an array of them."""
+    if count < 16:
+        return bytes((0x90 | count,))
+    return b"\xdc" + count.to_bytes(2, "big") if count < 65_536 else b"\xdd" + count.to_bytes(4, "big")
 
 
 class RowMaker:
@@ -143,9 +157,15 @@ class RowMaker:
         shown[_CALLED] = hidden(record.called, self._key)
         return tuple(shown)
 
-    def _packed(self, evidence: Evidence) -> bytearray | None:
+    def encoded(self, record: CallRecord) -> Row:
+        """Return the row of a record. Raises ValueError or OverflowError where MessagePack cannot hold it:
+        text that is none, a number that is too large.
+        """
+        values = self(record)
+        return cast(float, values[_ENDED_AT]), _encode(values)
+
+    def _packed(self, evidence: Evidence) -> bytes | None:
         try:
-            # Python's sqlite3 takes these as they are; of bytes it asks each time how to adapt them.
-            return bytearray(pack(evidence, self._hides))
+            return pack(evidence, self._hides)
         except (TypeError, ValueError, OverflowError):  # would be a bug; it costs the evidence, not the batch
             return None

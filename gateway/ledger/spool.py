@@ -34,6 +34,7 @@ from zlib import crc32
 
 import msgspec
 
+from .packing import Row, array_head
 from .schema import COLUMNS, calls, empty_value
 
 LIMIT = 256 * 1024 * 1024
@@ -44,10 +45,7 @@ _HEADER = struct.Struct("<4sIIId")  # magic, length of the rows, records, checks
 _COUNT = struct.Struct("=Q")
 _CLOSED = -1  # a file that takes nothing
 _PIECE = 65_536  # bytes that are searched at a time
-_ENDED_AT = COLUMNS.index("ended_at")
 
-Row = Sequence[object]
-"""The values of a record, in the order of COLUMNS."""
 _Header = tuple[int, int, int, float]
 """Length of the rows, records, checksum, oldest ended_at."""
 _DAMAGED: _Header = (0, 1, 0, 0.0)  # counted as one record: it is not known of how many
@@ -55,11 +53,12 @@ _DAMAGED: _Header = (0, 1, 0, 0.0)  # counted as one record: it is not known of 
 
 class _Frame(msgspec.Struct, array_like=True):
     columns: tuple[str, ...]
-    rows: list[list[object]]
+    rows: list[msgspec.Raw]  # as they were encoded, one by one
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Frame).decode
+_decode_row = msgspec.msgpack.Decoder(list[object]).decode
 
 
 class Spool:
@@ -96,10 +95,10 @@ class Spool:
     def append(self, rows: Sequence[Row]) -> bool:
         """Put a batch at the end, and on the disk. Returns False when there is no room for it.
 
-        Raises OSError when the disk does not take it, ValueError when a row cannot be written at all.
+        Raises OSError when the disk does not take it.
         """
-        body = _encode((COLUMNS, rows))
-        oldest = min(float(str(row[_ENDED_AT])) for row in rows)
+        body = b"".join((array_head(2), _encode(COLUMNS), array_head(len(rows)), *(row for _, row in rows)))
+        oldest = min(ended_at for ended_at, _ in rows)
         frame = _HEADER.pack(_MAGIC, len(body), len(rows), crc32(body), oldest) + body
         if self._end + len(frame) > self._limit:
             return False
@@ -117,8 +116,10 @@ class Spool:
         self.records += len(rows)
         return True
 
-    def first(self) -> list[Row]:
-        """Return the batch that has waited longest; nothing when there is none. Damaged ones are counted."""
+    def first(self) -> list[bytes]:
+        """Return the values of the records of the batch that has waited longest, each as `Row` has them;
+        nothing when there is none. Damaged ones are counted.
+        """
         while self._at < self._end:
             header = self._header(self._at, self._end)
             if header is None:
@@ -273,10 +274,10 @@ def _lock(file: int) -> None:
         raise OSError(error.errno, "another gateway writes to it") from None
 
 
-def _rows(frame: _Frame) -> list[Row]:
+def _rows(frame: _Frame) -> list[bytes]:
     """Return the rows of a frame in the order of today's columns."""
     if frame.columns == COLUMNS:
-        return list(frame.rows)
-    found = (dict(zip(frame.columns, row, strict=True)) for row in frame.rows)
+        return list(map(bytes, frame.rows))
+    found = (dict(zip(frame.columns, _decode_row(row), strict=True)) for row in frame.rows)
     missing = {name: empty_value(calls.c[name]) for name in COLUMNS}
-    return [[row.get(name, missing[name]) for name in COLUMNS] for row in found]
+    return [_encode([row.get(name, missing[name]) for name in COLUMNS]) for row in found]

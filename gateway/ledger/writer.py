@@ -1,24 +1,19 @@
 """The writer: takes call records on the loop, puts them into the database in a thread.
 
 Theory of operation. `record` appends the record to a list, so a call never waits for a disk; of a few dozen
-records, rows are made on the loop. One row at a time would cost a multiple, for the code would have to come
-into the processor's cache for each; and so it would half a second later, and on another core, for then the
-data has left it. Twice a second `run` hands what has gathered, in batches, to a worker thread, one
-transaction a batch. A batch leaves the list only when it is committed, so neither a failure nor a
-cancellation loses it. What comes meanwhile waits for the next half second: by the thousand, records cost half
-of what they do by the hundred.
+records, rows are made on the loop, encoded. One row at a time would cost a multiple, for the code would have
+to come into the processor's cache for each; and so it would half a second later, and on another core, for
+then the data has left it. Twice a second `run` hands what has gathered, in batches, to a worker thread, one
+transaction a batch; `table.py` tells how that gets into which database. A batch leaves the list only when it
+is committed, so neither a failure nor a cancellation loses it. What comes meanwhile waits for the next half
+second: by the thousand, records cost half of what they do by the hundred.
 
 Two kinds of failure are told apart. When the *database* fails (locked, read-only, full, gone, of another
 version), records go to a file, the spool, and from there into the database when it is back, in order; a
 record that gets there twice is kept once. It is tried again each half second, on a fresh connection. What
 the spool does not take, since it is full or there is none, stays in the list; the list is bounded, and when
-it is full new records are dropped and counted. When the *data* is refused (text that the
-database cannot hold), waiting does not help: the batch is halved until the record at fault is alone, and only
-that one is lost.
-
-The thread rests between rows (`pace.py`), so that calls have the interpreter for most of the time; but not
-when records come faster than it then writes them. Rows go in with many a statement: Python's sqlite3 gives up
-the interpreter lock for each one, and getting it back from a busy loop costs more than the insert itself.
+it is full new records are dropped and counted. When the *data* is refused (text that nothing can hold, or not
+this database), waiting does not help: such a record is lost, alone.
 """
 
 from __future__ import annotations
@@ -27,37 +22,29 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
-import msgspec
-import sqlalchemy as sa
 import trio
 
 from gateway.b2bua.record import CallRecord
 from gateway.wall import Wall
 
 from . import database
-from .pace import Pace
-from .packing import RowMaker
+from .packing import Row, RowMaker
 from .patience import Patience
-from .schema import COLUMNS, calls
-from .spool import LIMIT, Row, Spool
+from .spool import LIMIT, Spool
+from .table import Table
 
 _PAUSE = 0.5  # seconds between two looks at the list
 _ROWS_AT_ONCE = 32  # records whose rows are made together, on the loop
 _BATCH = 2000  # records a transaction
-_ROWS = (50, 10, 1)  # rows a statement, largest first; 50 rows are 1,500 of SQLite's 32,766 variables
 _EXPIRY_PAUSE = 60.0  # seconds between two looks for records that are too old
 _CLOSE = 5.0  # seconds that close may take
 _PATIENCE = 10  # one part of so many of the records that may wait do so before the writer hurries
 _CATCH_UP = 10  # batches out of the spool at a time, before new records get their turn
-_ENDED_AT = COLUMNS.index("ended_at")
 _DAMAGED = "damaged in the spool"
 
 T = TypeVar("T")
-
-# What a driver raises when one value cannot be stored, as opposed to a database that cannot be used.
-_BAD_DATA = (sa.exc.DataError, sa.exc.IntegrityError, ValueError, OverflowError, TypeError)
 
 
 class Ledger:
@@ -65,10 +52,10 @@ class Ledger:
 
     `url` is an SQLAlchemy URL; `spool_path` is the file of the spool, if there is to be one, of at most
     `spool_limit` bytes, and `left` finds those that nobody else will read any more; `keep` is how long a
-    record is kept after its call ended, in seconds; `limit` is how many records may wait; `rows` makes the
-    values of each record's row; `log` gets one line when the database fails and one when it is back; `clock`
-    tells the time in seconds since the epoch, as records have it, and `wall` what the ledger makes of it.
-    Raises LedgerError when `url` is no URL; a database that cannot be opened raises nothing.
+    record is kept after its call ended, in seconds; `limit` is how many records may wait; `rows` makes each
+    record's row; `log` gets one line when the database fails and one when it is back; `clock` tells the time
+    in seconds since the epoch, as records have it, and `wall` what the ledger makes of it. Raises LedgerError
+    when `url` is no URL; a database that cannot be opened raises nothing.
     """
 
     written: int  # records in the database
@@ -104,14 +91,13 @@ class Ledger:
         self._url = database.parse_url(url)
         self._keep = keep
         self._limit = limit
-        self._values = rows or RowMaker()
+        self._row_of = (rows or RowMaker()).encoded
         self._log = log
         self._clock = clock
         self._wall = wall or Wall()
         self._fresh: list[CallRecord] = []  # those whose rows are still to be made
         self._queue: list[Row] = []
-        self._engine: sa.Engine | None = None
-        self._statements: dict[int, str] = {}
+        self._table = Table(self._url, self._hurries)
         self._failing_since: float | None = None
         self._lost_before = 0
         self._refusal_told = False
@@ -145,7 +131,7 @@ class Ledger:
         if self.spooled:
             oldest = min(spool.oldest for spool in self._spools if spool.records) - self._wall.ahead
         elif self._queue:
-            oldest = cast(float, self._queue[0][_ENDED_AT]) - self._wall.ahead
+            oldest = self._queue[0][0] - self._wall.ahead
         elif self._fresh:
             oldest = self._fresh[0].ended_at
         else:
@@ -234,8 +220,11 @@ class Ledger:
     def _make_rows(self) -> None:
         """Make the rows of the records that have come."""
         fresh, self._fresh = self._fresh, []
-        self._queue += map(self._values, fresh)
         for record in fresh:
+            try:
+                self._queue.append(self._row_of(record))
+            except (TypeError, ValueError, OverflowError) as error:
+                self._count_refused([database.reason(error)])
             record.evidence = None  # others may keep the record, but not the messages of a call
 
     async def close(self) -> None:
@@ -257,7 +246,8 @@ class Ledger:
         if is_done:
             for spool in self._spools:
                 spool.close()
-        self._disconnect()
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self._table.close)
 
     async def _put_by(self, abandon_on_cancel: bool) -> None:
         """Move what waits now from the list to the spool, as many records as it takes."""
@@ -265,20 +255,20 @@ class Ledger:
         while left > 0 and self._spool is not None:
             batch = self._queue[: min(left, _BATCH)]
             try:
-                refused = await trio.to_thread.run_sync(
-                    _append, self._spool, batch, abandon_on_cancel=abandon_on_cancel
+                is_kept = await trio.to_thread.run_sync(
+                    self._spool.append, batch, abandon_on_cancel=abandon_on_cancel
                 )
             except OSError as error:
-                refused = None
+                is_kept = False
                 if not self._spool_failing:
                     self._log(
                         f"ledger: the spool {self._spool_path} cannot be written ({database.reason(error)}); "
                         f"up to {self._limit} records wait in memory"
                     )
-            self._spool_failing = refused is None
-            if refused is None:
+            self._spool_failing = not is_kept
+            if not is_kept:
                 return
-            self._settle(len(batch), refused)
+            self._settle(len(batch), [])
             left -= len(batch)
 
     async def _catch_up(self, abandon_on_cancel: bool) -> bool:
@@ -303,7 +293,7 @@ class Ledger:
         try:
             refused = await self._in_thread(store, abandon_on_cancel)
         except Exception as error:  # whatever a driver raises costs records, never calls
-            self._disconnect()
+            self._table.disconnect()
             self._note_failure(error)
             return None
         self._note_success()
@@ -311,13 +301,14 @@ class Ledger:
 
     async def _in_thread(self, work: Callable[[], T], abandon_on_cancel: bool = False) -> T:
         """Have a thread use the database. Raises what it raises, and TimeoutError when it takes too long: a
-        server that keeps the connection and says nothing. The thread is left to its fate then, and the engine
-        to it; what it commits in the end is there twice and kept once.
+        server that keeps the connection and says nothing. The thread is left to its fate then, and the
+        table to it; what it commits in the end is there twice and kept once.
         """
         try:
             return await self._patience.run(work, grace=0.0 if abandon_on_cancel else _CLOSE)
         except TimeoutError:
-            self._engine = None
+            self._table.abandon()
+            self._table = Table(self._url, self._hurries)
             raise
 
     def _settle(self, count: int, refused: Sequence[str]) -> None:
@@ -341,81 +332,39 @@ class Ledger:
     async def _expire(self) -> None:
         """Delete, now and then, a small batch of records that are too old; at once again if more are left."""
         now = self._clock()
-        if now < self._next_expiry or self._engine is None:
+        if now < self._next_expiry or not self._table.is_open:
             return
         self._next_expiry = now + _EXPIRY_PAUSE
         try:
             oldest = self._wall.least(now) - self._keep
-            deleted = await self._in_thread(partial(self._delete_before, oldest))
+            deleted = await self._in_thread(partial(self._table.delete_before, oldest, _BATCH))
         except Exception as error:
-            self._disconnect()
+            self._table.disconnect()
             self._note_failure(error)
             return
         if deleted == _BATCH:
             self._next_expiry = now
 
-    # -- in the worker thread ----------------------------------------------------------------------
-
-    def _store(self, batch: Sequence[Row]) -> list[str]:
-        """Write a batch; return why records of it were refused. Raises when the database fails."""
-        return self._insert(self._ready(), batch)
-
     def _hurries(self) -> bool:
         """Tell whether records come faster than they are written at leisure, or it is time to close."""
         return self._closing or len(self._queue) > self._limit // _PATIENCE
 
+    # -- in the worker thread ----------------------------------------------------------------------
+
+    def _store(self, batch: Sequence[Row]) -> list[str]:
+        """Write a batch; return why records of it were refused. Raises when the database fails."""
+        return self._table.insert([values for _, values in batch])
+
     def _store_spooled(self, spool: Spool) -> list[str]:
         """Write the batch that has waited longest in a spool, as `_store` does."""
-        engine, turn = self._ready(), self._patience.turn
+        table, turn = self._table, self._patience.turn
+        table.open()
         damaged = spool.damaged
         rows = spool.first()
-        refused = [_DAMAGED] * (spool.damaged - damaged) + self._insert(engine, rows)
+        refused = [_DAMAGED] * (spool.damaged - damaged) + table.insert(rows)
         if rows and self._patience.is_awaited(turn):  # else somebody else does it by now
             spool.forget_first(len(rows))
         return refused
-
-    def _ready(self) -> sa.Engine:
-        """Return an engine on the database, opened now if need be."""
-        path = database.sqlite_path(self._url)
-        if self._engine is not None and path is not None and not path.exists():
-            self._disconnect()  # SQLite would go on writing into a file that nobody can find
-        if self._engine is None:
-            self._engine = database.open_for_writing(self._url)
-            self._statements = _statements(self._engine.dialect)
-        return self._engine
-
-    def _insert(self, engine: sa.Engine, batch: Sequence[Row]) -> list[str]:
-        if not batch:
-            return []
-        try:
-            pace = Pace(self._hurries)
-            with engine.begin() as connection:
-                at = 0
-                for rows in _ROWS:
-                    while len(batch) - at >= rows:
-                        values: list[object] = []
-                        for row in batch[at : at + rows]:
-                            values += row
-                        connection.exec_driver_sql(self._statements[rows], tuple(values))
-                        at += rows
-                        pace.rest()
-        except _BAD_DATA as error:
-            if len(batch) == 1:
-                return [database.reason(error)]
-            middle = len(batch) // 2
-            return self._insert(engine, batch[:middle]) + self._insert(engine, batch[middle:])
-        return []
-
-    def _delete_before(self, oldest: float) -> int:
-        assert self._engine is not None
-        old = sa.select(calls.c.seq).where(calls.c.ended_at < oldest).order_by(calls.c.ended_at).limit(_BATCH)
-        with self._engine.begin() as connection:
-            return connection.execute(sa.delete(calls).where(calls.c.seq.in_(old))).rowcount
-
-    def _disconnect(self) -> None:
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
 
     # -- what people are told ----------------------------------------------------------------------
 
@@ -440,29 +389,3 @@ class Ledger:
         self._failing_since = None
         shown = database.shown(self._url)
         self._log(f"ledger: {shown} is written again after {lasted:.0f} s; {lost} records were lost")
-
-
-def _append(spool: Spool, batch: Sequence[Row]) -> list[str] | None:
-    """Put a batch into the spool; return why records of it were refused, None when there is no room."""
-    try:
-        return [] if spool.append(batch) else None
-    except _BAD_DATA:
-        refused = []
-    good = []
-    for row in batch:
-        try:
-            msgspec.msgpack.encode(row)
-            good.append(row)
-        except _BAD_DATA as error:
-            refused.append(database.reason(error))
-    return refused if not good or spool.append(good) else None
-
-
-def _statements(dialect: sa.Dialect) -> dict[int, str]:
-    """Return the INSERT statements by the number of their rows, in the driver's own parameter style."""
-    quote = dialect.identifier_preparer.quote
-    mark = "?" if dialect.paramstyle == "qmark" else "%s"
-    row = f"({', '.join([mark] * len(COLUMNS))})"
-    head = f"INSERT INTO {quote(calls.name)} ({', '.join(map(quote, COLUMNS))}) VALUES "
-    tail = " ON CONFLICT DO NOTHING"  # a batch whose commit was not heard of comes again
-    return {rows: head + ", ".join([row] * rows) + tail for rows in _ROWS}

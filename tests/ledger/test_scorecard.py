@@ -47,8 +47,8 @@ def test_near_misses_and_locations_come_from_the_evidence() -> None:
         record = decided(rules(ANY), facts(*parts))
         record.callee_trunk = "carrier"
         blob = RowMaker()(record)[-1]
-        assert isinstance(blob, bytearray)
-        return record, bytes(blob)
+        assert isinstance(blob, bytes)
+        return record, blob
 
     near = of("603 Network Blocked")
     placed = of("603 Decline", "Reason: Q.850;cause=21;location=TN")

@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
 from gateway.ledger import database, spool, writer
-from gateway.ledger.packing import RowMaker
+from gateway.ledger.packing import Row, RowMaker
 from gateway.ledger.schema import COLUMNS
 from gateway.ledger.spool import Spool, left_behind, of_worker
 from gateway.ledger.writer import Ledger
@@ -21,8 +22,12 @@ from tests.ledger.records import NOON, rewritten
 from tests.ledger.victim import run_and_kill
 
 
-def rows(*numbers: int) -> list[writer.Row]:
-    return [RowMaker()(rewritten(number)) for number in numbers]
+def rows(*numbers: int) -> list[Row]:
+    return [RowMaker().encoded(rewritten(number)) for number in numbers]
+
+
+def ids_in(batch: list[bytes]) -> list[str]:
+    return [msgspec.msgpack.decode(row)[0] for row in batch]
 
 
 @pytest.fixture
@@ -99,9 +104,9 @@ def test_batches_come_out_in_the_order_they_went_in_and_the_file_shrinks(path: P
     assert waiting.append(rows(1, 2))
     assert waiting.append(rows(3))
     assert (waiting.records, waiting.oldest) == (3, NOON + 1.25)
-    assert [row[0] for row in waiting.first()] == ids(1, 2)
+    assert ids_in(waiting.first()) == ids(1, 2)
     waiting.forget_first(2)
-    assert [row[0] for row in waiting.first()] == ids(3)
+    assert ids_in(waiting.first()) == ids(3)
     waiting.forget_first(1)
     assert (waiting.first(), waiting.records, path.stat().st_size) == ([], 0, 0)
     waiting.close()
@@ -131,7 +136,7 @@ def test_a_batch_that_the_disk_spoilt_is_counted_and_the_next_one_read(path: Pat
     content = bytearray(path.read_bytes())
     content[100] ^= 1
     path.write_bytes(content)
-    assert [row[0] for row in waiting.first()] == ids(3)
+    assert ids_in(waiting.first()) == ids(3)
     assert (waiting.records, waiting.damaged) == (1, 2)
     waiting.close()
 
@@ -152,14 +157,14 @@ def test_a_header_that_the_disk_spoilt_costs_its_own_batch_alone(
         waiting.close()
         waiting = Spool(path)
     assert waiting.records == (4 if is_started_anew else 5)
-    assert [row[0] for row in waiting.first()] == ids(1, 2)
+    assert ids_in(waiting.first()) == ids(1, 2)
     waiting.forget_first(2)
-    assert [row[0] for row in waiting.first()] == ids(5)
+    assert ids_in(waiting.first()) == ids(5)
     assert (waiting.records, waiting.damaged) == (1, 1 if is_started_anew else 2)
     waiting.forget_first(1)
     assert (waiting.records, path.stat().st_size) == (0, 0)
     assert waiting.append(rows(6))
-    assert [row[0] for row in waiting.first()] == ids(6)
+    assert ids_in(waiting.first()) == ids(6)
     waiting.close()
 
 
@@ -175,7 +180,7 @@ def test_a_header_that_the_disk_spoilt_at_the_start_or_the_end_costs_no_other_ba
     for at in (0, 2 * size):
         spoil(path, at + place)
     found = Spool(path)
-    assert [row[0] for row in found.first()] == ids(2)
+    assert ids_in(found.first()) == ids(2)
     found.forget_first(1)
     # A last frame whose length leads beyond the end is taken for one that was cut short.
     assert (found.records, found.first(), found.damaged) == (0, [], 1 if place else 2)
@@ -184,10 +189,10 @@ def test_a_header_that_the_disk_spoilt_at_the_start_or_the_end_costs_no_other_ba
 
 def test_what_looks_like_a_header_within_a_record_is_none(path: Path) -> None:
     waiting = Spool(path)
-    waiting.append([RowMaker()(rewritten(1, original_phrase="GWS1" * 20 + "GWS"))])
+    waiting.append([RowMaker().encoded(rewritten(1, original_phrase="GWS1" * 20 + "GWS"))])
     waiting.append(rows(2))
     spoil(path, 0)
-    assert [row[0] for row in waiting.first()] == ids(2)
+    assert ids_in(waiting.first()) == ids(2)
     assert (waiting.records, waiting.damaged) == (1, 1)
     waiting.close()
 
@@ -233,10 +238,11 @@ def test_records_of_an_earlier_gateway_get_todays_columns(
     earlier = tuple(name for name in COLUMNS if name != "label")
     monkeypatch.setattr(spool, "COLUMNS", earlier)
     waiting = Spool(path)
-    row = rows(1)[0]
-    waiting.append([[*row[:place], *row[place + 1 :]]])
+    ((ended_at, row),) = rows(1)
+    values = msgspec.msgpack.decode(row)
+    waiting.append([(ended_at, msgspec.msgpack.encode([*values[:place], *values[place + 1 :]]))])
     monkeypatch.setattr(spool, "COLUMNS", COLUMNS)
-    assert waiting.first() == [list(row)]
+    assert waiting.first() == [row]
     waiting.close()
 
 

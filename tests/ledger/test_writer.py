@@ -14,11 +14,11 @@ import trio.testing
 from sqlalchemy.dialects import postgresql
 
 from gateway.b2bua.record import CallRecord, Evidence, TrunkNote
-from gateway.ledger import database, patience, writer
-from gateway.ledger.packing import RowMaker, pack
+from gateway.ledger import database, patience, table, writer
+from gateway.ledger.packing import Row, RowMaker, pack
 from gateway.ledger.query import Selection, count, recent
 from gateway.ledger.schema import COLUMNS, REVISION, calls
-from gateway.ledger.spool import Row
+from gateway.ledger.table import Table
 from gateway.ledger.writer import Ledger
 from gateway.rules import Decision, Facts
 from gateway.sip.message import Response
@@ -95,17 +95,17 @@ def test_what_comes_while_a_batch_is_written_waits_for_the_next_one(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else batches become small under load, and each costs a transaction."""
-    insert = bench.ledger._insert
+    insert = Table.insert
     sizes: list[int] = []
 
-    def insert_and_record(engine: sa.Engine, batch: Sequence[Row]) -> list[str]:
-        sizes.append(len(batch))
+    def insert_and_record(self: Table, rows: Sequence[bytes]) -> list[str]:
+        sizes.append(len(rows))
         bench.ledger.record(rewritten(10 + len(sizes)))
-        return insert(engine, batch)
+        return insert(self, rows)
 
     bench.ledger.record(rewritten(1))
     bench.ledger.record(rewritten(2))
-    monkeypatch.setattr(bench.ledger, "_insert", insert_and_record)
+    monkeypatch.setattr(Table, "insert", insert_and_record)
     bench.do(bench.ledger.flush)
     assert (sizes, bench.ledger.written, bench.ledger.waiting) == ([2], 2, 1)
     bench.do(bench.ledger.flush)
@@ -345,7 +345,7 @@ def test_the_tables_and_statements_are_postgresql_too() -> None:
     assert "seq BIGSERIAL NOT NULL" in made
     assert 'id TEXT COLLATE "C" NOT NULL' in made
     assert "ended_at DOUBLE PRECISION NOT NULL" in made
-    insert = writer._statements(dialect)[10]
+    insert = table.statements(dialect)[10]
     assert insert.count("%s") == 10 * len(COLUMNS)
 
 
@@ -372,22 +372,22 @@ def test_a_database_that_keeps_the_connection_and_says_nothing_costs_no_record(
     log: list[str] = []
     url, spool = f"sqlite:///{tmp_path / 'ledger.db'}", tmp_path / "spool"
     ledger = Ledger(url, MONTH, spool_path=spool, log=log.append, clock=lambda: NOON)
-    insert, awake = ledger._insert, threading.Event()
+    insert, awake = Table.insert, threading.Event()
 
-    def hang(engine: sa.Engine, batch: Sequence[Row]) -> list[str]:
-        if batch:
+    def hang(self: Table, rows: Sequence[bytes]) -> list[str]:
+        if rows:
             awake.wait(20)
-        return insert(engine, batch)
+        return insert(self, rows)
 
     async def main() -> None:
         await ledger.open()
-        monkeypatch.setattr(ledger, "_insert", hang)
+        monkeypatch.setattr(Table, "insert", hang)
         ledger.record(answered(id="first"))
         await ledger.flush()
         assert (ledger.spooled, len(ledger._queue)) == (1, 0)
         assert "no answer for" in log[-1]
         await ledger.flush()  # with another connection, as silent
-        monkeypatch.setattr(ledger, "_insert", insert)
+        monkeypatch.setattr(Table, "insert", insert)
         ledger.record(answered(id="second"))
         awake.set()
         with trio.fail_after(20):
