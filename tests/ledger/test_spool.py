@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import struct
+import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -244,6 +246,17 @@ def test_records_of_an_earlier_gateway_get_todays_columns(
     monkeypatch.setattr(spool, "COLUMNS", COLUMNS)
     assert waiting.first() == [row]
     waiting.close()
+
+
+def test_a_frame_is_what_it_was_when_rows_were_encoded_by_the_batch(path: Path) -> None:
+    """A gateway reads what an earlier one has left, and the other way round."""
+    records = [rewritten(number) for number in range(20)]
+    waiting = Spool(path)
+    waiting.append([RowMaker().encoded(record) for record in records])
+    waiting.close()
+    body = msgspec.msgpack.encode((COLUMNS, [RowMaker()(record) for record in records]))
+    header = struct.pack("<4sIIId", b"GWS1", len(body), 20, zlib.crc32(body), NOON + 0.25)
+    assert path.read_bytes() == header + body
 
 
 def test_a_full_spool_takes_no_more(path: Path) -> None:

@@ -25,6 +25,7 @@ from gateway.sip.message import Response
 from tests.ledger.records import NOON, Judged, answered, rewritten
 
 MONTH = 30 * 86400.0
+WAYS = ("", "?timeout=1")  # by a process of its own, and, with what only SQLAlchemy knows of, by the thread
 
 
 def evidence() -> Evidence:
@@ -37,9 +38,9 @@ def evidence() -> Evidence:
 class Bench:
     """A ledger under test in a directory of its own, with what it logged and a clock that is set by hand."""
 
-    def __init__(self, path: Path, **options: int) -> None:
+    def __init__(self, path: Path, way: str = "", **options: int) -> None:
         self.path = path
-        self.url = f"sqlite:///{path}"
+        self.url = f"sqlite:///{path}{way}"
         self.now = NOON
         self.log: list[str] = []
         self.ledger = Ledger(self.url, MONTH, log=self.log.append, clock=lambda: self.now, **options)
@@ -152,7 +153,9 @@ def test_what_comes_while_the_last_batch_is_written_is_told_of(
 
 
 @pytest.mark.parametrize("number", [1, 9, 10, 49, 50, 111, 2345])
-def test_batches_of_every_size_are_written_whole(bench: Bench, number: int) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_batches_of_every_size_are_written_whole(tmp_path: Path, way: str, number: int) -> None:
+    bench = Bench(tmp_path / "gateway.db", way)
     for at in range(number):
         bench.ledger.record(rewritten(at))
     bench.do(bench.ledger.flush, bench.ledger.close)
@@ -284,7 +287,9 @@ def test_a_file_that_is_removed_is_made_again(bench: Bench) -> None:
     assert [record.id for record in bench.stored()] == ["call-000002"]
 
 
-def test_a_record_that_cannot_be_stored_is_lost_alone(bench: Bench) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_record_that_cannot_be_stored_is_lost_alone(tmp_path: Path, way: str) -> None:
+    bench = Bench(tmp_path / "gateway.db", way)
     for at in range(250):
         bench.ledger.record(rewritten(at, caller="\udcff" if at in (7, 201) else "1001"))
     bench.do(bench.ledger.flush)
@@ -294,6 +299,22 @@ def test_a_record_that_cannot_be_stored_is_lost_alone(bench: Bench) -> None:
     assert {"call-000007", "call-000201"}.isdisjoint(record.id for record in bench.stored())
     assert len(bench.log) == 1
     assert bench.log[0].startswith("ledger: a record was refused ('utf-8' codec can't encode")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_record_that_this_database_refuses_is_lost_alone(tmp_path: Path, way: str) -> None:
+    """It can be encoded, but SQLite has no whole number of more than 64 bits."""
+    bench = Bench(tmp_path / "gateway.db", way)
+    for at in range(250):
+        bench.ledger.record(rewritten(at, attempts=2**63 if at in (7, 8, 201) else 1))
+    bench.do(bench.ledger.flush, bench.ledger.close)
+    assert (bench.ledger.written, bench.ledger.failed) == (247, 3)
+    lost = {"call-000007", "call-000008", "call-000201"}
+    assert lost.isdisjoint(record.id for record in bench.stored())
+    assert bench.log == [
+        "ledger: a record was refused (Python int too large to convert to SQLite INTEGER); "
+        "more like it are only counted"
+    ]
 
 
 def test_a_number_that_no_text_can_hold_is_hidden_like_any_other(tmp_path: Path) -> None:
@@ -364,13 +385,14 @@ def test_counting_agrees_with_what_was_written(bench: Bench) -> None:
     engine.dispose()
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_a_database_that_keeps_the_connection_and_says_nothing_costs_no_record(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither now nor when it comes to itself, with a batch of its own that it had been given before."""
     monkeypatch.setattr(patience, "PATIENT", 0.1)
     log: list[str] = []
-    url, spool = f"sqlite:///{tmp_path / 'ledger.db'}", tmp_path / "spool"
+    url, spool = f"sqlite:///{tmp_path / 'ledger.db'}{way}", tmp_path / "spool"
     ledger = Ledger(url, MONTH, spool_path=spool, log=log.append, clock=lambda: NOON)
     insert, awake = Table.insert, threading.Event()
 
