@@ -76,7 +76,7 @@ class Dictation:
             self.close()
 
     def close(self) -> None:
-        """Let the process end, if there is one; in two seconds, or it is killed. Blocks."""
+        """Let the process end, if there is one; it is killed unless it does in two seconds. Blocks."""
         self._let_go()
 
     def _begin(self) -> None:

@@ -34,7 +34,9 @@ class Desk(Bench):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.spool = path.with_name("spool")
-        self.ledger = Ledger(self.url, MONTH, spool_path=self.spool, log=self.log.append, clock=lambda: self.now)
+        self.ledger = Ledger(
+            self.url, MONTH, spool_path=self.spool, log=self.log.append, clock=lambda: self.now
+        )
 
     @property
     def child(self) -> subprocess.Popen[bytes]:
