@@ -22,8 +22,8 @@ HOT = {
     "sip": "build dialog endpoint fields flow headers itself message parted remember rows sizing timers "
     "traffic uri",
     "sip/transaction": "base client invite_client invite_server server",
-    "b2bua": "call contacts core credentials events extensions feedback hunting inside leg loops naming outside policy relay "
-    "search",
+    "b2bua": "call contacts core credentials events extensions feedback hunting inside leg loops naming "
+    "outside policy relay search",
     "ledger": "packing",
     "routing": "health route trunk",
     "rules": "decision emit facts rule ruleset",
