@@ -11,9 +11,11 @@ the thread waits for; whoever is the last one in here closes the pipes and waits
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -25,6 +27,7 @@ from .packing import array_head
 from .scribe import Answer, Opening
 
 _FRAME = 4 * 1024 * 1024  # bytes of a frame, unless one row has more
+_PIPE = 1024 * 1024
 _LEAVING = 2.0  # seconds that the process has to end
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -114,6 +117,8 @@ class Dictation:
 
     def _start(self) -> subprocess.Popen[bytes]:
         started = children.start("gateway.ledger.scribe")
+        with suppress(OSError):  # else the two take turns with each 64 kB; the system may allow no more
+            fcntl.fcntl(cast(BinaryIO, started.stdin), fcntl.F_SETPIPE_SZ, _PIPE)
         with self._lock:
             self._child = started
             if self._is_abandoned:

@@ -3,10 +3,10 @@
 Theory of operation. `record` appends the record to a list, so a call never waits for a disk; of a few dozen
 records, rows are made on the loop, encoded. One row at a time would cost a multiple, for the code would have
 to come into the processor's cache for each; and so it would half a second later, and on another core, for
-then the data has left it. Twice a second `run` hands what has gathered, in batches, to a worker thread, one
-transaction a batch; `table.py` tells how that gets into which database. A batch leaves the list only when it
-is committed, so neither a failure nor a cancellation loses it. What comes meanwhile waits for the next half
-second: by the thousand, records cost half of what they do by the hundred.
+then the data has left it. Ten times a second `run` hands what has gathered, in batches, to a worker thread,
+one transaction a batch; `table.py` tells how that gets into which database. A batch leaves the list only when
+it is committed, so neither a failure nor a cancellation loses it. What comes meanwhile waits for the next
+time: more at once would cost a little less, and be in the way of calls for longer.
 
 Two kinds of failure are told apart. When the *database* fails (locked, read-only, full, gone, of another
 version), records go to a file, the spool, and from there into the database when it is back, in order; a
@@ -35,7 +35,8 @@ from .patience import Patience
 from .spool import LIMIT, Spool
 from .table import Table
 
-_PAUSE = 0.5  # seconds between two looks at the list
+_PAUSE = 0.1  # seconds between two looks at the list,
+_AGAIN = 0.5  # and while the database fails
 _ROWS_AT_ONCE = 32  # records whose rows are made together, on the loop
 _BATCH = 2000  # records a transaction
 _EXPIRY_PAUSE = 60.0  # seconds between two looks for records that are too old
@@ -156,7 +157,7 @@ class Ledger:
         await self.open()
         task_status.started()
         while True:
-            await trio.sleep(_PAUSE)
+            await trio.sleep(_PAUSE if self._failing_since is None else _AGAIN)
             await self.flush()
             await self._expire()
 
@@ -232,7 +233,7 @@ class Ledger:
         self._closing, is_done = True, False
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE):
             while not await self.flush(abandon_on_cancel=True):
-                await trio.sleep(_PAUSE)
+                await trio.sleep(_AGAIN)
             is_done = True  # else a thread may still be at the spools
         if self.spooled:
             where = ", ".join(str(spool.path) for spool in self._spools if spool.records)
