@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Callable
 from typing import BinaryIO
 
 
-def settle(niceness: int) -> None:
-    """Be nice, for calls come first, and leave signals for the gateway's group to the gateway."""
+def live(serve: Callable[[BinaryIO, BinaryIO], None], niceness: int) -> None:
+    """Serve on standard input and output until there is no more input. The process is nice, for calls come
+    first, and leaves signals for the gateway's group to the gateway.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(niceness)
+    try:
+        serve(sys.stdin.buffer, sys.stdout.buffer)
+    except BrokenPipeError:
+        os._exit(0)  # the gateway is gone; there is nobody to flush for
 
 
 def write_frame(stream: BinaryIO, *parts: bytes) -> None:

@@ -12,9 +12,7 @@ small. It opens the file and never makes it, for making the tables is the gatewa
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import BinaryIO
@@ -125,14 +123,5 @@ def _serve_one(scribe: Scribe, source: BinaryIO, answers: BinaryIO) -> bool:
     return True
 
 
-def main() -> None:
-    """Serve on standard input and output."""
-    child.settle(_NICE)
-    try:
-        serve(sys.stdin.buffer, sys.stdout.buffer)
-    except BrokenPipeError:
-        os._exit(0)  # the gateway is gone; there is nobody to flush for
-
-
 if __name__ == "__main__":
-    main()
+    child.live(serve, _NICE)

@@ -6,8 +6,6 @@ It lives by `gateway/child.py`, and answers to each frame whether the collector 
 from __future__ import annotations
 
 import logging
-import os
-import sys
 from typing import BinaryIO
 
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
@@ -73,16 +71,7 @@ def _answer(answers: BinaryIO, taken: bool) -> None:
     answers.flush()
 
 
-def main() -> None:
-    """Serve on standard input and output."""
-    child.settle(_NICE)
+if __name__ == "__main__":
     # The gateway says by itself when a collector fails, once.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
-    try:
-        serve(sys.stdin.buffer, sys.stdout.buffer)
-    except BrokenPipeError:
-        os._exit(0)  # the gateway is gone; there is nobody to flush for
-
-
-if __name__ == "__main__":
-    main()
+    child.live(serve, _NICE)
