@@ -54,6 +54,8 @@ class Ring:
                 places = block.places(call_id, since, until)[:left]
                 left -= len(places)
                 found |= {block.first + place: block.message(place) for place in places}
+                if len(places) > _SLICE:
+                    await trio.lowlevel.checkpoint()
                 for leg in block.links(call_id):
                     if leg not in wanted and len(wanted) < _LEGS:
                         wanted[leg] = None

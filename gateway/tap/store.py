@@ -24,8 +24,9 @@ from .tap import Batch, Messages, copy_of
 
 OVERHEAD: Final = 240
 """Bytes that a message may cost beside its own: where it lies, its flow, its place in the index."""
-_BLOCKS: Final = 32
-_LEAST: Final = 4 * MAX_DATAGRAM  # bytes of a block, where there is room for two such
+_FEW, _MANY = 32, 512  # blocks, where there is little room, and where there is much
+_LEAST: Final = 4 * MAX_DATAGRAM  # bytes of a block, where there is room for two such,
+_USUAL: Final = 2 * 1024 * 1024  # and of one that is let go of, and searched, in a millisecond or two
 
 
 class Block:
@@ -138,7 +139,7 @@ class Store:
     """
 
     def __init__(self, limit: int) -> None:
-        self._size = max(limit // _BLOCKS, min(_LEAST, limit // 2))
+        self._size = max(min(limit // _FEW, _USUAL), min(limit // 2, _LEAST), limit // _MANY)
         self._most = limit // self._size
         self._blocks: deque[Block] = deque([Block(self._size)])
         self._newest = self._blocks[0]
