@@ -34,6 +34,7 @@ from gateway.reading import LONGEST_READING, TOO_SLOW
 from gateway.transport.tls import Certificates
 from gateway.wall import make_clock
 
+from . import orphans
 from .board import AWAY, HANGS, LIMITED, SERVES, SILENT, Board
 from .control import control_pair, hear, say
 from .listening import bind
@@ -216,6 +217,8 @@ class Supervisor:
             pid, status = os.waitpid(place.pid, os.WNOHANG)
             if pid:
                 self._lose(place, os.waitstatus_to_exitcode(status))
+        if os.getpid() == 1:
+            orphans.bury({place.pid for place in self._places})
 
     def _lose(self, place: Place, code: int) -> None:
         assert place.control is not None
