@@ -72,7 +72,7 @@ def compiled() -> list[Extension]:
         else:
             for module in modules:
                 module.optional = True
-                module.extra_compile_args += FLAGS
+                module.extra_compile_args = [*module.extra_compile_args, *FLAGS]  # theirs is one for all
             return modules
     print(f"the call logic runs as Python, not compiled: {reason}", file=sys.stderr)
     return []
