@@ -32,7 +32,7 @@ from gateway.telemetry.feed import TracedCall
 from gateway.wall import Wall
 from tests.helpers import Net
 from tests.ledger.records import answered, rewritten
-from tests.tap.words import call, rejected
+from tests.tap.words import call, give, rejected
 
 HOUR = 3600.0
 WINDOW = """
@@ -227,8 +227,8 @@ def test_the_console_shows_a_call_and_its_messages_by_the_wall_clock_wherever_it
     gateway = place.gateway
     pages = CallPages(gateway.wiretap, gateway.b2bua, "gw1", place.url, set())
     at = place.now
-    for batch in call(gateway.ports.locals[0], at):
-        gateway.wiretap.tap._fresh.append(batch)
+    assert gateway.wiretap.ring is not None
+    give(gateway.wiretap.ring.store, call(gateway.ports.locals[0], at))
     place.set_clock(HOUR)
 
     async def shown() -> dict[str, Any]:
@@ -261,7 +261,7 @@ def test_captures_and_traces_are_dated_by_the_wall_clock(place: Place) -> None:
     assert exporter is not None
     place.set_clock(HOUR)
     capture = Capture(Choice("", "", lambda _: ""), gateway.wiretap.wall)
-    capture.take(call(at=at)[:1])
+    capture.take(call(at=at)[0])
     branch = Branch("carrier", "127.0.0.1:5080", "udp", "b@gw", at, 0.0, at + 0.5, 603, "Decline", "peer")
     record = rejected(at)
     record.branches = [branch]
