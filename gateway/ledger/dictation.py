@@ -27,7 +27,7 @@ from .packing import array_head
 from .scribe import Answer, Opening
 
 _FRAME = 4 * 1024 * 1024  # bytes of a frame, unless one row has more
-_PIPE = 1024 * 1024
+_PIPE = 1024 * 1024  # bytes that may be in the pipe; the usual 64 kB would have the two take turns
 _LEAVING = 2.0  # seconds that the process has to end
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -117,7 +117,7 @@ class Dictation:
 
     def _start(self) -> subprocess.Popen[bytes]:
         started = children.start("gateway.ledger.scribe")
-        with suppress(OSError):  # else the two take turns with each 64 kB; the system may allow no more
+        with suppress(OSError):  # the system may allow no more than it has
             fcntl.fcntl(cast(BinaryIO, started.stdin), fcntl.F_SETPIPE_SZ, _PIPE)
         with self._lock:
             self._child = started
