@@ -17,7 +17,6 @@ walks back through time in an index that holds the numbers, too, so that it read
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from gateway.b2bua.record import CallRecord
 
@@ -27,7 +26,7 @@ REVISION = "0004"
 metadata = sa.MetaData()
 
 # Byte order, so that a range of the index is a prefix search on every database (SQLite has it by default).
-_Id = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+_Id = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _Seq = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 

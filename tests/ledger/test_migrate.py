@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,9 +19,10 @@ from alembic.script import ScriptDirectory
 import gateway.ledger
 from gateway.ledger import database, migrate
 from gateway.ledger.query import Selection, recent
-from gateway.ledger.schema import COLUMNS, REVISION, metadata
+from gateway.ledger.schema import COLUMNS, REVISION, metadata, unwanted
 from gateway.ledger.writer import Ledger
 from tests.ledger.records import rewritten
+from tests.ledger.victim import ROOT
 
 # What the first gateway made, word for word.
 FIRST = """
@@ -85,8 +89,8 @@ def test_a_migration_that_fails_leaves_the_ledger_as_it_was(
         run(connection)
         raise RuntimeError("killed")
 
-    run = migrate._run
-    monkeypatch.setattr(migrate, "_run", fail)
+    run = migrate._migrate
+    monkeypatch.setattr(migrate, "_migrate", fail)
     with pytest.raises(RuntimeError, match="killed"):
         database.open_for_writing(database.parse_url(f"sqlite:///{first}"))
     with sqlite3.connect(first) as connection:
@@ -97,13 +101,48 @@ def test_a_migration_that_fails_leaves_the_ledger_as_it_was(
     connection.close()
 
 
-def test_what_the_migrations_make_is_what_the_schema_says(tmp_path: Path) -> None:
-    engine = database.open_for_writing(database.parse_url(f"sqlite:///{tmp_path / 'gateway.db'}"))
+@pytest.mark.parametrize("begun", ["empty", "first"])
+def test_what_is_made_or_migrated_is_what_the_schema_says(first: Path, begun: str) -> None:
+    path = first if begun == "first" else first.with_name("new.db")
+    engine = database.open_for_writing(database.parse_url(f"sqlite:///{path}"))
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        context = MigrationContext.configure(connection)
+        assert context.get_current_revision() == REVISION
+        assert compare_metadata(context, metadata) == []
         columns = [column["name"] for column in sa.inspect(connection).get_columns("calls")]
         assert columns == ["seq", *COLUMNS]
     engine.dispose()
+
+
+def test_words_about_callers_that_stand_in_a_database_without_calls_are_kept(tmp_path: Path) -> None:
+    """Early gateways made that table where no ledger was."""
+    path = tmp_path / "gateway.db"
+    url = database.parse_url(f"sqlite:///{path}")
+    word = unwanted.insert().values(
+        at=1.0, identity="1001", role="from", callee="", stage="", attested=False, trunk=""
+    )
+    engine = database.connect(url, writing=True)
+    with engine.begin() as connection:
+        unwanted.create(connection)
+        connection.execute(word)
+    engine.dispose()
+
+    engine = database.open_for_writing(url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert connection.execute(sa.select(unwanted.c.identity)).scalars().all() == ["1001"]
+    engine.dispose()
+
+
+def test_an_empty_database_needs_no_alembic(tmp_path: Path) -> None:
+    """It would stay in the memory of each gateway that starts for the first time."""
+    script = (
+        "import sys; from gateway.ledger import database;"
+        f"database.open_for_writing(database.parse_url('sqlite:///{tmp_path / 'gateway.db'}'));"
+        "print('alembic' in sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    assert subprocess.check_output([sys.executable, "-c", script], env=environment, text=True) == "False\n"
 
 
 def test_the_schema_names_the_last_migration() -> None:
