@@ -34,6 +34,7 @@ from gateway.reading import in_thread, lists_of, make_setup
 from gateway.routing.locate import Reach
 from gateway.rules import RuleSet
 from gateway.rules.configured import configured_rules
+from gateway.service_manager import ServiceManager
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flows, Local
 from gateway.sip.transaction import Timing
@@ -70,6 +71,7 @@ class Gateway:
     leads = True
     processes = 1
     others: Others | None = None
+    manager = ServiceManager(b"")  # none, unless somebody knows one
 
     def __init__(self, config: Config, path: Path | None, setup: Setup | None = None) -> None:
         self.config = config
@@ -227,6 +229,7 @@ class Gateway:
         """Refuse new calls, let the others end for as long as ``drain`` allows, then stop."""
         self._hurry = self.b2bua.draining
         self.b2bua.draining = True
+        self.manager.say_stopping()
         self.b2bua.registrations.stop(self._clock())
         self._stopping.set()
 
@@ -339,6 +342,7 @@ class Gateway:
 
     def _announce(self, line: str) -> None:
         announce(line)
+        self.manager.say_ready(line, trio.current_time())
 
     def _on_tick(self) -> None:
         garbage.look()
@@ -392,7 +396,9 @@ class Gateway:
         while True:
             due = trio.current_time() + TICK
             await trio.sleep_until(due)
-            self.telemetry.note_lag(trio.current_time() - due)
+            now = trio.current_time()
+            self.telemetry.note_lag(now - due)
+            self.manager.beat(now)
             try:
                 self._on_tick()
             except Exception as bug:

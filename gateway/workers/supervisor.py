@@ -31,6 +31,7 @@ from gateway.console.server import open_socket as open_console
 from gateway.console.server import token_of
 from gateway.ledger.database import LedgerError, open_for_writing, parse_url
 from gateway.reading import LONGEST_READING, TOO_SLOW
+from gateway.service_manager import ServiceManager
 from gateway.transport.tls import Certificates
 from gateway.wall import make_clock
 
@@ -72,7 +73,7 @@ _ENDING = 30.0  # seconds that a worker may take to end, then it is killed
 class Supervisor:
     """Raises SettingsErrors when made from a configuration that cannot be served."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, manager: ServiceManager) -> None:
         self._path = path
         self._version = read_version(path, None, whole=True)
         config = self._version.config
@@ -97,6 +98,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._stand_in = StandIn(self._selector, self._listening, self._outboxes)
         self._pulse = Pulse(self._board)
+        self._manager = manager
         self._signals: list[int] = []
         self._serial = 0
         self._reading: Reading | None = None
@@ -294,6 +296,7 @@ class Supervisor:
                 self._is_ready = True
                 log.info("%d workers serve", self._workers)
                 app.announce(self._places[FIRST].line)
+                self._manager.say_ready(self._places[FIRST].line, time.monotonic())
             if self._drain_until and place.control is not None:
                 say(place.control, Drain())
         elif isinstance(note, Changed):
@@ -426,6 +429,7 @@ class Supervisor:
                 self._begin_reload(whole=True)
             elif not self._drain_until and self._is_ready:
                 self._drain_until = time.monotonic() + self._version.config.gateway.drain
+                self._manager.say_stopping()
                 self._tell_all(Drain())
                 for place in self._places:
                     place.has_drained = not place.pid
@@ -448,6 +452,7 @@ class Supervisor:
 
     def _do_what_is_due(self) -> None:
         now = time.monotonic()
+        self._manager.beat(now)
         self._outboxes.settle()
         self._heed_silent(now)
         self._go_on_reloading(now)
@@ -471,7 +476,7 @@ class Supervisor:
         """Return the seconds to the next thing that is due by itself; a second at most."""
         now = time.monotonic()
         due = [place.start_at for place in self._places if not place.pid]
-        return max(0.0, min([1.0, *(at - now for at in due)]))
+        return max(0.0, min([1.0, self._manager.due - now, *(at - now for at in due)]))
 
     def _tell_all(self, note: Note) -> None:
         for place in self._places:
