@@ -173,8 +173,12 @@ def _incoherence(rule: Rule) -> Iterator[_Found]:
 
 
 def _hazards(rule: Rule) -> Iterator[_Found]:
-    """Find what the law and RFC 8688 warn of about blocked calls."""
+    """Find what the law and RFC 8688 warn of about blocked calls, and what nobody would hear."""
     after, keys = rule.actions.status, {condition.key for condition in rule.conditions}
+    unheard = sorted(rule.methods - {"INVITE"})
+    if after == 408 and unheard:
+        problem = f"{' and '.join(unheard)} get no answer, because a 408 is said to INVITE alone (RFC 4320)"
+        yield "warning", "silence", ("then", "status"), problem, "write another status, such as 504"
     if 603 in rule.statuses and after in _SAYS_DEAD and keys <= _NO_EVIDENCE:
         problem = (
             f"every 603 becomes {after}, also that of a blocked caller, so that others "

@@ -231,6 +231,19 @@ class TestBlockedCalls:
             pair("when.status = 603\nwhen.phrase = 'block'\nthen.pass = true", "")
         )
 
+    def test_a_408_that_nobody_hears(self) -> None:
+        """RFC 4320 4.2: no 408 goes out but to INVITE."""
+        methods = "when.method = ['MESSAGE', 'INVITE', 'INFO']"
+        (one,) = found(f'[[rule]]\nname = "one"\nwhen.status = 480\n{methods}\nthen.status = 408\n')
+        assert one == (
+            "warning",
+            "silence",
+            "rules.toml:6: rule[one].then.status: INFO and MESSAGE get no answer, because a 408 is said to INVITE "
+            "alone (RFC 4320); write another status, such as 504",
+        )
+        assert "silence" not in kinds(pair("when.status = 480\nthen.status = 408", ""))
+        assert "silence" not in kinds(pair(f"when.status = 408\n{methods}\nthen.status = 480", ""))
+
 
 def test_what_crosses_between_the_classes_is_noted() -> None:
     down = found(pair("when.status = 603\nwhen.q850 = 1\nthen.status = 404", ""))
