@@ -96,14 +96,10 @@ class Dictation:
             self.close()
 
     def _ask(self, rows: Sequence[bytes]) -> Answer:
-        opening = () if self._child else (self._opening,)
-        started = self._child or self._start()
-        source, answers = cast(BinaryIO, started.stdin), cast(BinaryIO, started.stdout)
         try:
-            for frame in opening:
-                child.write_frame(source, frame)
-            child.write_frame(source, array_head(len(rows)), *rows)
-            data = child.read_frame(answers)
+            started = self._child or self._start()
+            child.write_frame(cast(BinaryIO, started.stdin), array_head(len(rows)), *rows)
+            data = child.read_frame(cast(BinaryIO, started.stdout))
             if data is None:
                 raise EOFError
             return _decode(data)
@@ -117,12 +113,14 @@ class Dictation:
 
     def _start(self) -> subprocess.Popen[bytes]:
         started = children.start("gateway.ledger.scribe")
+        source = cast(BinaryIO, started.stdin)
         with suppress(OSError):  # the system may allow no more than it has
-            fcntl.fcntl(cast(BinaryIO, started.stdin), fcntl.F_SETPIPE_SZ, _PIPE)
+            fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, _PIPE)
         with self._lock:
             self._child = started
             if self._is_abandoned:
                 started.kill()
+        child.write_frame(source, self._opening)
         return started
 
     def _let_go(self) -> int:
