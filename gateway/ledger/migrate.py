@@ -4,8 +4,8 @@ Alembic keeps the version in a table of its own and runs the files in `migration
 all of them in one transaction, so that a gateway killed on the way leaves the ledger as it was. The ledgers
 of the first gateways have the tables of version 0001 and another table for the version; they are taken over.
 
-An empty database gets what `schema.py` describes, without Alembic: that would take ten megabytes, and half a
-second, of a gateway that may never need it again.
+An empty database gets what `schema.py` describes, without Alembic: that would take ten megabytes of a gateway
+that may never need it again.
 """
 
 from __future__ import annotations
