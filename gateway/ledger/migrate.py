@@ -44,7 +44,7 @@ def revision(connection: sa.Connection) -> str | None:
 def upgrade(engine: sa.Engine) -> None:
     """Make or change the tables, if need be. Raises UnknownRevisionError, or what the database raises."""
     with engine.connect() as connection:
-        if not _needs_upgrade(connection):
+        if _is_current(revision(connection)):
             return
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
@@ -52,25 +52,27 @@ def upgrade(engine: sa.Engine) -> None:
         else:
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # an index may take its time
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        if _needs_upgrade(connection):  # nobody else did it while we waited for the lock
-            (_migrate if revision(connection) else _make)(connection)
+        found = revision(connection)
+        if found is None:
+            _make(connection)
+        elif not _is_current(found):  # nobody else did it while we waited for the lock
+            _migrate(connection, found)
         connection.commit()
 
 
-def _needs_upgrade(connection: sa.Connection) -> bool:
-    found = revision(connection)
+def _is_current(found: str | None) -> bool:
     if found is not None and found > REVISION:
         raise UnknownRevisionError(found)
-    return found != REVISION
+    return found == REVISION
 
 
 def _make(connection: sa.Connection) -> None:
-    for each in (metadata, _VERSION.metadata):
-        each.create_all(connection)  # but for what is there already
+    metadata.create_all(connection)  # but for what is there already
+    _VERSION.create(connection, checkfirst=True)
     connection.execute(sa.insert(_VERSION).values(version_num=REVISION))
 
 
-def _migrate(connection: sa.Connection) -> None:
+def _migrate(connection: sa.Connection, found: str) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of its plugins as it is imported
     # Imported here: it takes longer than all else that a command needs, and is needed once a version.
     from alembic import command
@@ -79,6 +81,6 @@ def _migrate(connection: sa.Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
-    if revision(connection) == _FIRST and not sa.inspect(connection).has_table(_VERSION.name):
+    if found == _FIRST and not sa.inspect(connection).has_table(_VERSION.name):
         command.stamp(config, _FIRST)
     command.upgrade(config, REVISION)

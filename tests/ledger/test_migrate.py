@@ -12,15 +12,14 @@ import pytest
 import sqlalchemy as sa
 import trio
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-import gateway.ledger
 from gateway.ledger import database, migrate
 from gateway.ledger.query import Selection, recent
 from gateway.ledger.schema import COLUMNS, REVISION, metadata, unwanted
 from gateway.ledger.writer import Ledger
+from tests.ledger.migrations import make_first, migrations
 from tests.ledger.records import rewritten
 from tests.ledger.victim import ROOT
 
@@ -85,8 +84,8 @@ def test_an_earlier_ledger_is_not_read_before_it_is_brought_up_to_date(first: Pa
 def test_a_migration_that_fails_leaves_the_ledger_as_it_was(
     first: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(connection: sa.Connection) -> None:
-        run(connection)
+    def fail(connection: sa.Connection, found: str) -> None:
+        run(connection, found)
         raise RuntimeError("killed")
 
     run = migrate._migrate
@@ -101,10 +100,12 @@ def test_a_migration_that_fails_leaves_the_ledger_as_it_was(
     connection.close()
 
 
-@pytest.mark.parametrize("begun", ["empty", "first"])
+@pytest.mark.parametrize("begun", ["empty", "first", "first migration"])
 def test_what_is_made_or_migrated_is_what_the_schema_says(first: Path, begun: str) -> None:
-    path = first if begun == "first" else first.with_name("new.db")
-    engine = database.open_for_writing(database.parse_url(f"sqlite:///{path}"))
+    url = database.parse_url(f"sqlite:///{first if begun == 'first' else first.with_name('new.db')}")
+    if begun == "first migration":
+        make_first(url)
+    engine = database.open_for_writing(url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert context.get_current_revision() == REVISION
@@ -146,6 +147,4 @@ def test_an_empty_database_needs_no_alembic(tmp_path: Path) -> None:
 
 
 def test_the_schema_names_the_last_migration() -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(gateway.ledger.__file__).parent / "migrations"))
-    assert ScriptDirectory.from_config(config).get_heads() == [REVISION]
+    assert ScriptDirectory.from_config(migrations()).get_heads() == [REVISION]

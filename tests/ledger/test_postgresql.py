@@ -20,6 +20,7 @@ from gateway.ledger.query import Selection, begin_of_newest, by_call_id, by_id, 
 from gateway.ledger.schema import REVISION, metadata
 from gateway.ledger.unfired import unfired
 from gateway.ledger.writer import Ledger
+from tests.ledger.migrations import make_first
 from tests.ledger.records import NOON, answered, rewritten
 from tests.ledger.server import Server
 from tests.rules.support import rules
@@ -89,7 +90,10 @@ def test_a_record_that_the_server_refuses_is_lost_alone(place: Place) -> None:
     assert place.log[0].startswith("ledger: a record was refused (")
 
 
-def test_the_tables_are_what_the_schema_says(place: Place) -> None:
+@pytest.mark.parametrize("begun", ["empty", "first migration"])
+def test_the_tables_are_what_the_schema_says(place: Place, begun: str) -> None:
+    if begun == "first migration":
+        make_first(database.parse_url(place.url))
     engine = database.open_for_writing(database.parse_url(place.url))
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
