@@ -23,6 +23,7 @@ from gateway.ledger.writer import Ledger
 from tests.ledger.records import NOON, answered, rewritten
 from tests.ledger.test_writer import MONTH, Bench, evidence
 from tests.ledger.victim import ROOT, run_and_kill
+from tests.loaded import loaded_by
 from tests.telemetry.test_exporter import ignores, wait_until
 
 DIED = "the process that writes it has died (signal 9)"
@@ -461,9 +462,7 @@ def test_nothing_of_the_database_is_in_the_command_line(desk: Desk) -> None:
 
 def test_the_process_loads_nothing_large() -> None:
     """It is there for as long as the gateway, and once for each worker."""
-    script = "import gateway.ledger.scribe, sys; print(*sys.modules)"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    loaded = subprocess.check_output([sys.executable, "-c", script], env=environment, text=True).split()
+    loaded = loaded_by("import gateway.ledger.scribe")
     heavy = {
         "sqlalchemy",
         "alembic",

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +18,7 @@ from gateway.ledger.schema import COLUMNS, REVISION, metadata, unwanted
 from gateway.ledger.writer import Ledger
 from tests.ledger.migrations import make_first, migrations
 from tests.ledger.records import rewritten
-from tests.ledger.victim import ROOT
+from tests.loaded import loaded_by
 
 # What the first gateway made, word for word.
 FIRST = """
@@ -137,13 +134,12 @@ def test_words_about_callers_that_stand_in_a_database_without_calls_are_kept(tmp
 
 def test_an_empty_database_needs_no_alembic(tmp_path: Path) -> None:
     """It would stay in the memory of each gateway that starts for the first time."""
-    script = (
-        "import sys; from gateway.ledger import database;"
-        f"database.open_for_writing(database.parse_url('sqlite:///{tmp_path / 'gateway.db'}'));"
-        "print('alembic' in sys.modules)"
+    url = f"sqlite:///{tmp_path / 'gateway.db'}"
+    loaded = loaded_by(
+        f"from gateway.ledger import database; database.open_for_writing(database.parse_url({url!r}))"
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    assert subprocess.check_output([sys.executable, "-c", script], env=environment, text=True) == "False\n"
+    assert (tmp_path / "gateway.db").exists()
+    assert "alembic" not in loaded
 
 
 def test_the_schema_names_the_last_migration() -> None:
