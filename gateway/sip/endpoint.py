@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Final
 
 from .build import refusal_bytes, request_bytes, sent_branch
+from .core import Core
 from .dialog import Dialog
 from .errors import MalformedError, note_call
 from .fields import NAMING_DIALOGS
@@ -48,24 +49,6 @@ _NEVER_CANCELLED: Final = METHODS - {b"INVITE", b"ACK", b"CANCEL"}
 _CANCEL_SUFFIX: Final = b" CANCEL"
 _KEEPALIVE: Final = b"\r\n\0 "
 _ALIAS = re.compile(rb";\s*alias\s*(?:;|$)", re.IGNORECASE)
-
-
-class Core(Protocol):
-    """The user of the endpoint: the back-to-back user agent."""
-
-    def knows(self, flow: Flow) -> bool:
-        """Tell whether this source may open a transaction with us."""
-
-    def is_behind_nat(self, flow: Flow) -> bool:
-        """Tell whether what this source says of its own address is not to be believed."""
-
-    def name_of(self, flow: Flow) -> str:
-        """Return the name of the trunk on this flow, "" for a stranger."""
-
-    def on_request(
-        self, transaction: ServerTransaction, request: Request, uri: Uri, source: Flow, now: float
-    ) -> None:
-        """Take a sound request outside any dialog (never ACK or CANCEL) that came on ``source``."""
 
 
 class Endpoint:
