@@ -24,7 +24,18 @@ from gateway.ledger.query import by_call_id, by_id
 from gateway.os_errors import in_words
 
 from .asking import ConsoleError, ConsoleOption, ask
-from .output import CLEAN, FAILED, ConfigOption, JsonOption, cell, complain, console, print_json, printable
+from .output import (
+    CLEAN,
+    FAILED,
+    ConfigOption,
+    JsonOption,
+    LedgerOption,
+    cell,
+    complain,
+    console,
+    print_json,
+    printable,
+)
 from .sources import ledger_url
 
 _FORMS = (".html", ".svg", ".pcap", ".json")
@@ -60,13 +71,14 @@ def show(
     ] = None,
     json: JsonOption = False,
     url: ConsoleOption = "",
+    ledger: LedgerOption = "",
     config: ConfigOption = None,
 ) -> int:
     """Show a call with its messages on both legs, and what was decided between them.
 
     The messages are those that the running gateway still has in memory; what is known beside them comes from
-    the ledger where the gateway cannot be asked. Exits with 0, with 1 when the call is not there, with 2 when
-    neither can be read.
+    the ledger where the gateway cannot be asked; a ledger that is named is asked for calls that it does not
+    know, too. Exits with 0, with 1 when the call is not there, with 2 when neither can be read.
     """
     if out is not None and out.suffix not in _FORMS:
         complain(f"--out: {out} ends in none of {', '.join(_FORMS)}")
@@ -82,12 +94,13 @@ def show(
             body = response.read()
     except ConsoleError as error:
         if error.status == 404:
-            complain(
-                f"no call has an id or Call-ID like {printable(call)!r}; `gateway calls` lists recent ones"
-            )
-            return 1
+            if ledger and out is None:
+                return _from_ledger(loaded, ledger, call, json)
+            return _unknown("no call has", call)
         complain(error)
-        return FAILED if error.status or out is not None else _from_ledger(loaded, call, json)
+        if error.status or out is not None:
+            return FAILED
+        return _from_ledger(loaded, ledger, call, json)
     if out is not None:
         return _write(out, body)
     view = msgspec.json.decode(body, type=_View)
@@ -120,10 +133,10 @@ def _print(view: _View) -> None:
     out.print(render(view.ladder, width, plain=plain), no_wrap=True, overflow="ignore", crop=False)
 
 
-def _from_ledger(config: settings.Config, call: str, json: bool) -> int:
-    """Show what the ledger knows of a call when the gateway cannot be asked for its messages."""
+def _from_ledger(config: settings.Config, ledger: str, call: str, json: bool) -> int:
+    """Show what the ledger knows of a call whose messages the gateway cannot be asked for."""
     try:
-        with open_for_reading(ledger_url(config)).connect() as connection:
+        with open_for_reading(ledger or ledger_url(config)).connect() as connection:
             found = by_id(connection, call, 1) or by_call_id(connection, call, 1)
     except LedgerError as error:
         complain(error)
@@ -132,9 +145,7 @@ def _from_ledger(config: settings.Config, call: str, json: bool) -> int:
         complain(f"the ledger cannot be read ({reason(error)}); try again, or run `gateway doctor`")
         return FAILED
     if not found:
-        where = "no call in the ledger has"
-        complain(f"{where} an id or Call-ID like {printable(call)!r}; `gateway calls` lists recent ones")
-        return 1
+        return _unknown("no call in the ledger has", call)
     if json:  # as the gateway would answer that keeps no messages of the call any more
         known = msgspec.structs.asdict(found[0])
         del known["evidence"]  # which only the ledger reads
@@ -142,6 +153,11 @@ def _from_ledger(config: settings.Config, call: str, json: bool) -> int:
     else:
         print_facts(found[0])
     return CLEAN
+
+
+def _unknown(nobody: str, call: str) -> int:
+    complain(f"{nobody} an id or Call-ID like {printable(call)!r}; `gateway calls` lists recent ones")
+    return 1
 
 
 def print_facts(record: CallRecord) -> None:

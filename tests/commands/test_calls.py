@@ -15,6 +15,7 @@ from gateway.commands.capture import capture
 from gateway.commands.show import show
 from gateway.ledger.writer import Ledger
 from tests.commands.conftest import CONFIG, RULES, Place
+from tests.commands.refusing import refusing
 from tests.ledger.records import answered, rewritten
 
 URL = "sqlite:///gateway.db"
@@ -268,4 +269,20 @@ def test_what_the_ledger_knows_of_a_call_is_json_too_while_the_gateway_is_down(p
     assert place.json["messages"] == place.json["ladder"]["arrows"] == []
     assert place.err.startswith("no gateway answers at http://127.0.0.1:9 (")
     assert place.run(show, "call-000001", **asked) == 0
+    assert place.out.startswith("call call-000001\n")
+
+
+def test_a_ledger_that_is_named_is_asked_for_calls_that_the_gateway_does_not_know(place: Place) -> None:
+    fill(rewritten(1))
+    config = place.write("gateway.toml", CONFIG.replace(URL, ""))
+    with refusing(b"404 Not Found") as url:
+        assert place.run(show, "call-000001", config=config, url=url, ledger=URL) == 0
+    assert place.out.startswith("call call-000001\n")
+    assert place.err == ""
+    with refusing(b"404 Not Found") as url:
+        assert place.run(show, "call-000001", config=config, url=url) == 1
+    assert place.err.startswith("no call has an id or Call-ID like 'call-000001'; ")
+    with refusing(b"401 Unauthorized") as url:
+        assert place.run(show, "call-000001", config=config, url=url, ledger=URL) == 2
+    assert place.run(show, "call-000001", config=config, url="http://127.0.0.1:9", ledger=URL) == 0
     assert place.out.startswith("call call-000001\n")

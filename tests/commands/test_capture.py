@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
-
 import pytest
 
 from gateway import cli
 from gateway.commands.capture import capture
 from tests.commands.conftest import CONFIG, Place
+from tests.commands.refusing import refusing
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -42,15 +40,7 @@ def test_a_hyphen_is_standard_output(place: Place) -> None:
 
 
 def test_a_refusal_without_words_is_told_by_its_status(place: Place) -> None:
-    class Refusing(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.wfile.write(b"HTTP/1.1 431 \r\nContent-Length: 0\r\n\r\n")
-
     config = place.write("gateway.toml", CONFIG)
-    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server:
-        thread = threading.Thread(target=server.handle_request)
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_port}"
+    with refusing(b"431 ") as url:
         assert place.run(capture, "out.pcap", url=url, config=config) == 2
-        thread.join()
-    assert place.err.startswith(f"the gateway at {url} refuses: 431 Request Header Fields Too Large\n")
+    assert place.err == f"the gateway at {url} refuses: 431 Request Header Fields Too Large\n"
