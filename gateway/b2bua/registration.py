@@ -373,11 +373,14 @@ def _account(trunk: Trunk) -> tuple[object, ...]:
 
 def dialled(request: Request, uri: Uri, trunk: Trunk) -> Uri:
     """Return whom a request to a trunk's registered contact is for: the number in To, which the caller
-    dialled, or the account's own name when To has none.
+    dialled, or the account's own name when To has none. Who calls the account as such may write the contact
+    itself into To, as into the Request-URI (RFC 3261 8.1.1.2): Asterisk does, and means no number by it.
     """
     try:
         user = parse_uri(request.receiver.uri).user
     except MalformedError:
+        user = b""
+    if user == uri.user:
         user = b""
     return Uri(uri.raw, uri.scheme, user or _user(trunk), uri.host, uri.port)
 

@@ -374,11 +374,12 @@ def registered() -> tuple[Registered, str]:
         ("<tel:+15550100>", b"+15550100"),
         ("<sip:gw@192.0.2.3>", b"gw"),
         ("<sip:carrier.example>", b"gw"),
+        ("<sip:{token}@192.0.2.1>", b"gw"),  # Asterisk's Dial(PJSIP/account)
     ],
 )
 def test_a_call_to_our_contact_is_for_the_number_in_to_or_the_account(to: str, called: bytes) -> None:
     it, token = registered()
-    invite = it.net.carrier.invite(uri=f"sip:{token}@192.0.2.1:5060", to=to)
+    invite = it.net.carrier.invite(uri=f"sip:{token}@192.0.2.1:5060", to=to.format(token=token))
     it.net.carrier.take(100)
     offer = it.net.pbx.take_request("INVITE")
     assert offer.uri == b"sip:%b@192.0.2.2:5060" % called
