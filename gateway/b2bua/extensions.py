@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from gateway.sip.dialog import Dialog
 from gateway.sip.message import Request, Response
-from gateway.sip.rows import Rows
+from gateway.sip.rows import Rows, key_set
 from gateway.sip.transaction import InviteClient, ServerTransaction
 
 from .leg import CalleeLeg, CallerLeg, Leg
@@ -20,15 +20,18 @@ from .option_tags import demands, offers, without_option
 from .policy import Policy
 from .reliable import OPTION as RELIABLE
 from .reliable import Pracks, Provisional, Reliable
-from .session_timer import LEAST, SessionTimer
+from .session_timer import LEAST, SessionTimer, takes_update
 
+# What an UPDATE without a description may be for, other than a refresh: to say who is connected now, as a
+# PBX does that has transferred or picked up the call (RFC 5876 3.2). Remote-Party-ID is the older way.
+_CONNECTED = key_set(frozenset((b"P-Asserted-Identity", b"P-Preferred-Identity", b"Remote-Party-ID")))
 _TOO_SMALL = b"Min-SE: %d\r\n" % LEAST
 
 
 class Own:
     """What the gateway speaks by itself on one leg; each is None where it is off."""
 
-    __slots__ = ("_invite", "ping", "pracks", "reliable", "timer")
+    __slots__ = ("_invite", "_other_updates", "ping", "pracks", "reliable", "timer")
 
     def __init__(self, leg: Leg) -> None:
         trunk = leg.trunk
@@ -38,6 +41,7 @@ class Own:
         self.ping: DialogPing | None = None
         # Header lines, body and hops of our INVITE, until it is answered.
         self._invite: tuple[bytes, bytes, int] | None = None
+        self._other_updates = False  # whether the peer of the other leg takes UPDATE
         if trunk.session_timer is not None:
             self.timer = SessionTimer(leg, trunk.session_timer)
         elif trunk.dialog_ping is not None:
@@ -53,6 +57,7 @@ class Own:
     def keep(self, request: Request, lines: bytes, body: bytes) -> None:
         """Keep what a second INVITE would need."""
         if self.timer is not None:
+            self._other_updates = takes_update(request)
             self._invite = (lines, body, request.max_forwards - 1)
             self.timer.sent(request, body)
 
@@ -97,6 +102,7 @@ class Own:
             self.ping.start(now)
         if self.timer is None:
             return b""
+        self._other_updates = takes_update(response)
         self.timer.confirmed()
         lines = self.timer.accept(request, now)
         self.timer.sent(response, body)
@@ -108,7 +114,8 @@ class Own:
         self, leg: Leg, dialog: Dialog, transaction: ServerTransaction, request: Request, now: float
     ) -> bool:
         """Answer a request inside a dialog that concerns this leg alone: a PRACK, an interval that is too
-        short, a refresh without a description. False leaves it to pass.
+        short, a refresh without a description. False leaves it to pass, as an UPDATE does that names who is
+        connected, where the other side takes one.
         """
         if request.method == b"PRACK" and self.reliable is not None:
             self.reliable.on_prack(dialog, transaction, request, now)
@@ -120,6 +127,8 @@ class Own:
             transaction.reject(422, b"", now, _TOO_SMALL)
             return True
         if request.method == b"INVITE" or request.body or not dialog.confirmed:
+            return False
+        if self._other_updates and request.has_any(_CONNECTED):
             return False
         dialog.retarget(request, leg.endpoint.flows)
         lines = timer.accept(request, now)

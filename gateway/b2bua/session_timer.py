@@ -226,8 +226,7 @@ class SessionTimer(Keeper):
     def _note_allow(self, message: Request | Response) -> None:
         """Take note whether the peer takes UPDATE; a message without Allow says nothing about it."""
         if message.has(b"Allow"):
-            methods = b",".join(message.values(b"Allow")).split(b",")
-            self.updates = b"UPDATE" in [method.strip() for method in methods]
+            self.updates = takes_update(message)
             if self.updates:
                 self._body = None
 
@@ -332,6 +331,12 @@ def session_expires(message: Request | Response) -> tuple[int, bytes] | None:
         return None
     refresher = _REFRESHER.search(found[2] or b"")
     return int(found[1]), b"" if refresher is None else refresher[1].lower()
+
+
+def takes_update(message: Request | Response) -> bool:
+    """Tell whether who sent this says that it takes UPDATE (RFC 3311 4)."""
+    methods = b",".join(message.values(b"Allow")).split(b",")
+    return b"UPDATE" in [method.strip() for method in methods]
 
 
 def _min_se(message: Request | Response) -> int:

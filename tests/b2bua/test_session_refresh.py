@@ -62,6 +62,42 @@ def test_the_peers_update_refreshes_and_ends_at_the_gateway_4028_9() -> None:
     net.assert_all_freed()
 
 
+@pytest.mark.parametrize("config", [CALLEE_OWN, CALLER_OWN, BOTH_OWN])
+@pytest.mark.parametrize("asking", ["caller", "callee"])
+@pytest.mark.parametrize("name", ["P-Asserted-Identity", "Remote-Party-ID"])
+def test_an_update_that_says_who_is_connected_passes_and_refreshes_5876_3_2(
+    config: str, asking: str, name: str
+) -> None:
+    """Asterisk's connected line."""
+    net = Net(config)
+    caller, callee, *_ = call(net, UPDATES, UPDATES)
+    one, other = (caller, callee) if asking == "caller" else (callee, caller)
+    net.run(800)
+    connected = f'{name}: "Somebody Else" <sip:4711@192.0.2.7>'
+    one.request("UPDATE", headers=f"Supported: timer\nSession-Expires: 1800;refresher=uac\n{connected}")
+    got = other.peer.take_request("UPDATE")
+    assert got.lines(name.encode()) == [connected.encode()]
+    other.peer.reply(got, 200, headers="Require: timer\nSession-Expires: 1800;refresher=uac")
+    one.peer.take(200)
+    net.run(800)  # else our own refresh would be due
+    caller.peer.nothing()
+    callee.peer.nothing()
+    hang_up(one, other)
+    net.assert_all_freed()
+
+
+@pytest.mark.parametrize("config", [CALLEE_OWN, CALLER_OWN, BOTH_OWN])
+def test_whoever_does_not_take_update_is_not_told_who_is_connected(config: str) -> None:
+    net = Net(config)
+    caller, callee, *_ = call(net)
+    one, other = (callee, caller) if config == CALLEE_OWN else (caller, callee)
+    one.request("UPDATE", headers="P-Asserted-Identity: <sip:4711@192.0.2.7>")
+    one.peer.take(200)
+    other.peer.nothing()
+    hang_up(one, other)
+    net.assert_all_freed()
+
+
 def test_the_peers_update_moves_its_target_3311_5_1() -> None:
     net = Net(CALLEE_OWN)
     caller, callee = peer_refreshes(net)
