@@ -25,8 +25,9 @@ OWNED = frozenset(
     )
 )  # fmt: skip
 # The network's own word about the caller, and what may be done with it, stay among trunks that trust each
-# other (RFC 3325 5, 6, 7).
-_TRUSTED_ONLY = frozenset((b"P-Asserted-Identity", b"Privacy"))
+# other (RFC 3325 5, 6, 7). Remote-Party-ID is the same word in an older form (draft-ietf-sip-privacy-04):
+# it names a caller who withholds the number, and who receives it believes it.
+_TRUSTED_ONLY = frozenset((b"P-Asserted-Identity", b"Privacy", b"Remote-Party-ID"))
 # Where the gateway has an account on a trunk, credentials and challenges are that leg's own (RFC 3261 22.3).
 _CREDENTIALS = frozenset((b"Authorization", b"Proxy-Authorization"))
 _CHALLENGES = frozenset(

@@ -131,11 +131,15 @@ def untrusted(host: str) -> str:
     return CONFIG.replace(target + "trusted = true", target)
 
 
-ASSERTED = 'P-Asserted-Identity: "A" <sip:+4930@a>\nP-Asserted-Identity: <tel:+4930>\nPrivacy: id'
+ASSERTED = """P-Asserted-Identity: "A" <sip:+4930@a>
+P-Asserted-Identity: <tel:+4930>
+Privacy: id
+Remote-Party-ID: "A" <sip:+4930@a>;party=calling;privacy=full;screen=yes"""
+TRUSTED_ONLY = (b"P-Asserted-Identity", b"Privacy", b"Remote-Party-ID")
 
 
 def asserted(net: Net) -> list[bytes]:
-    """Which of the two headers reach the callee, and come back from it."""
+    """Which of these headers reach the callee, and come back from it."""
     net.pbx.invite(headers=ASSERTED)
     net.pbx.take(100)
     offer = net.carrier.take_request("INVITE")
@@ -143,11 +147,11 @@ def asserted(net: Net) -> list[bytes]:
     response = net.pbx.take_response(486)
     net.assert_all_freed()
     found = [key for message in (offer, response) for key, _ in message.rows]
-    return [key for key in found if key in (b"P-Asserted-Identity", b"Privacy")]
+    return [key for key in found if key in TRUSTED_ONLY]
 
 
 def test_asserted_identities_pass_between_trusted_trunks_only_3325() -> None:
-    one_way = [b"P-Asserted-Identity", b"P-Asserted-Identity", b"Privacy"]
+    one_way = [b"P-Asserted-Identity", *TRUSTED_ONLY]
     assert asserted(Net()) == one_way * 2
     assert asserted(Net(untrusted("192.0.2.3"))) == []
     assert asserted(Net(untrusted("192.0.2.2"))) == []
