@@ -1,5 +1,4 @@
-"""Contacts that the gateway has registered: each has a user part that nobody can guess, and stands for
-somebody.
+"""Contacts that the gateway has registered: each has a user part of its own, and stands for somebody.
 
 One table holds them all, by user part: those of the gateway's own registrations (``registration.py``), and
 those it put in place of the contacts that a PBX registers through it (``bindings.py``).
