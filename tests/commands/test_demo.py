@@ -61,7 +61,7 @@ def test_each_call_comes_out_as_it_should(scene: Scene, rows: dict[str, Row]) ->
     [
         ("answered call", "", "answered, ended by the caller (bye)"),
         ("dead number", "dead-number-by-cause", "603 for a number that does not exist: the cause says so"),
-        ("somebody declined", "", "none of 13 rules matches: it passes as it came"),
+        ("somebody declined", "", "none of 14 rules matches: it passes as it came"),
         ("cancelled", "", "ended by the caller (cancelled)"),
         (
             "rejected, 608",

@@ -32,6 +32,12 @@ def test_a_603_with_the_cause_of_a_dead_number_becomes_404(cause: int) -> None:
     assert headers[1:] == ['Reason: SIP;cause=603;text="Decline"']
 
 
+def test_a_603_of_a_call_that_was_completed_elsewhere_stays() -> None:
+    reasons = ('Reason: SIP;cause=200;text="Call completed elsewhere"', "Reason: Q.850;cause=26")
+    assert by_carrier("603 Decline", *reasons) == ("603 Decline", "completed-elsewhere")
+    assert by_pbx("603 Decline", *reasons) == ("603 Decline", "completed-elsewhere")
+
+
 def test_a_603_with_the_cause_of_a_gone_number_becomes_410() -> None:
     assert told(SHIPPED, facts("603 Decline", "Reason: Q.850;cause=22")) == (
         "410 Gone",
