@@ -6,7 +6,7 @@ import hashlib
 
 from gateway.sip.headers import parse_auth
 from gateway.sip.message import Request
-from tests.helpers import CONFIG, PASSWORD, Net
+from tests.helpers import CONFIG, PASSWORD, SDP, End, Net
 
 ACCOUNT = 'username = "gw"\npassword_env = "GW_PASSWORD"\n'
 WITH_ACCOUNT = CONFIG.replace('name = "carrier"\n', f'name = "carrier"\n{ACCOUNT}')
@@ -46,3 +46,16 @@ def credentials(request: Request, status: int = 401) -> dict[bytes, bytes]:
         middle += [params[b"nc"], params[b"cnonce"], params[b"qop"]]
     assert params[b"response"] == md5(secret, *middle, md5(*asked))
     return params
+
+
+def establish_with_account(net: Net) -> tuple[End, End, Request]:
+    """A call whose INVITE was challenged; both ends, and the INVITE that was answered."""
+    invite = net.pbx.invite()
+    net.pbx.take(100)
+    challenge(net, net.carrier.take_request("INVITE"))
+    again = net.carrier.take_request("INVITE")
+    net.carrier.reply(again, 200, body=SDP)
+    answer = net.pbx.take_response(200)
+    net.pbx.ack(invite, answer)
+    net.carrier.take("ACK")
+    return End.of_caller(net.pbx, invite, answer), End.of_callee(net.carrier, again), again

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.b2bua.test_bindings import AOR, PHONE, REGISTRAR, bound, granted, register, token_of
+from tests.b2bua.registering import AOR, PHONE, REGISTRAR, bound, granted, register, token_of
 from tests.helpers import Net, text
 
 

@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.sip.message import Request
-from tests.b2bua.account import ACCOUNT, HEADERS, WITH_ACCOUNT, asks, challenge, credentials
-from tests.helpers import (
-    HUNTING,
-    SDP,
-    End,
-    Net,
-    establish,
-    hang_up,
-    text,
+from tests.b2bua.account import (
+    ACCOUNT,
+    HEADERS,
+    WITH_ACCOUNT,
+    asks,
+    challenge,
+    credentials,
+    establish_with_account,
 )
+from tests.helpers import HUNTING, SDP, End, Net, establish, hang_up, text
 
 HUNTING_WITH_ACCOUNT = HUNTING.replace('name = "carrier"\n', f'name = "carrier"\n{ACCOUNT}')
-
-
-def establish_with_account(net: Net) -> tuple[End, End, Request]:
-    """A call whose INVITE was challenged; both ends, and the INVITE that was answered."""
-    invite = net.pbx.invite()
-    net.pbx.take(100)
-    challenge(net, net.carrier.take_request("INVITE"))
-    again = net.carrier.take_request("INVITE")
-    net.carrier.reply(again, 200, body=SDP)
-    answer = net.pbx.take_response(200)
-    net.pbx.ack(invite, answer)
-    net.carrier.take("ACK")
-    return End.of_caller(net.pbx, invite, answer), End.of_callee(net.carrier, again), again
 
 
 # -- INVITE ------------------------------------------------------------------------------------------------

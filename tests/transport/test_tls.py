@@ -1,51 +1,23 @@
-"""TLS over real loopback sockets: who is met, who may come, and new certificates without a restart."""
+"""TLS over real loopback sockets: who is met, and who may come."""
 
 from __future__ import annotations
 
-import datetime
 import errno
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
-import trustme
-from cryptography.hazmat.primitives.asymmetric.ec import (
-    SECP256R1,
-    EllipticCurvePrivateKey,
-    generate_private_key,
-)
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
-from cryptography.x509 import (
-    CertificateBuilder,
-    Name,
-    NameAttribute,
-    UnrecognizedExtension,
-    load_pem_x509_certificate,
-    random_serial_number,
-)
-from cryptography.x509.oid import ExtensionOID, NameOID
 
-from gateway.config import SettingsErrors
-from gateway.config import parse as parse_config
 from gateway.transport import streams
 from gateway.transport.connection import Connection, Limits
-from gateway.transport.tls import Certificates
 
 from .station import (
     STRANGER,
     Station,
     Wire,
-    config_text,
     dial,
     dial_tls,
     listening,
@@ -54,96 +26,9 @@ from .station import (
     scene,
     serving,
 )
+from .vault import Vault
 
 Accept = Callable[[], Awaitable[Wire]]
-
-
-class Vault:
-    """A CA, and the files of certificates that it signed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ca = trustme.CA()
-        self.ca_file = folder / "ca.pem"
-        self.ca.cert_pem.write_to_path(self.ca_file)
-
-    def sign(self, name: str, *identities: str, common_name: str | None = None) -> tuple[Path, Path]:
-        """Write a certificate for these identities, and its key."""
-        return self.write(name, self.ca.issue_cert(*identities, common_name=common_name))
-
-    def write(self, name: str, leaf: trustme.LeafCert) -> tuple[Path, Path]:
-        cert, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
-        leaf.private_key_pem.write_to_path(key)
-        cert.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
-        return cert, key
-
-    def server(self, *identities: str, ask: bool = False, expired: bool = False) -> ssl.SSLContext:
-        """What a peer that listens answers with; `ask`: for a certificate, too."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.issue(identities, expired).configure_cert(context)
-        if ask:
-            context.verify_mode = ssl.CERT_REQUIRED
-            self.ca.configure_trust(context)
-        return context
-
-    def client(self, *identities: str, expired: bool = False) -> ssl.SSLContext:
-        """What a peer that connects uses, with a certificate if it has identities."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self.ca.configure_trust(context)
-        if identities:
-            self.issue(identities, expired).configure_cert(context)
-        return context
-
-    def issue(self, identities: Iterable[str], expired: bool) -> trustme.LeafCert:
-        """A certificate that counts, or did until yesterday."""
-        if not expired:
-            return self.ca.issue_cert(*identities)
-        now = datetime.datetime.now(datetime.UTC)
-        days = datetime.timedelta(days=1)
-        return self.ca.issue_cert(*identities, not_before=now - 9 * days, not_after=now - days)
-
-    def nameless(self, common_name: str) -> ssl.SSLContext:
-        """What a peer that connects uses, with a certificate whose DNS name is no text."""
-        issuer = load_pem_x509_certificate(self.ca.cert_pem.bytes())
-        signer = load_pem_private_key(self.ca.private_key_pem.bytes(), None)
-        assert isinstance(signer, EllipticCurvePrivateKey)
-        key = generate_private_key(SECP256R1())
-        names = b"\x30\x04\x82\x02\xff\xfe"
-        now = datetime.datetime.now(datetime.UTC)
-        cert = (
-            CertificateBuilder()
-            .subject_name(Name([NameAttribute(NameOID.COMMON_NAME, common_name)]))
-            .issuer_name(issuer.subject)
-            .public_key(key.public_key())
-            .serial_number(random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, names), False)
-            .sign(signer, SHA256())
-        )
-        file = self.folder / "nameless.pem"
-        file.write_bytes(
-            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            + cert.public_bytes(Encoding.PEM)
-        )
-        context = self.client()
-        context.load_cert_chain(file)
-        return context
-
-    def text(self, port: int = 9, *, target: str = "", carrier: str = "", more: str = "") -> str:
-        """A configuration with a tls: listener, and a carrier that is met over TLS."""
-        cert, key = self.sign("gw", "gw.example")
-        return config_text(
-            target or f'"sips:127.0.0.3:{port}"',
-            '"tcp:127.0.0.1:0", "tls:127.0.0.1:0"',
-            f'tls_cert = "{cert}"\ntls_key = "{key}"\n{more}',
-            f'tls_ca = "{self.ca_file}"\n{carrier}',
-        )
-
-
-@pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return Vault(tmp_path)
 
 
 @asynccontextmanager
@@ -436,125 +321,3 @@ async def test_a_sips_call_over_tls_goes_on_over_tls_and_our_contact_is_sips(vau
         await carrier.send(reply(invite, 200, contact=f"sips:b@127.0.0.3:{port}"))
         answer = await pbx.response(200)
         assert answer.need(b"Contact") == b"<sips:%b>" % station.local("tls").sent_by
-
-
-# -- new certificates ------------------------------------------------------------------------------------
-
-
-def seen_by(wire: Wire) -> object:
-    assert isinstance(wire.stream, trio.SSLStream)
-    return wire.stream.getpeercert()["serialNumber"]
-
-
-@scene
-async def test_new_certificates_serve_new_connections_and_old_ones_go_on(vault: Vault) -> None:
-    text = vault.text()
-    async with serving(text) as station:
-        first = await dial_tls(station.local("tls"), vault.client())
-        vault.sign("gw", "gw.example")
-        station.ports.certificates.load(parse_config(text))
-        second = await dial_tls(station.local("tls"), vault.client())
-        assert seen_by(first) != seen_by(second)
-        for wire in (first, second):
-            await wire.send(request(transport="TLS"))
-            await wire.response(200)
-
-
-@scene
-async def test_a_listener_whose_certificate_a_reload_took_away_takes_nobody_in(vault: Vault) -> None:
-    """And those that are in go on."""
-    async with serving(text := vault.text()) as station:
-        pbx = await dial_tls(station.local("tls"), vault.client())
-        station.ports.certificates.load(parse_config(config_text()))
-        assert await (await dial(station.local("tls"))).end() == b""
-        assert station.streams.refused == {"no certificate": 1}
-        await pbx.send(request(transport="TLS"))
-        await pbx.response(200)
-        station.ports.certificates.load(parse_config(text))
-        again = await dial_tls(station.local("tls"), vault.client())
-        await again.send(request(transport="TLS"))
-        await again.response(200)
-
-
-@scene
-async def test_a_call_goes_on_over_its_connections_when_certificates_are_renewed(vault: Vault) -> None:
-    async with (
-        listening(context=vault.server("127.0.0.3")) as (port, accept),
-        serving(text := vault.text(port)) as station,
-    ):
-        pbx = await dial_tls(station.local("tls"), vault.client())
-        await pbx.send(request("INVITE", "sip:1001@127.0.0.1", transport="TLS", call="long"))
-        await pbx.response(100)
-        carrier = await accept()
-        invite = await carrier.request("INVITE")
-        await carrier.send(reply(invite, 200, contact=f"sip:b@127.0.0.3:{port};transport=tls"))
-        tag = (await pbx.response(200)).to_tag.decode()
-        vault.sign("gw", "gw.example")
-        station.ports.certificates.load(parse_config(text))
-        inside = {"transport": "TLS", "call": "long", "to_tag": tag}
-        await pbx.send(request("ACK", "sip:127.0.0.1", **inside))
-        await carrier.request("ACK")
-        await pbx.send(request("BYE", "sip:127.0.0.1", seq=2, **inside))
-        await carrier.send(reply(await carrier.request("BYE"), 200))
-        await pbx.response(200)
-        assert not station.streams.closed
-
-
-@scene
-async def test_a_bad_file_is_refused_by_name_and_the_old_certificates_stay(vault: Vault) -> None:
-    text = vault.text()
-    async with serving(text) as station:
-        first = await dial_tls(station.local("tls"), vault.client())
-        (vault.folder / "gw.pem").write_text("nonsense")
-        with pytest.raises(SettingsErrors) as caught:
-            station.ports.certificates.load(parse_config(text))
-        (error,) = caught.value.errors
-        assert str(error).startswith("gateway.toml:4: gateway.tls_cert: ")
-        assert "gw.pem" in str(error)
-        assert seen_by(await dial_tls(station.local("tls"), vault.client())) == seen_by(first)
-
-
-def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(vault: Vault) -> None:
-    text = vault.text()
-    key = load_pem_private_key((vault.folder / "gw.key").read_bytes(), None)
-    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
-    (vault.folder / "locked.key").write_bytes(locked)
-    with pytest.raises(SettingsErrors):
-        Certificates(parse_config(text.replace("gw.key", "locked.key")))
-
-
-def test_two_cas_for_tls_names_cannot_be_told_apart_and_are_an_error(vault: Vault, tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    other = Vault(tmp_path / "other")
-    text = vault.text().replace('source = ["127.0.0.3"]', 'source = ["carrier.example"]')
-    text += f'[[trunk]]\nname = "b"\nsource = ["b.example"]\ntls_ca = "{other.ca_file}"\n'
-    with pytest.raises(SettingsErrors) as caught:
-        Certificates(parse_config(text))
-    assert "trunk[b].tls_ca: another trunk with a TLS name trusts another CA" in str(caught.value)
-    Certificates(parse_config(text.replace("[ledger]", f'tls_ca = "{vault.ca_file}"\n[ledger]')))
-
-
-@pytest.mark.parametrize(
-    ("days", "said"),
-    [(-1, ["has expired"]), (3, ["expires in 3 days"]), (13.5, ["expires in 14 days"]), (15, [])],
-)
-def test_a_certificate_of_ours_that_ends_soon_is_spoken_of(
-    vault: Vault, days: float, said: list[str]
-) -> None:
-    text = vault.text()
-    now = datetime.datetime.now(datetime.UTC)
-    ends = now + datetime.timedelta(days=days, minutes=1)
-    leaf = vault.ca.issue_cert("gw.example", not_before=now - datetime.timedelta(days=9), not_after=ends)
-    cert, _ = vault.write("gw", leaf)
-    warnings = Certificates(parse_config(text)).warnings
-    assert warnings == [f'the certificate "{cert}" {what}' for what in said]
-
-
-def test_a_certificate_that_only_its_ca_can_vouch_for_is_spoken_of_too(vault: Vault) -> None:
-    """Its chain holds a CA between, as those of public CAs do."""
-    text = vault.text()
-    between = vault.ca.create_child_ca()
-    now = datetime.datetime.now(datetime.UTC)
-    leaf = between.issue_cert("gw.example", not_after=now + datetime.timedelta(days=2, minutes=1))
-    cert, _ = vault.write("gw", leaf)
-    assert Certificates(parse_config(text)).warnings == [f'the certificate "{cert}" expires in 2 days']
