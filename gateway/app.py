@@ -49,6 +49,7 @@ from gateway.transport.nameserver import NameServers, read_hosts
 from gateway.transport.ports import Ports
 from gateway.transport.resolver import Resolver
 from gateway.transport.tls import certificate_files
+from gateway.transport.udp import source_of
 from gateway.upkeep import Upkeep
 from gateway.wall import Wall, make_clock
 from gateway.watching import Stamps, changes, read_settled, stamps
@@ -84,7 +85,7 @@ class Gateway:
         self._reload_wanted = trio.Event()
         self._hurry = False  # asked to stop twice
         self.ports = self._open_ports()
-        self.flows = Flows(self.ports.locals)
+        self.flows = Flows(self.ports.locals, source_of=source_of)
         timers = config.timers
         self.endpoint = self._make_endpoint(Timing(timers.t1, timers.t2, timers.t4))
         ledger = config.ledger

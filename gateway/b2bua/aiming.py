@@ -59,7 +59,7 @@ class _Waiter:
         found = [
             there
             for address in sorted(addresses, key=core.health.is_resting)
-            if (there := core.endpoint.flows.towards(*address, flow.trunk)) is not None
+            if (there := core.endpoint.flows.towards(*address, flow.trunk, flow.local)) is not None
         ]
         if not found:
             return

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Peer = tuple[Any, ...]
 """An address as the socket layer has it: host and port, for IPv6 with flow label and scope behind them."""
 
+WAYS = 5.0
+"""Seconds for which it counts which of several listening points reaches a peer: routes change."""
+
 UDP_ONLY = 300.0
 """Seconds for which a peer that refused TCP is not tried again with requests that are large for UDP."""
 
@@ -99,14 +102,22 @@ class Flows:
 
     Bounded: a peer that shows up from ever new ports makes the table start anew, never grow.
     ``on_name`` is told of a dialog whose next hop, a URI over a transport, is no IP address that we reach.
+    ``source_of`` tells from which address of this machine the route to another one starts, "" where there
+    is none; it is asked only where several listening points could reach a peer.
     """
 
-    def __init__(self, locals_: list[Local], limit: int = 20_000) -> None:
+    def __init__(
+        self, locals_: list[Local], limit: int = 20_000, source_of: Callable[[str], str] | None = None
+    ) -> None:
         self.locals = locals_
         self.on_name: Callable[[Any, Uri, str], None] | None = None
         self._limit = limit
+        self._source_of = source_of
+        self._has_choice = len({(local.family, local.transport) for local in locals_}) < len(locals_)
         self._known: dict[tuple[Local, Peer], Flow] = {}
-        self._towards: dict[tuple[str, int, str, str], Flow | None] = {}
+        self._secured: dict[tuple[Local, str, int, str], Flow] = {}
+        self._towards: dict[tuple[str, int, str, str, Local | None], Flow | None] = {}
+        self._ways_until = 0.0
         self._udp_only: dict[tuple[str, int], float] = {}
 
     def get(self, local: Local, peer: Peer) -> Flow:
@@ -118,20 +129,23 @@ class Flows:
             flow = self._known[local, peer] = Flow(local, peer)
         return flow
 
-    def towards(self, host: str, port: int, transport: str = "udp", trunk: str = "") -> Flow | None:
-        """Return a flow to an IP address from the first listening point that can reach it; None when there
-        is none, or when ``host`` is a name.
+    def towards(
+        self, host: str, port: int, transport: str = "udp", trunk: str = "", near: Local | None = None
+    ) -> Flow | None:
+        """Return a flow to an IP address from the listening point that reaches it; None when there is none,
+        or when ``host`` is a name. Of several it is the one on the way there, then the one at the address of
+        ``near``, then the first.
 
         ``trunk`` names the trunk that is to be met there; only TLS looks at it (RFC 5922).
         """
-        key = (host, port, transport, trunk)
+        key = (host, port, transport, trunk, near)
         try:
             return self._towards[key]
         except KeyError:
             pass
         if len(self._towards) >= self._limit:
             self._towards.clear()
-        flow = self._towards[key] = self._search(host, port, transport, trunk)
+        flow = self._towards[key] = self._search(host, port, transport, trunk, near)
         if flow is not None and trunk:
             flow.sought = trunk
             flow.tally = None
@@ -144,7 +158,9 @@ class Flows:
         A peer must not send us to the services of this machine or of this link, so loopback and link-local
         addresses count only for one that is there itself, or where we serve them.
         """
-        return self.towards(host, port, transport, near.trunk) if self.may_name(host, near) else None
+        if not self.may_name(host, near):
+            return None
+        return self.towards(host, port, transport, near.trunk, near.local)
 
     def may_name(self, host: str, near: Flow) -> bool:
         """Tell whether the peer at ``near`` may send us to this host; names are left to who looks them up."""
@@ -167,7 +183,7 @@ class Flows:
         host, port = flow.peer[:2]
         if self._udp_only.get((host, port), 0.0) > now:
             return None
-        return self.towards(host, port, "tcp")
+        return self.towards(host, port, "tcp", near=flow.local)
 
     def without_tcp(self, flow: Flow, now: float) -> None:
         """Remember for a while that this peer takes no TCP connection."""
@@ -175,16 +191,44 @@ class Flows:
             self._udp_only.clear()
         self._udp_only[flow.peer[0], flow.peer[1]] = now + UDP_ONLY
 
-    def _search(self, host: str, port: int, transport: str, trunk: str) -> Flow | None:
+    def look_again(self, now: float) -> None:
+        """Have the way to each peer looked for anew every few seconds, where there is a choice."""
+        if self._has_choice and now >= self._ways_until:
+            self._ways_until = now + WAYS
+            self._towards.clear()
+
+    def _search(self, host: str, port: int, transport: str, trunk: str, near: Local | None) -> Flow | None:
         if not is_address(host):
             return None
         family = 6 if ":" in host else 4
-        for local in self.locals:
-            if local.family == family and local.transport == transport:
-                if transport == "tls":
-                    return Flow(local, (host, port), trunk)
-                return self.get(local, (host, port))
-        return None
+        able = [local for local in self.locals if local.family == family and local.transport == transport]
+        if not able:
+            return None
+        local = able[0] if len(able) == 1 else self._best(able, host, near)
+        if transport == "tls":
+            return self._over_tls(local, host, port, trunk)
+        return self.get(local, (host, port))
+
+    def _over_tls(self, local: Local, host: str, port: int, trunk: str) -> Flow:
+        """Return the flow to the peer that is met there as this trunk."""
+        key = (local, host, port, trunk)
+        flow = self._secured.get(key)
+        if flow is None:
+            if len(self._secured) >= self._limit:
+                self._secured.clear()
+            flow = self._secured[key] = Flow(local, (host, port), trunk)
+        return flow
+
+    def _best(self, able: list[Local], host: str, near: Local | None) -> Local:
+        """Return the listening point on the way to a host. It need not be where the route starts, as a
+        second address of an interface is not; so the more they have in common, the better (RFC 6724 5,
+        rule 8).
+        """
+        source = "" if self._source_of is None else self._source_of(host)
+        place = None if near is None else (near.host, near.port)
+        return max(
+            able, key=lambda local: (_bits_in_common(local.host, source), (local.host, local.port) == place)
+        )
 
 
 @lru_cache(maxsize=4096)
@@ -203,6 +247,15 @@ def _kind(host: str) -> str:
         return "link-local"
     is_reserved = address.version == 4 and (address.is_reserved or str(address).startswith("0."))
     return "nobody" if address.is_unspecified or address.is_multicast or is_reserved else ""
+
+
+def _bits_in_common(one: str, other: str) -> int:
+    """Return how many bits two addresses of a family begin with alike; 0 where one is none."""
+    try:
+        first, second = ipaddress.ip_address(one), ipaddress.ip_address(other)
+    except ValueError:
+        return 0
+    return first.max_prefixlen - (int(first) ^ int(second)).bit_length()
 
 
 def is_address(host: str) -> bool:

@@ -100,6 +100,7 @@ class Ports:
         waiting.
         """
         now = self._clock()
+        flows.look_again(now)
         self.udp.take(endpoint, flows)
         self.streams.take(now)
         endpoint.tick(now)

@@ -307,10 +307,16 @@ def visible(host: str, family: socket.AddressFamily) -> str:
     """
     if host not in ("0.0.0.0", "::"):
         return host
-    probe = "192.0.2.1" if family == socket.AF_INET else "2001:db8::1"
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect((probe, 9))  # sends nothing
+    is_four = family == socket.AF_INET
+    return source_of("192.0.2.1" if is_four else "2001:db8::1") or ("127.0.0.1" if is_four else "::1")
+
+
+def source_of(host: str) -> str:
+    """Return the address of this machine that the route to another one starts from; "" without a route."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((host, 9))  # sends nothing
             return str(sock.getsockname()[0])
-        except OSError:
-            return "127.0.0.1" if family == socket.AF_INET else "::1"
+    except OSError:
+        return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.sip.flow import Flows, Local, is_address
+from gateway.sip.flow import WAYS, Flows, Local, is_address
 
 UDP4 = Local("udp", "192.0.2.1", 5060)
 UDP4_TOO = Local("udp", "192.0.2.9", 5061)
@@ -81,6 +81,68 @@ def test_towards_picks_the_listening_point_that_reaches_a_peer(
     for _ in range(2):  # remembered answers are the same answers, None among them
         flow = flows.towards(host, 5060, transport)
         assert (None if flow is None else flow.local) is local
+
+
+INSIDE = Local("udp", "10.1.0.2", 5060)
+OUTSIDE = Local("udp", "203.0.113.2", 5060)
+OUTSIDE_TOO = Local("udp", "203.0.113.2", 5070)
+OUTSIDE_TCP = Local("tcp", "203.0.113.2", 5060)
+ROUTES = {"10.1.0.10": "10.1.0.1", "203.0.113.9": "203.0.113.2", "198.51.100.7": "203.0.113.1"}
+BETWEEN = [INSIDE, Local("tcp", "10.1.0.2", 5060), OUTSIDE, OUTSIDE_TOO, OUTSIDE_TCP]
+
+
+def between_two_networks() -> Flows:
+    return Flows(BETWEEN, source_of=lambda host: ROUTES.get(host, ""))
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("203.0.113.9", OUTSIDE),
+        ("198.51.100.7", OUTSIDE),  # where the route starts from the interface's other address
+        ("10.1.0.10", INSIDE),
+        ("192.0.2.2", INSIDE),  # no route to there: it may come
+    ],
+)
+def test_a_peer_is_reached_from_the_listening_point_on_the_way_to_it(host: str, local: Local) -> None:
+    flow = between_two_networks().towards(host, 5060)
+    assert flow is not None
+    assert flow.local is local
+
+
+def test_a_dialog_keeps_to_its_listening_point_where_another_would_do_as_well() -> None:
+    flows = between_two_networks()
+    for near, expected in ((OUTSIDE_TOO, OUTSIDE_TOO), (OUTSIDE, OUTSIDE), (INSIDE, OUTSIDE)):
+        flow = flows.named("203.0.113.9", 5080, "udp", flows.get(near, ("203.0.113.9", 5060)))
+        assert flow is not None
+        assert flow.local is expected
+
+
+def test_a_large_request_leaves_from_where_a_small_one_does() -> None:
+    flows = between_two_networks()
+    flow = flows.for_large(flows.get(OUTSIDE, ("203.0.113.9", 5060)), 0.0)
+    assert flow is not None
+    assert flow.local is OUTSIDE_TCP
+
+
+def test_routes_that_change_are_followed() -> None:
+    routes = {"198.51.100.7": "10.1.0.1"}
+    tls = [Local("tls", "10.1.0.2", 5061), Local("tls", "203.0.113.2", 5061)]
+    flows = Flows(tls, source_of=lambda host: routes[host])
+    flows.look_again(100.0)
+    before = flows.towards("198.51.100.7", 5061, "tls", "carrier")
+    assert before is not None
+    assert before.local is tls[0]
+    routes["198.51.100.7"] = "203.0.113.2"
+    flows.look_again(100.0 + WAYS - 0.1)
+    assert flows.towards("198.51.100.7", 5061, "tls", "carrier") is before
+    flows.look_again(100.0 + WAYS)
+    after = flows.towards("198.51.100.7", 5061, "tls", "carrier")
+    assert after is not None
+    assert after.local is tls[1]
+    routes["198.51.100.7"] = "10.1.0.1"
+    flows.look_again(100.0 + 2 * WAYS)
+    assert flows.towards("198.51.100.7", 5061, "tls", "carrier") is before
 
 
 def test_towards_and_get_agree() -> None:

@@ -17,7 +17,7 @@ from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flow, Flows, Local
 from gateway.sip.message import Response, parse
 from gateway.transport.pump import BATCH, pump
-from gateway.transport.udp import Receiver, UdpTransport
+from gateway.transport.udp import Receiver, UdpTransport, source_of
 
 OPTIONS = (
     b"OPTIONS sip:%b SIP/2.0\r\nVia: SIP/2.0/UDP %b;branch=z9hG4bKa;rport\r\nFrom: <sip:a@h>;tag=a\r\n"
@@ -353,3 +353,13 @@ def test_what_is_advertised_is_told_instead_of_what_is_bound(transport: UdpTrans
     local = transport.bind("127.0.0.1", 0, "gw.example.com:5060")
     assert local.via == b"SIP/2.0/UDP gw.example.com:5060"
     assert local.contact == b"<sip:gw.example.com:5060>"
+
+
+@both_families
+def test_the_system_is_asked_where_a_route_starts(host: str) -> None:
+    assert source_of(host) == host
+
+
+@pytest.mark.parametrize("host", ["255.255.255.255", "fe80::1"])  # nobody may go there; of no interface
+def test_no_route_starts_nowhere(host: str) -> None:
+    assert source_of(host) == ""
