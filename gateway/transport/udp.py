@@ -27,6 +27,17 @@ _IP_RECVERR, _IPV6_RECVERR = 11, 25  # likewise, and what follows
 _MSG_ERRQUEUE = 0x2000
 _EXTENDED_ERROR = struct.Struct("=IBB")  # how sock_extended_err begins: errno, origin, type
 _UNREACHABLE = {(2, 3), (3, 1)}  # (origin, type): destination unreachable, of ICMP and of ICMPv6
+_NO_WAY: Final = (
+    errno.ENETUNREACH,
+    errno.EHOSTUNREACH,
+    errno.ENETDOWN,
+    errno.EACCES,
+    errno.EPERM,  # a firewall of this machine
+    errno.EINVAL,  # the address that we listen at is gone; or it is loopback, and the peer is elsewhere
+    errno.EADDRNOTAVAIL,
+    errno.EMSGSIZE,  # no datagram is as large
+)
+_ENDING: Final = (b"BYE ", b"CANCEL ")
 _OVERFLOW = "receive buffer full"
 _AT_ONCE: Final = 32  # timers that fire in a turn: under load there is one for most messages
 STALL: Final = 0.2
@@ -55,9 +66,6 @@ class Receiver(Protocol):
 
     def undelivered(self, data: bytes, now: float) -> None:
         """Take back the start of a datagram that found nobody."""
-
-    def flow_lost(self, flow: Flow, now: float) -> None:
-        """Take the news that a peer cannot be reached."""
 
 
 class UdpTransport:
@@ -196,7 +204,7 @@ class UdpTransport:
         try:
             self._sockets[flow.local].sendto(data, flow.peer)
         except OSError as error:
-            self._send_failed(error, flow, endpoint)
+            self._send_failed(error, data, endpoint)
 
     def _read(self, sock: socket.socket, local: Local, flows: Flows) -> list[tuple[bytes, Flow]]:
         """Take up to a batch of datagrams off a socket."""
@@ -218,11 +226,15 @@ class UdpTransport:
             if any(_says_unreachable(*note) for note in notes):
                 endpoint.undelivered(data, self._clock())
 
-    def _send_failed(self, error: OSError, flow: Flow, endpoint: Receiver) -> None:
-        """A full buffer loses a datagram, as UDP may; a network that is not there fails its transactions."""
+    def _send_failed(self, error: OSError, data: bytes, endpoint: Receiver) -> None:
+        """A full buffer loses a datagram, as UDP may; where there is no way, its transaction is told (RFC
+        3261 17.1.4), so that others can be asked. Networks come back: transactions that have sent theirs to
+        the same peer wait on, and what ends a call is repeated as if it had been lost, since there is nobody
+        else to tell, and who never hears of it rings or bills on.
+        """
         self.dropped[errno.errorcode.get(error.errno or 0, "unknown")] += 1
-        if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM):
-            endpoint.flow_lost(flow, self._clock())
+        if error.errno in _NO_WAY and not data.startswith(_ENDING):
+            endpoint.undelivered(data, self._clock())
 
 
 def open_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:

@@ -1,9 +1,13 @@
-"""What ICMP says of our datagrams (RFC 3261 18.4), from the error queue of a real loopback socket."""
+"""What ICMP says of our datagrams (RFC 3261 18.4), from the error queue of a real loopback socket, and what
+the system says at once.
+"""
 
 from __future__ import annotations
 
+import errno
 import socket
 from functools import partial
+from typing import cast
 
 import pytest
 import trio
@@ -15,7 +19,7 @@ from gateway.sip.transaction import Timing
 from gateway.transport.pump import pump
 from gateway.transport.udp import UdpTransport
 
-from .station import CARRIER, PBX, Station, config_text, request, scene, serving
+from .station import CARRIER, PBX, Station, config_text, reply, request, scene, serving
 from .test_udp import has_ipv6
 
 
@@ -90,6 +94,52 @@ async def test_other_calls_do_not_suffer_from_a_dead_target() -> None:
                 assert isinstance(got, Request)
                 names.add(got.need(b"X-CID"))
             assert names == {b"c%d" % n for n in range(20)}
+
+
+class Firewalled:
+    """A UDP socket that sends nothing to one host, as where this machine's firewall forbids it."""
+
+    def __init__(self, sock: socket.socket, host: str) -> None:
+        self._sock = sock
+        self._host = host
+
+    def sendto(self, data: bytes, peer: tuple[str, int]) -> int:
+        if peer[0] == self._host:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        return self._sock.sendto(data, peer)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._sock, name)
+
+
+@scene
+async def test_calls_that_ring_outlast_a_moment_without_a_way() -> None:
+    with (
+        trio.socket.from_stdlib_socket(bound(CARRIER)) as carrier,
+        trio.socket.from_stdlib_socket(bound(PBX)) as pbx,
+    ):
+        text = config_text(f'"sip:{CARRIER}:{carrier.getsockname()[1]}"', listen='"udp:127.0.0.1:0"')
+        async with serving(text) as station:
+            local = station.local("udp")
+            sent_by = f"{PBX}:{pbx.getsockname()[1]}"
+            first = request("INVITE", "sip:1@gw", sent_by, transport="UDP", call="first")
+            await pbx.sendto(first, (local.host, local.port))
+            asked = parse(await carrier.recv(65_535))
+            assert isinstance(asked, Request)
+            await carrier.sendto(reply(asked, 180), (local.host, local.port))
+            heard = [parse(await pbx.recv(65_535)) for _ in range(2)]
+            assert [answer.status for answer in heard if isinstance(answer, Response)] == [100, 180]
+            udp = station.ports.udp
+            whole, batches = udp._sockets[local], udp._batches.pop(local, None)
+            udp._sockets[local] = cast("socket.socket", Firewalled(whole, CARRIER))
+            assert await invite(station, pbx) == [100, 503]
+            udp._sockets[local] = whole
+            if batches is not None:
+                udp._batches[local] = batches
+            await carrier.sendto(reply(asked, 200), (local.host, local.port))
+            answer = parse(await pbx.recv(65_535))
+            assert isinstance(answer, Response)
+            assert (answer.status, answer.call_id) == (200, b"first")
 
 
 @scene

@@ -122,7 +122,7 @@ class Recorder:
         self.events: list[str] = []
         self.received: list[tuple[bytes, Flow]] = []
         self.out: list[tuple[bytes, Flow]] = []
-        self.lost: list[Flow] = []
+        self.lost: list[bytes] = []
         self.on_batch: Callable[[], None] = lambda: None
 
     def receive(self, batch: list[tuple[bytes, Flow]], now: float) -> None:
@@ -137,11 +137,8 @@ class Recorder:
         out, self.out = self.out, []
         return out
 
-    def flow_lost(self, flow: Flow, now: float) -> None:
-        self.lost.append(flow)
-
     def undelivered(self, data: bytes, now: float) -> None:
-        raise AssertionError("everybody can be reached")
+        self.lost.append(data)
 
 
 @pytest.mark.parametrize(("size", "between"), [(BATCH, 3), (BATCH // 2 + 8, 6)])
@@ -248,9 +245,8 @@ def test_a_message_leaves_from_the_socket_of_its_flow(transport: UdpTransport) -
             assert peer.recvfrom(100) == (b"%d" % local.port, ("127.0.0.1", local.port))
 
 
-def test_a_message_too_long_for_a_datagram_is_counted_and_the_next_one_goes_out(
-    transport: UdpTransport,
-) -> None:
+def test_a_message_too_long_for_a_datagram_comes_back_and_the_next_one_goes_out() -> None:
+    transport = UdpTransport(lambda: 0.0)
     local = transport.bind("127.0.0.1", 0, "")
     recorder = Recorder()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
@@ -260,8 +256,9 @@ def test_a_message_too_long_for_a_datagram_is_counted_and_the_next_one_goes_out(
         recorder.out = [(b"x" * 70_000, flow), (b"short", flow)]
         transport.flush(recorder)
         assert peer.recv(100) == b"short"
+    transport.close()
     assert transport.dropped == {"EMSGSIZE": 1}
-    assert recorder.lost == []
+    assert recorder.lost == [b"x" * 70_000]
 
 
 class FailingSocket:
@@ -303,6 +300,8 @@ def failing(transport: UdpTransport, code: int, before: int = 0) -> Local:
         (errno.EHOSTUNREACH, True),
         (errno.EPERM, True),  # a firewall of this machine
         (errno.EACCES, True),  # a broadcast address
+        (errno.EINVAL, True),  # our own address is gone
+        (errno.EMSGSIZE, True),  # and no smaller for being repeated
         (errno.EAGAIN, False),  # a full buffer: timers repeat the message
         (errno.ENOBUFS, False),
     ],
@@ -319,7 +318,16 @@ def test_send_errors_are_counted_and_a_network_that_is_not_there_is_told(
 
     trio.run(flush)
     assert transport.dropped == {errno.errorcode[code]: 2}
-    assert recorder.lost == ([flow, flow] if lost else [])
+    assert recorder.lost == ([b"one", b"two"] if lost else [])
+
+
+def test_what_ends_a_call_is_repeated_while_there_is_no_way(transport: UdpTransport) -> None:
+    flow = Flow(failing(transport, errno.ENETUNREACH), ("192.0.2.2", 5060))
+    recorder = Recorder()
+    recorder.out = [(method + b" sip:a@192.0.2.2 SIP/2.0\r\n", flow) for method in (b"BYE", b"CANCEL")]
+    transport.flush(recorder)
+    assert transport.dropped == {"ENETUNREACH": 2}
+    assert recorder.lost == []
 
 
 def test_an_error_on_receiving_keeps_what_was_read_before_it(transport: UdpTransport) -> None:
