@@ -99,13 +99,15 @@ class Endpoint:
         self.timers.fire(now, self._on_bug, most)
 
     def flow_lost(self, flow: Flow, now: float, reached: bool = True) -> None:
-        """Tell the client transactions on a flow that it is broken (RFC 3261 17.1.4).
+        """Tell the client transactions on a flow that it is broken (RFC 3261 17.1.4). Those that have heard
+        nothing try a new connection, once.
 
         Where the peer was never ``reached``, what took this flow for its size alone goes over UDP (18.1.1).
         """
         for transaction in [tx for tx in self.clients.values() if tx.flow is flow]:
             try:
-                if reached or not self._large.move_back(transaction, now):
+                goes_on = transaction.send_anew() if reached else self._large.move_back(transaction, now)
+                if not goes_on:
                     transaction.transport_failed(now)
             except Exception as bug:
                 self._report(bug)

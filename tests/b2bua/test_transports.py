@@ -196,10 +196,25 @@ def test_a_large_invite_that_reached_a_peer_is_not_sent_again_over_udp() -> None
     stream = net.peer(CARRIER, "carrier", "tcp")
     net.pbx.invite(headers=BIG)
     net.pbx.take(100)
-    stream.take("INVITE")
-    net.lose(CARRIER)
+    for _ in range(2):
+        stream.take("INVITE")
+        net.lose(CARRIER)
     net.pbx.take(503)
     net.carrier.nothing()
+
+
+def test_a_bye_outlives_the_connection_of_its_call() -> None:
+    net = Net(CONFIG.replace("sip:192.0.2.3:5060", "sip:192.0.2.3:5060;transport=tcp"), streams=("tcp",))
+    stream = net.peer(CARRIER, "carrier", "tcp")
+    caller, _ = establish(net, callee=stream)
+    caller.request("BYE", contact=False)
+    bye = stream.take_request("BYE")
+    net.lose(CARRIER)
+    again = stream.take_request("BYE")
+    assert again.via.branch == bye.via.branch
+    stream.reply(again, 200)
+    net.pbx.take(200)
+    net.assert_all_freed()
 
 
 @pytest.mark.parametrize(

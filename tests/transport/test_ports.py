@@ -214,6 +214,7 @@ async def test_a_mistake_of_ours_costs_one_connection_that_we_opened(
             await pbx.send(request("INVITE", "sip:1001@127.0.0.1"))
             await pbx.response(100)
             await pbx.response(503)
-        assert [type(bug) for bug in station.bugs] == [ZeroDivisionError]
+        times = 2 if place == "writing on" else 1  # a connection that stood is tried anew
+        assert [type(bug) for bug in station.bugs] == [ZeroDivisionError] * times
         station.bugs.clear()
-        assert station.streams.closed == {"a mistake of ours": 1}
+        assert station.streams.closed == {"a mistake of ours": times}

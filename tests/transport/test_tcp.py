@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -139,12 +140,49 @@ async def test_a_target_that_refuses_is_passed_over_at_once_rfc_3261_18_4() -> N
 
 
 @scene
-async def test_a_connection_that_is_lost_fails_its_requests_rfc_3261_17_1_4() -> None:
+async def test_connections_that_are_lost_fail_their_requests_rfc_3261_17_1_4() -> None:
+    async with with_carrier() as (station, accept, _):
+        pbx = await dial(station.local("tcp"))
+        await call(pbx)
+        for _ in range(2):
+            carrier = await accept()
+            await carrier.request("INVITE")
+            await carrier.stream.aclose()
+        await pbx.response(503)
+
+
+@scene
+async def test_a_peer_that_was_switched_off_and_on_again_is_met_on_a_new_connection() -> None:
+    """It knows nothing of the connection that still stands here, and says so when a request comes on it."""
+    async with with_carrier() as (station, accept, _):
+        pbx = await dial(station.local("tcp"))
+        await call(pbx, call="one")
+        carrier = await accept()
+        first = await carrier.request("INVITE")
+        await carrier.send(reply(first, 603))
+        await carrier.request("ACK")
+        await pbx.response(603)
+        assert isinstance(carrier.stream, trio.SocketStream)
+        at_once = struct.pack("ii", 1, 0)
+        carrier.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        await call(pbx, call="two")
+        asked = await carrier.request("INVITE")
+        await carrier.stream.aclose()  # by a reset
+        carrier = await accept()
+        again = await carrier.request("INVITE")
+        assert again.via.branch == asked.via.branch
+        await carrier.send(reply(again, 486))
+        await pbx.response(486)
+
+
+@scene
+async def test_a_request_that_was_heard_is_not_sent_again_when_its_connection_ends() -> None:
     async with with_carrier() as (station, accept, _):
         pbx = await dial(station.local("tcp"))
         await call(pbx)
         carrier = await accept()
-        await carrier.request("INVITE")
+        await carrier.send(reply(await carrier.request("INVITE"), 180))
+        await pbx.response(180)
         await carrier.stream.aclose()
         await pbx.response(503)
 
@@ -197,7 +235,7 @@ async def test_a_connection_offered_by_alias_takes_our_requests_rfc_5923() -> No
         await pbx.response(503)  # the transactions of its address hear of its end
         await call(pbx)
         await pbx.response(503)
-        assert station.streams.closed["ECONNREFUSED"] == 1
+        assert station.streams.closed["ECONNREFUSED"] == 2
 
 
 @scene
@@ -208,11 +246,9 @@ async def test_a_port_offered_by_alias_is_met_again_after_the_peer_named_another
             await carrier.send(request(sent_by=f"127.0.0.3:{named}", via=";alias"))
             await carrier.response(200)
         pbx = await dial(station.local("tcp"))
-        await call(pbx, call="one")
+        await call(pbx)
         await carrier.request("INVITE")
         await carrier.stream.aclose()
-        await pbx.response(503)
-        await call(pbx, call="two")
         await (await accept()).request("INVITE")
 
 
@@ -226,8 +262,6 @@ async def test_what_a_peer_says_in_its_via_does_not_redirect_our_requests_to_its
         await carrier.send(request(sent_by="127.0.0.3:9"))
         await carrier.response(200)
         await carrier.stream.aclose()
-        await pbx.response(503)
-        await call(pbx)
         await (await accept()).request("INVITE")
 
 

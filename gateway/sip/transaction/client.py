@@ -17,7 +17,7 @@ class ClientTransaction(Transaction):
     can come for it.
     """
 
-    __slots__ = ("method", "user")
+    __slots__ = ("method", "user", "was_sent_anew")
     _PROVISIONAL: ClassVar[IntEnum]
     _SUCCESS: ClassVar[IntEnum]
     _FAILURE: ClassVar[IntEnum]
@@ -30,6 +30,7 @@ class ClientTransaction(Transaction):
         self.flow = flow
         self.method = method
         self.user = user
+        self.was_sent_anew = False
         self.state = self.FIRST
         self.last = b""
         self._again_at = self._until = OFF
@@ -43,6 +44,19 @@ class ClientTransaction(Transaction):
         self.wire.send(data, self.flow)
         t1 = self.wire.timing.t1
         self._repeat(t1, now, now + 64 * t1)
+
+    def send_anew(self) -> bool:
+        """Send the request again after its connection has ended; the transport opens another. False when that
+        was done before, or when the peer has been heard and so had the request.
+
+        Whoever has been switched off and on again, or a firewall on the way, knows nothing of a connection
+        that still stands here, and says so when we use it. The branch tells the peer what it has had already.
+        """
+        if self.was_sent_anew or self.state != self.FIRST or not self.flow.local.reliable:
+            return False
+        self.was_sent_anew = True
+        self.wire.send(self.last, self.flow)
+        return True
 
     def receive(self, response: Response, now: float) -> None:
         """Take a response that the endpoint has matched to this transaction (RFC 3261 17.1.3)."""
