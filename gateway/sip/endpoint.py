@@ -80,7 +80,7 @@ class Endpoint:
         self._out: list[tuple[bytes, Flow]] = []
         self._on_bug = on_bug
         self._max_transactions = max_transactions
-        self.itself = Itself(flows.locals)
+        self.itself = Itself(flows.locals, flows.is_own)
 
     # -- what the outside calls -------------------------------------------------------------------------
 

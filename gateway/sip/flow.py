@@ -103,7 +103,7 @@ class Flows:
     Bounded: a peer that shows up from ever new ports makes the table start anew, never grow.
     ``on_name`` is told of a dialog whose next hop, a URI over a transport, is no IP address that we reach.
     ``source_of`` tells from which address of this machine the route to another one starts, "" where there
-    is none; it is asked only where several listening points could reach a peer.
+    is none; it is asked where several listening points could reach a peer.
     """
 
     def __init__(
@@ -190,6 +190,10 @@ class Flows:
         if len(self._udp_only) >= self._limit:
             self._udp_only.clear()
         self._udp_only[flow.peer[0], flow.peer[1]] = now + UDP_ONLY
+
+    def is_own(self, host: str) -> bool:
+        """Tell whether this is an address of this machine: the way to it starts where it ends."""
+        return self._source_of is not None and is_address(host) and self._source_of(host) == host
 
     def look_again(self, now: float) -> None:
         """Have the way to each peer looked for anew every few seconds, where there is a choice."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from .build import TRY_LATER
@@ -25,14 +25,16 @@ _CAPABILITIES: Final = (
 
 class Itself:
     """The gateway under the names of its listening points, bound and advertised. While it ``is_closed``, it
-    takes no calls.
+    takes no calls. ``is_own`` tells whether an address is this machine's: a wildcard listens at all of them,
+    and is named by one.
     """
 
-    def __init__(self, points: Iterable[Local]) -> None:
+    def __init__(self, points: Iterable[Local], is_own: Callable[[str], bool]) -> None:
         self._names = {local.sent_by.lower() for local in points} | {
             f"{local.host}:{local.port}".encode() for local in points
         }
         self.is_closed = False
+        self._is_own = is_own
         self._hosts = {name.rpartition(b":")[0].strip(b"[]") for name in self._names}
 
     def is_named_by(self, uri: Uri) -> bool:
@@ -47,8 +49,9 @@ class Itself:
         """
         if uri.user or method == b"REGISTER":  # whose Request-URI has no user by design (RFC 3261 10.2)
             return False
-        if method == b"OPTIONS" and uri.host.strip(b"[]").lower() in self._hosts:
-            return True
+        if method == b"OPTIONS":
+            host = uri.host.strip(b"[]").lower()
+            return host in self._hosts or self._is_own(host.decode("ascii", "replace"))
         return self.is_named_by(uri)
 
     def answer(self, transaction: ServerTransaction, request: Request, tag: bytes, now: float) -> None:

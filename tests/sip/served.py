@@ -40,12 +40,13 @@ class Served:
     def __init__(self, max_transactions: int = 1000, **options: Any) -> None:
         self.now = 1000.0
         tokens = itertools.count(1)
-        self.flows = Flows([UDP4, UDP6, TCP4])
+        self.flows = Flows([UDP4, UDP6, TCP4], source_of=lambda host: host if host in self.addresses else "")
         self.endpoint = Endpoint(
             self.flows, lambda: b"tok%d" % next(tokens), max_transactions=max_transactions, **options
         )
         self.endpoint.core = self
         self.strangers: set[str] = set()
+        self.addresses: set[str] = set()  # of this machine, beside those that are listened at
         self.up: list[Arrival] = []  # requests outside dialogs
         self.inside: list[Arrival] = []  # requests inside a dialog
         self.acks: list[Request] = []

@@ -147,6 +147,14 @@ def test_options_for_somebody_behind_the_gateway_goes_up(served: Served) -> None
     assert len(served.up) == 2
 
 
+@pytest.mark.parametrize("host", ["192.0.2.77", "2001:db8::77"])
+def test_options_to_another_address_of_this_machine_came_by_a_wildcard(served: Served, host: str) -> None:
+    served.addresses.add(host)
+    shown = f"[{host}]" if ":" in host else host
+    assert served.answer(message(b"OPTIONS", uri=f"sip:{shown}:5060".encode())).status == 200
+    assert served.up == []
+
+
 def test_options_to_the_gateway_that_requires_something_gets_420(served: Served) -> None:
     answer = served.answer(message(b"OPTIONS", uri=b"sip:192.0.2.1", lines=b"Require: a\r\nRequire: b\r\n"))
     assert answer.status == 420

@@ -125,6 +125,12 @@ def test_a_large_request_leaves_from_where_a_small_one_does() -> None:
     assert flow.local is OUTSIDE_TCP
 
 
+def test_the_way_to_an_address_of_this_machine_starts_where_it_ends() -> None:
+    flows = Flows([UDP4], source_of={"192.0.2.9": "192.0.2.9", "192.0.2.2": "192.0.2.1"}.__getitem__)
+    assert [flows.is_own(host) for host in ("192.0.2.9", "192.0.2.2", "gw.example")] == [True, False, False]
+    assert not Flows([UDP4]).is_own("192.0.2.1")  # nobody to ask
+
+
 def test_routes_that_change_are_followed() -> None:
     routes = {"198.51.100.7": "10.1.0.1"}
     tls = [Local("tls", "10.1.0.2", 5061), Local("tls", "203.0.113.2", 5061)]
