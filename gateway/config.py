@@ -302,6 +302,10 @@ def _gateway(table: Table, directory: Path) -> GatewaySettings:
     for index, address in enumerate(listen):
         if address.port and address in listen[:index]:
             table.fail(("listen", index), "this address is listed twice", "keep one of the two")
+        host = parse_ip(address.host)
+        if host is not None and host.version == 6 and host.is_link_local:
+            problem = "no SIP URI can name the interface that a link-local address belongs to"
+            table.fail(("listen", index), problem, "listen at a global or unique local address (fd00::/8)")
     settings = GatewaySettings(
         name=table.parsed("name", "gw1", _gateway_name),
         listen=listen,

@@ -64,6 +64,12 @@ SECTION_MISTAKES = [
         'listen = ["udp:1.2.3.4:5060", "udp:1.2.3.4:5060"]',
         "listen[1]: this address is listed twice; keep one of the two",
     ),
+    (
+        "gateway",
+        'listen = ["udp:[fe80::1%eth0]:5060"]',
+        "listen[0]: no SIP URI can name the interface that a link-local address belongs to; "
+        "listen at a global or unique local address (fd00::/8)",
+    ),
     ("gateway", 'advertise = "a b"', f'advertise: "a b" is neither an IP address nor a host name; {HOST}'),
     (
         "gateway",
