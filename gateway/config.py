@@ -80,8 +80,8 @@ class GatewaySettings:
 
     name: str
     listen: tuple[TransportAddress, ...]
-    advertise: str
-    """HOST[:PORT] for Via and Contact; "" means the bound address."""
+    advertise: tuple[str, ...]
+    """HOST[:PORT] for Via and Contact, of each of ``listen``; "" means the bound address."""
     rules: Path
     workers: int
     """Processes; 0 means one for each core."""
@@ -309,7 +309,7 @@ def _gateway(table: Table, directory: Path) -> GatewaySettings:
     settings = GatewaySettings(
         name=table.parsed("name", "gw1", _gateway_name),
         listen=listen,
-        advertise=table.parsed("advertise", "", _advertised),
+        advertise=_advertise(table, [address.host for address in listen]),
         rules=directory / table.parsed("rules", "rules.toml", _file_name),
         workers=table.integer("workers", 1, 0, 256),
         drain=table.duration("drain", 30.0, "0s", "1d"),
@@ -323,6 +323,20 @@ def _gateway(table: Table, directory: Path) -> GatewaySettings:
     check_pair(table)
     table.done()
     return settings
+
+
+def _advertise(table: Table, hosts: list[str]) -> tuple[str, ...]:
+    """Return what peers are told of the listeners at these hosts: one for all of them, or one for a host."""
+    if not isinstance(table.value("advertise"), dict):
+        return (table.parsed("advertise", "", _advertised),) * len(hosts)
+    given = table.table("advertise")
+    told = {host.strip("[]"): given.parsed(host, "", _advertised) for host in given.data}
+    for host in given.data:
+        if host.strip("[]") not in hosts:
+            given.fail(
+                host, "nothing listens there", f"write a host of listen: {', '.join(sorted({*hosts}))}"
+            )
+    return tuple(told.get(host, "") for host in hosts)
 
 
 def _check_certificate(table: Table, settings: GatewaySettings, trunks: tuple[TrunkSettings, ...]) -> None:

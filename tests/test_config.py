@@ -76,6 +76,17 @@ SECTION_MISTAKES = [
         'advertise = "a:0"',
         "advertise: peers cannot send to port 0; write a port from 1 to 65535, or none",
     ),
+    (
+        "gateway",
+        'listen = ["udp:10.0.0.5:5060", "udp:[fd00::5]:5060"]\nadvertise = { "10.0.0.6" = "gw.example" }',
+        'advertise."10.0.0.6": nothing listens there; write a host of listen: 10.0.0.5, fd00::5',
+    ),
+    (
+        "gateway",
+        'advertise."127.0.0.1" = "a b"',
+        f'advertise."127.0.0.1": "a b" is neither an IP address nor a host name; {HOST}',
+    ),
+    ("gateway", "advertise = 1", 'advertise: 1 is a number; write it in "quotes"'),
     ("dns", 'servers = "ns.example"', f'servers: "ns.example" is not the address of a name server; {SERVER}'),
     (
         "dns",

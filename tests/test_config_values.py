@@ -134,7 +134,7 @@ rewrite_network_blocked = true
     )
     assert [str(each) for each in read.gateway.listen] == ["udp:[::1]:0", "tls:gw.example.com:5061"]
     assert (read.gateway.advertise, read.gateway.workers, read.gateway.drain) == (
-        "gw.example.com:5060",
+        ("gw.example.com:5060",) * 2,
         0,
         60.0,
     )

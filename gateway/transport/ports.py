@@ -124,15 +124,15 @@ class Ports:
     def _bind(self, config: Config, given: Sequence[Given] | None) -> list[Local]:
         settings = config.gateway
         if given is not None:
-            return [self._adopt(each, settings.advertise) for each in given]
+            return [self._adopt(each, told) for each, told in zip(given, settings.advertise, strict=True)]
         bound = []
-        for index, address in enumerate(settings.listen):
+        for index, (address, told) in enumerate(zip(settings.listen, settings.advertise, strict=True)):
             transport, host, port = address.transport, address.host, address.port
             try:
                 if transport == "udp":
-                    bound.append(self.udp.bind(host, port, settings.advertise))
+                    bound.append(self.udp.bind(host, port, told))
                 else:
-                    bound.append(self.streams.bind(transport, host, port, settings.advertise))
+                    bound.append(self.streams.bind(transport, host, port, told))
             except OSError as error:
                 raise cannot_bind(config, index, error) from None
         return bound

@@ -18,6 +18,7 @@ from gateway.transport.connection import Connection, Limits
 from gateway.transport.ports import Ports
 
 from .station import PBX, config_text, dial, listening, request, scene, serving
+from .vault import Vault
 
 
 class Flawed:
@@ -119,6 +120,23 @@ async def test_a_mistake_of_ours_after_a_stall_costs_one_connection(monkeypatch:
         assert [type(bug) for bug in station.bugs] == [ZeroDivisionError]
         station.bugs.clear()
         assert station.streams.closed == {"a mistake of ours": 1}
+
+
+@pytest.mark.parametrize("more", ["tcp", "tls"])
+@scene
+async def test_the_listeners_at_each_host_may_be_told_by_a_name_of_their_own(more: str, vault: Vault) -> None:
+    """As the outer ones behind a NAT are, while the PBX reaches the inner ones as they are."""
+    cert, key = vault.sign("gw", "gw.example")
+    text = config_text(
+        listen=f'"udp:127.0.0.1:0", "udp:127.0.0.2:0", "{more}:127.0.0.2:0"',
+        more=f'advertise = {{ "127.0.0.2" = "203.0.113.7" }}\ntls_cert = "{cert}"\ntls_key = "{key}"',
+    )
+    ports = Ports(parse_config(text), time.monotonic, [].append)
+    inner, outer, stream = ports.locals
+    ports.close()
+    assert inner.sent_by == b"127.0.0.1:%d" % inner.port
+    assert outer.sent_by == b"203.0.113.7:%d" % outer.port
+    assert stream.sent_by == b"203.0.113.7:%d" % stream.port
 
 
 def test_an_address_that_cannot_be_had_is_said_as_settings_write_it() -> None:
