@@ -50,6 +50,7 @@ from gateway.transport.ports import Ports
 from gateway.transport.resolver import Resolver
 from gateway.transport.tls import certificate_files
 from gateway.transport.udp import source_of
+from gateway.transport.wildcards import misleading
 from gateway.upkeep import Upkeep
 from gateway.wall import Wall, make_clock
 from gateway.watching import Stamps, changes, read_settled, stamps
@@ -209,7 +210,7 @@ class Gateway:
             await nursery.start(self._heed_supervisor)
             if self.leads:
                 log.info("message core: %s", speedups.description())
-                self._warn_of_certificates()
+                self._warn()
             console = "off" if self.console is None else self.console.url
             self._announce(f"ready sip={','.join(map(_shown, self.ports.locals))} console={console}")
             await self._stopping.wait()
@@ -257,11 +258,11 @@ class Gateway:
             log_errors(errors, "the certificates in force stay as they are")
             return
         log.info("new certificates are in force")
-        self._warn_of_certificates()
+        self._warn()
 
-    def _warn_of_certificates(self) -> None:
-        """Say which certificates of ours have expired, or will soon."""
-        for sentence in self.ports.certificates.warnings:
+    def _warn(self) -> None:
+        """Say which certificates of ours end soon, and which trunks are told an address not on their side."""
+        for sentence in (*self.ports.certificates.warnings, *misleading(self.config)):
             log.warning("%s", sentence)
 
     async def reload(self) -> None:
@@ -282,7 +283,7 @@ class Gateway:
         self._put_to_work(setup)
         self._begin()
         log.info("configuration and rules %s are in force", setup.rules.version_hash)
-        self._warn_of_certificates()
+        self._warn()
 
     def _unready(self) -> str:
         """Tell why no calls should be sent here, "" when they may."""

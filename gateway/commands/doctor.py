@@ -29,6 +29,7 @@ from gateway.routing.trunk import Target, Trunk
 from gateway.transport.nameserver import NameServers
 from gateway.transport.resolver import find
 from gateway.transport.tls import Certificates
+from gateway.transport.wildcards import misleading
 
 from .output import CLEAN, ConfigOption, JsonOption, cell, columns, console, print_json
 from .sources import read_rules
@@ -174,12 +175,14 @@ def _clock_step() -> float:
 
 
 def ports(config: Config) -> Iterator[Finding]:
-    """Whether each address that the gateway would listen on can be bound now."""
+    """Whether each address that the gateway would listen on can be bound now, and leads back to it."""
     listeners = [(f"{address.transport} port", address) for address in config.gateway.listen]
     if config.console.listen is not None:
         listeners.append(("console port", config.console.listen))
     for name, address in listeners:
         yield _port(name, address)
+    for sentence in misleading(config):
+        yield Finding("addresses", "note", sentence)
 
 
 def certificates(config: Config) -> Iterator[Finding]:
