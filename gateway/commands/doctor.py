@@ -7,6 +7,7 @@ out, it says; the command itself always succeeds.
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import resource
@@ -23,7 +24,7 @@ from gateway import speedups
 from gateway.addresses import TransportAddress, parse_ip
 from gateway.config import Config, SettingsErrors, load
 from gateway.ledger.database import LedgerError, probe
-from gateway.os_errors import in_words
+from gateway.os_errors import in_words, to_bind
 from gateway.routing.locate import Found, Reach, order
 from gateway.routing.trunk import Target, Trunk
 from gateway.transport.nameserver import NameServers
@@ -38,7 +39,6 @@ _GOOD_BUFFER = 4 * 1024 * 1024  # bytes: holds two seconds of 3,000 messages whi
 _GOOD_FILES = 4096  # one is needed for each TCP and TLS connection
 _COARSE = 0.001  # seconds; a clock with larger steps cannot drive 20 even ticks a second
 _SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies")  # the kernel asks a chip, about a microsecond each time
-_PRIVILEGED = 1024
 _SHOWN = 4  # addresses of a name
 _BUFFER_LIMIT = Path("/proc/sys/net/core/rmem_max")
 _CLOCK_SOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
@@ -207,11 +207,9 @@ def _port(name: str, address: TransportAddress) -> Finding:
             if kind == socket.SOCK_STREAM:  # as a server does, so that closed connections do not count
                 trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(place)
-    except PermissionError:
-        advice = f"ports below {_PRIVILEGED} need a privilege: CAP_NET_BIND_SERVICE"
-        return Finding(name, "problem", f"{where} may not be bound", advice)
     except OSError as error:
-        advice = "a gateway that runs already holds it too" if "in use" in in_words(error) else ""
+        is_taken = error.errno == errno.EADDRINUSE
+        advice = "a gateway that runs already holds it too" if is_taken else to_bind(error)
         return Finding(name, "problem", f"{where} cannot be bound ({in_words(error)})", advice)
     return Finding(name, "ok", f"{where} is free")
 

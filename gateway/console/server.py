@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from gateway.addresses import TransportAddress
 from gateway.config import Config, SettingsErrors
-from gateway.os_errors import in_words
+from gateway.os_errors import in_words, to_bind
 
 from .connection import Connection
 
@@ -123,6 +123,6 @@ def open_socket(config: Config, address: TransportAddress) -> socket.socket:
     except OSError as error:
         sock.close()
         problem = f"{address.where} cannot be bound ({in_words(error)})"
-        remedy = 'stop the program that has it, choose another address, or write listen = ""'
+        remedy = f'{to_bind(error)}, or write listen = ""'
         raise SettingsErrors([config.source.error(("console", "listen"), problem, remedy)]) from None
     return sock

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from gateway.config import Config, SettingsErrors
-from gateway.os_errors import in_words
+from gateway.os_errors import in_words, to_bind
 from gateway.routing.trunk import TrunkTable
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.flow import Flows, Local
@@ -151,5 +151,4 @@ def cannot_bind(config: Config, index: int, error: OSError) -> SettingsErrors:
     """Say that one of the configured addresses cannot be had."""
     address = config.gateway.listen[index]
     problem = f"{address} cannot be bound ({in_words(error)})"
-    remedy = "stop the program that has it, or choose another address"
-    return SettingsErrors([config.source.error(("gateway", "listen", index), problem, remedy)])
+    return SettingsErrors([config.source.error(("gateway", "listen", index), problem, to_bind(error))])

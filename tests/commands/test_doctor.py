@@ -65,7 +65,8 @@ def test_a_port_that_is_taken_is_a_problem(place: Place, transport: str, kind: s
 def test_an_address_of_another_machine_is_a_problem(place: Place) -> None:
     config = place.write("gateway.toml", CONFIG.replace("udp:127.0.0.1:0", "udp:192.0.2.77:5060"))
     finding = findings(place, config)["udp port"]
-    assert (finding["state"], finding["advice"]) == ("problem", "")
+    advice = "give this machine that address, or choose one that it has"
+    assert (finding["state"], finding["advice"]) == ("problem", advice)
     assert finding["found"].startswith("192.0.2.77:5060 cannot be bound (")
 
 

@@ -146,10 +146,20 @@ def test_an_address_that_cannot_be_had_is_said_as_settings_write_it() -> None:
         config = parse_config(
             f'[gateway]\nlisten = ["udp:[::1]:{port}"]\n[[trunk]]\nname = "a"\nsource = ["::1"]\n'
         )
-        with pytest.raises(
-            SettingsErrors, match=rf"udp:\[::1\]:{port} cannot be bound \(address already in use\)"
-        ):
+        with pytest.raises(SettingsErrors) as caught:
             Ports(config, time.time, pytest.fail)
+    assert str(caught.value).endswith(
+        f"udp:[::1]:{port} cannot be bound (address already in use); "
+        "stop the program that has it, or choose another address"
+    )
+
+
+def test_an_address_that_this_machine_does_not_have_is_said_to_be_none_of_its_own() -> None:
+    config = parse_config(
+        '[gateway]\nlisten = ["udp:192.0.2.77:0"]\n[[trunk]]\nname = "a"\nsource = ["::1"]\n'
+    )
+    with pytest.raises(SettingsErrors, match="give this machine that address, or choose one that it has"):
+        Ports(config, time.time, pytest.fail)
 
 
 @pytest.mark.parametrize("place", ["accepting", "taking", "reading on"])
