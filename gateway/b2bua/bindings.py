@@ -12,17 +12,12 @@ The proxies that a REGISTER has come through (Path, RFC 3327) stand between us a
 and are the Route of what goes to its contacts. Those that the registrar names (Service-Route, RFC 3608) are
 beyond us and no way for the PBX.
 
-The user part of our contact follows from whose it is, so that a registrar takes what is registered again
-after a restart of ours for a refresh: one that counts contacts would refuse a second one.
-
 A contact is no more believed than one in a dialog: where the PBX is behind a NAT, or names an address that it
 must not send us to, its contact is called where its REGISTER came from; and so it is where it takes no
 connection at the address that it named, but is still on the one that it registered over.
 """
 
 from __future__ import annotations
-
-from hashlib import blake2b
 
 from gateway.routing.locate import Address, target_of_uri
 from gateway.routing.route import Hop, Plan, hop_to
@@ -36,7 +31,7 @@ from gateway.sip.message import Request, Response
 from gateway.sip.rows import Row, unfold
 from gateway.sip.uri import Uri, parse_uri
 
-from .contacts import ContactTable, ContactValue, expires_of, our_contact, read_contacts
+from .contacts import ContactTable, ContactValue, expires_of, our_contact, read_contacts, token_of
 
 MAX_BINDINGS = 50_000
 MAX_CONTACTS = 16
@@ -160,7 +155,7 @@ class Bindings:
                 raise TooManyContactsError(403)
             if self._count >= MAX_BINDINGS:
                 raise TooManyContactsError(503)
-            token = _token_of(*key, source, contact)
+            token = token_of(key[0].encode(), key[1], source.encode(), contact)
             binding = Binding(source, key[0], contact, token, self._endpoint.flows, flow)
             self._bound.setdefault(key, bound)[source, contact] = binding
             self._contacts[binding.token] = binding
@@ -310,12 +305,6 @@ class Registering:
         if item.expires is not None:
             return item.expires
         return self._asked.get(token, _DEFAULT_EXPIRES) if otherwise is None else otherwise
-
-
-def _token_of(registrar: str, address_of_record: bytes, source: str, contact: bytes) -> bytes:
-    """Return the user part of our contact: 64 bits, which only those could make who know all of this."""
-    whose = b"\0".join((registrar.encode(), address_of_record, source.encode(), contact))
-    return blake2b(whose, digest_size=8).hexdigest().encode()
 
 
 def check_path(register: Request) -> None:

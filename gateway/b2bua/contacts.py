@@ -1,4 +1,6 @@
-"""Contacts that the gateway has registered: each has a user part of its own, and stands for somebody.
+"""Contacts that the gateway has registered: each has a user part of its own, and stands for somebody. It
+follows from whose it is, so that a registrar takes what is registered again after a restart of ours for a
+refresh: one that counts contacts would refuse a second one, and calls to the first would be lost.
 
 One table holds them all, by user part: those of the gateway's own registrations (``registration.py``), and
 those it put in place of the contacts that a PBX registers through it (``bindings.py``).
@@ -6,6 +8,7 @@ those it put in place of the contacts that a PBX registers through it (``binding
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
 from gateway.routing.route import Plan
@@ -39,6 +42,11 @@ class ContactValue(NamedTuple):
     after: bytes
     expires: int | None
     """Seconds of its ``expires`` parameter; None without one that can be read."""
+
+
+def token_of(*whose: bytes) -> bytes:
+    """Return the user part of a contact: 64 bits, which only those could make who know all of ``whose``."""
+    return blake2b(b"\0".join(whose), digest_size=8).hexdigest().encode()
 
 
 def read_contacts(value: bytes) -> list[ContactValue]:

@@ -1,9 +1,8 @@
 """A trunk with ``register = true`` is kept registered (RFC 3261 10.2).
 
 Each has a :class:`Registration`: one table of states, one REGISTER at a time, to one of the trunk's targets.
-The contact it registers has a user part that nobody can guess, so that a request to it comes from the
-registrar. It is refreshed at about four fifths of what was granted. After a registrar that fails, the trunk's
-next target has its turn; after the last one a wait that doubles (RFC 5626 4.5), or that Retry-After asks for.
+It is refreshed at about four fifths of what was granted. After a registrar that fails, the trunk's next
+target has its turn; after the last one a wait that doubles (RFC 5626 4.5), or that Retry-After asks for.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from gateway.sip.transaction import ClientTransaction, ImpossibleInputError
 from gateway.sip.transaction.base import Compiled, Table, compile_table
 from gateway.sip.uri import Uri, parse_uri
 
-from .contacts import expires_of, our_contact, read_contacts, read_seconds
+from .contacts import expires_of, our_contact, read_contacts, read_seconds, token_of
 from .credentials import ask
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class Registration:
         """The last final status; 408 and 503 also for silence and for no way to send."""
         self.expires_at = 0.0
         """Until when the last grant holds."""
-        self.token = core.endpoint.new_token()
+        self.token = token_of(*_whose(trunk))
         self._core = core
         self._log = log
         self._said: tuple[State, int, int] | None = None
@@ -106,8 +105,8 @@ class Registration:
         self.state, action = step
         if action is not None:
             action(self, detail, now)
-        if self.state == State.OFF:
-            self._core.contacts.pop(self.token, None)
+        if self.state == State.OFF and self._core.contacts.get(self.token) is self:
+            del self._core.contacts[self.token]
 
     def reach(self, request: Request, uri: Uri, _trunks: TrunkTable, _now: float) -> tuple[Uri, Plan | None]:
         """Return whom a request to our contact is for. The routes know the way."""
@@ -369,6 +368,14 @@ def _say_nothing(_text: str) -> None:
 def _account(trunk: Trunk) -> tuple[object, ...]:
     settings = trunk.settings
     return settings.username, settings.password_env, settings.register_expires, trunk.targets
+
+
+def _whose(trunk: Trunk) -> tuple[bytes, ...]:
+    """Return whose a trunk's contact is: what makes another account of it makes another contact, too."""
+    account = trunk.settings
+    words = (trunk.name, account.username, account.password_env, str(account.register_expires))
+    targets = [b"%b %b" % (target.transport.encode(), target.uri) for target in trunk.targets]
+    return (*(word.encode() for word in words), *targets)
 
 
 def dialled(request: Request, uri: Uri, trunk: Trunk) -> Uri:

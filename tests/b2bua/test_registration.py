@@ -83,7 +83,7 @@ def test_the_first_register_says_who_where_and_for_how_long_3261_10_2() -> None:
     got = it.asked()
     assert (got.uri, text(got, b"To")) == (b"sip:192.0.2.3", "<sip:gw@192.0.2.3>")
     assert re.fullmatch(r"<sip:gw@192\.0\.2\.3>;tag=\w+", text(got, b"From"))
-    assert re.fullmatch(r"<sip:t\d+@192\.0\.2\.1:5060>", text(got, b"Contact"))
+    assert re.fullmatch(r"<sip:[0-9a-f]{16}@192\.0\.2\.1:5060>", text(got, b"Contact"))
     assert (text(got, b"Expires"), got.cseq[0]) == ("600", 1)
     assert it.one.state == State.TRYING
     it.grant(got)
@@ -365,6 +365,34 @@ def registered() -> tuple[Registered, str]:
     it.grant(got)
     it.net.run()
     return it, text(got, b"Contact")[5:].partition("@")[0]
+
+
+def test_the_contact_is_the_same_after_a_restart_and_another_for_another_account() -> None:
+    """Some registrars refuse one more contact, and send calls to the one they have until it expires."""
+    _, token = registered()
+    assert registered()[1] == token
+    others = {
+        text(Registered(REGISTERED.replace(one, other)).asked(), b"Contact")
+        for one, other in (("gw", "gw2"), ("10m", "11m"), ("sip:192.0.2.3", "sip:192.0.2.3;transport=udp"))
+    }
+    assert len(others) == 3
+    assert not any(token in contact for contact in others)
+
+
+def test_an_account_that_comes_back_while_it_leaves_keeps_its_contact() -> None:
+    it, token = registered()
+    it.net.core.reload(make_setup(CONFIG))
+    it.update()
+    leaving = it.asked()
+    assert text(leaving, b"Expires") == "0"
+    it.net.core.reload(make_setup(REGISTERED))
+    it.update()
+    it.net.carrier.reply(leaving, 200, contact=False)
+    it.grant(it.asked())
+    it.net.run()
+    it.net.carrier.invite(uri=f"sip:{token}@192.0.2.1:5060", to="<sip:1001@x>")
+    it.net.carrier.take(100)
+    assert it.net.pbx.take_request("INVITE").uri == b"sip:1001@192.0.2.2:5060"
 
 
 @pytest.mark.parametrize(
