@@ -27,9 +27,12 @@ WRITTEN = ("unwanted", "canary_events", "rule_versions")
 
 
 class Server:
-    """A database, and threads that hang in it from the moment on that it is told to."""
+    """A database, and threads that hang in it from the moment on that it is told to. While it hangs, who asks
+    is impatient; when it answers again, a busy machine may take its time.
+    """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patch: pytest.MonkeyPatch) -> None:
+        self._patch = patch
         self.url = f"sqlite:///{path}"
         database.open_for_writing(database.parse_url(self.url)).dispose()
         self._answers = threading.Event()
@@ -45,10 +48,14 @@ class Server:
 
     def hang(self) -> None:
         self._answers.clear()
+        self._patch.setattr(patience, "PATIENT", 0.1)
+        self._patch.setattr(drift, "READING", 0.1)
 
     async def wake(self) -> None:
         """Answer everything, and let the threads that were left have their end."""
         self._answers.set()
+        self._patch.setattr(patience, "PATIENT", 8.0)
+        self._patch.setattr(drift, "READING", 8.0)
         while self.hanging:
             await trio.sleep(0.01)
         await trio.sleep(0.1)
@@ -63,7 +70,7 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    server = Server(tmp_path / "gateway.db")
+    server = Server(tmp_path / "gateway.db", monkeypatch)
     for module, name in ((unwanted, "stamp"), (canaries, "keep"), (versions, "keep"), (drift, "_counts")):
         answer = getattr(module, name)
 
@@ -72,9 +79,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             return answer(*arguments)
 
         monkeypatch.setattr(module, name, asked)
-    monkeypatch.setattr(patience, "PATIENT", 0.1)
     monkeypatch.setattr(patience, "_GRACE", 0.2)
-    monkeypatch.setattr(drift, "READING", 0.1)
     monkeypatch.setattr(drift, "_PAUSE", 0.02)
     for module in (canaries, past, versions):
         monkeypatch.setattr(module, "_PAUSE", 0.02)
