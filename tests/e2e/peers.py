@@ -33,6 +33,7 @@ PACKAGES = {
     "dnsmasq": "dnsmasq-base",
     "twinkle-console": "twinkle-console",
     "sipsak": "sipsak",
+    "ip": "iproute2",
 }
 _PORTS = (10_240, 32_768)  # below those that Linux gives to clients
 START_LIMIT = 15.0
@@ -194,8 +195,9 @@ class Sipp(Peer):
 class Gateway(Peer):
     """The gateway under test."""
 
-    def __init__(self, folder: Path, options: Sequence[str]) -> None:
-        command = (sys.executable, "-m", "gateway", "run", *options)
+    def __init__(self, folder: Path, options: Sequence[str], within: Sequence[str] = ()) -> None:
+        """`within`: the beginning of a command that runs others somewhere, such as in another network."""
+        command = (*within, sys.executable, "-m", "gateway", "run", *options)
         super().__init__("gateway", command, folder, read_stdout=True)
         self.rules = folder / "rules.toml"
         self.ready = ""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import shutil
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from gateway.sip.message import Request, Response, parse
-from tests.e2e.peers import START_LIMIT, STOP_LIMIT, read_line
+from tests.e2e.peers import Gateway, need
 from tests.transport.station import reply, request
+
+pytestmark = pytest.mark.e2e
 
 INSIDE, OUTSIDE, PBX, CARRIER = "10.213.0.1", "10.214.0.1", "10.213.0.2", "10.214.0.2"
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET; the os module has no setns before Python 3.12
@@ -101,8 +101,7 @@ class Hosts:
 
 @pytest.fixture
 def hosts() -> Iterator[Hosts]:
-    if shutil.which("ip") is None:
-        pytest.skip("ip is not installed (Debian package iproute2)")
+    need("ip")
     made = Hosts(f"gw{os.getpid()}")
     try:
         try:
@@ -118,18 +117,12 @@ def hosts() -> Iterator[Hosts]:
 def gateway_on(host: str, folder: Path) -> Iterator[None]:
     config = folder / "gateway.toml"
     config.write_text(CONFIG)
-    command = ("ip", "netns", "exec", host, sys.executable, "-m", "gateway", "run", "--config", str(config))
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        try:
-            assert process.stdout is not None
-            assert read_line(process.stdout, START_LIMIT).startswith("ready ")
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(STOP_LIMIT)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    gateway = Gateway(folder, ("--config", str(config)), within=("ip", "netns", "exec", host))
+    try:
+        gateway.wait_ready()
+        yield
+    finally:
+        gateway.stop()
 
 
 @pytest.mark.parametrize("caller_is_inside", [True, False], ids=["from inside", "from outside"])
